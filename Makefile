@@ -1,0 +1,56 @@
+# `make demo` and `make test` do all the set-up themselves: a virtual environment in .venv, the install, the work.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+PROTO := digits/protos/digits/v1/digits.proto
+# The virtual path makes the generated imports right: from digits.protos.digits.v1 import digits_pb2.
+protoc = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Idigits/protos=protos \
+	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTO)
+
+.PHONY: help demo test test-all check format protos clean
+
+help:
+	@echo "make demo      train, export, serve and classify real digits"
+	@echo "make test      the tests, in a few minutes"
+	@echo "make test-all  the tests, the slow ones too"
+	@echo "make check     lint, types, and whether the generated code is fresh"
+	@echo "make format    format the code"
+	@echo "make protos    generate code from protos/"
+	@echo "make clean     remove what these made"
+
+demo: $(READY)
+	@$(BIN)/digits demo
+
+test: $(READY)
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY)
+	@$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p digits
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call protoc,$$fresh) && \
+	diff -r -x '*.proto' -x py.typed -x __pycache__ "$$fresh/digits/protos" protos || \
+	{ echo "protos/: the generated code is stale; run 'make protos'"; exit 1; }
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: $(READY)
+	$(call protoc,.ns)
+
+clean:
+	rm -rf .venv .ns demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	{ echo "$$($(PYTHON) -V) is not Python 3.11 to 3.13; say make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "installing into .venv, a minute or two ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,serve,dev]'
+	@mkdir -p .ns && ln -sfn .. .ns/digits # the root under the import name, for mypy and pyright
+	@touch $(READY)

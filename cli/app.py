@@ -1,0 +1,108 @@
+"""The command `digits`. Its sub-commands are imported only when they are called."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Env, Toml
+
+from digits.cli.environment import warn_of_unknown_tables, warn_of_unknown_variables
+
+# The first line is what `digits --help` lists.
+COMMANDS = {
+    "train": """Train the network on MNIST, into a run folder.
+
+    ```
+    digits train --out runs/first
+    digits train --out runs/deeper --layers 512,256,128 --epochs 20 --data path/to/mnist.npz
+    ```
+
+    Leaves model.keras, history.json and report.json. The folder appears when the training is done, and not before.
+    """,
+    "export": """Export a run to ONNX, prove that it answers as Keras does, and publish it.
+
+    ```
+    digits export runs/first --models models
+    ```
+
+    Every test image goes through both. If a probability differs by more than --max-abs-diff, or one digit differs,
+    nothing is published and the worst image is named.
+    """,
+    "serve": """Serve the newest published model over gRPC.
+
+    ```
+    digits serve --models models --address 127.0.0.1:50051
+    ```
+
+    Prints one line when it is ready. SIGTERM or Ctrl-C drains: every accepted call is answered, then it exits with 0.
+    """,
+    "classify": """Tell which digit each picture shows: photos, scans, or MNIST images.
+
+    ```
+    digits classify photo.png
+    digits classify scans/*.jpg --server localhost:50051 --json
+    ```
+
+    One digit a picture, dark on light or light on dark. Works in this process (with digits[serve] and --models), or
+    over a server. A file that cannot be read is reported, the others are classified, and the exit code is 1.
+    """,
+    "demo": """See the whole way on real digits: train, export, serve, classify.
+
+    ```
+    digits demo --out demo
+    ```
+    """,
+}
+
+
+app = App(
+    name="digits",
+    help="From raw handwritten digits to a served answer.",
+    help_epilogue="Every option can stand in the environment as DIGITS_OPTION, or in digits.toml under its command.",
+    version=version("digits"),
+    config=[Env("DIGITS_", command=False), Toml("digits.toml")],
+    default_parameter=Parameter(negative=()),
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+for name, text in COMMANDS.items():
+    app.command(f"digits.cli.{name}:{name}", name=name, help=text)
+
+
+def main() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it at its import
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
+    warn_of_unknown_variables()
+    warn_of_unknown_tables(Path("digits.toml"), set(COMMANDS))
+    try:
+        code = app(exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        code = complain(" ".join(str(error).split()), 2)
+    except KeyboardInterrupt:
+        code = complain("interrupted", 130)
+    except Exception as error:
+        if not is_message(error):
+            raise
+        code = complain(str(error), 1)
+    sys.exit(code)
+
+
+def complain(message: str, code: int) -> int:
+    print(f"digits: {message}", file=sys.stderr)
+    return code
+
+
+def is_message(error: Exception) -> bool:
+    """Whether an error is one for the user: one of our own, or the system's. Any other is a fault of ours."""
+    return isinstance(error, OSError) or type(error).__module__.startswith("digits.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003 the command line resolves it at run time
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import numpy as np
+from cyclopts import Parameter
+
+from digits.cli.errors import CommandError
+from digits.cli.settings import ClassifySettings
+from digits.images import picture
+from digits.images.errors import PictureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from digits.client.predictions import Predictions
+
+CHUNK = 256  # pictures that are read and classified at a time
+
+
+class Classifier(Protocol):
+    """What classifies: a Client or a LocalClassifier."""
+
+    def classify(self, pixels: NDArray[np.uint8], *, include_probabilities: bool) -> Predictions: ...
+
+
+DEFAULTS = ClassifySettings()
+
+
+def classify(
+    *files: Path,
+    settings: Annotated[ClassifySettings, Parameter(name="*")] = DEFAULTS,
+) -> int:
+    """Returns the exit code: 1 if a file could not be read.
+
+    Args:
+        files: The picture files.
+        settings: How.
+    """
+    if not files:
+        raise CommandError("no picture given; say `digits classify FILE...`")
+    classifier, chunk = _classifier(settings)
+    if not settings.json:
+        print("digit  confidence  file")
+    failures = 0
+    for start in range(0, len(files), chunk):
+        for outcome in _classify(files[start : start + chunk], classifier, include_probabilities=settings.json):
+            failures += "error" in outcome
+            print(json.dumps(outcome) if settings.json else _as_row(outcome))
+    return 1 if failures else 0
+
+
+def _classifier(settings: ClassifySettings) -> tuple[Classifier, int]:
+    """What classifies, and how many pictures at a time."""
+    if settings.server is not None:
+        from digits.client.client import Client
+
+        client = Client(settings.server, timeout=settings.timeout)
+        return client, min(CHUNK, client.model().limits.max_batch_size)
+    from digits.client.local import LocalClassifier
+
+    return LocalClassifier(settings.models), CHUNK
+
+
+def _classify(
+    files: Sequence[Path], classifier: Classifier, *, include_probabilities: bool
+) -> Iterator[dict[str, Any]]:
+    """For each file, in order: what it shows, or what is wrong with it."""
+    read = [(file, _read(file)) for file in files]
+    digits = [digit for _, digit in read if not isinstance(digit, str)]
+    answers: Iterator[dict[str, Any]] = iter(())
+    if digits:
+        answers = _answers(classifier.classify(np.stack(digits), include_probabilities=include_probabilities))
+    for file, digit in read:
+        yield {"file": str(file), **({"error": digit} if isinstance(digit, str) else next(answers))}
+
+
+def _read(file: Path) -> NDArray[np.uint8] | str:
+    try:
+        return picture.read(file)
+    except OSError as error:
+        return f"{error.strerror or error}"
+    except PictureError as error:
+        return str(error)
+
+
+def _answers(predictions: Predictions) -> Iterator[dict[str, Any]]:
+    for i in range(len(predictions)):
+        answer = {"digit": int(predictions.digits[i]), "confidence": float(predictions.confidences[i])}
+        if predictions.probabilities is not None:
+            answer["probabilities"] = predictions.probabilities[i].tolist()
+        yield answer
+
+
+def _as_row(outcome: dict[str, Any]) -> str:
+    if "error" in outcome:
+        return f"    -           -  {outcome['file']}: {outcome['error']}"
+    return f"{outcome['digit']:5}  {outcome['confidence']:10.2%}  {outcome['file']}"

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from PIL import Image
+
+from digits.cli.errors import CommandError
+from digits.cli.settings import DemoSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from digits.images.mnist import Mnist
+
+DIGITS = (sys.executable, "-m", "digits.cli.app")
+SHOWN = 10
+DEFAULTS = DemoSettings()
+
+
+def demo(settings: Annotated[DemoSettings, Parameter(name="*")] = DEFAULTS) -> None:
+    from digits.images import mnist
+
+    run, models, pictures = settings.out / "run", settings.out / "models", settings.out / "pictures"
+    data = mnist.load(settings.data, download=False)
+    seconds: dict[str, float] = {}
+    with _stage("train", seconds):
+        _digits("train", "--out", str(run), "--overwrite", "--data", data.location)
+    with _stage("export", seconds):
+        _digits("export", str(run), "--models", str(models))
+    with _stage("draw", seconds):
+        files = _write_pictures(data, pictures, settings.pictures)
+    with _stage("serve and classify", seconds), _server(models) as address:
+        answers = _ask(files, address)
+    _print_answers(answers, data.y_test)
+    _print_evidence(models)
+    print("time:     " + ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.items()))
+    print(f"files:    {run}, {models}, {pictures}")
+
+
+@contextmanager
+def _stage(name: str, seconds: dict[str, float]) -> Iterator[None]:
+    print(f"\n== {name} ==", flush=True)
+    started = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - started
+
+
+def _digits(*arguments: str, capture: bool = False) -> str:
+    """Runs a command as its user would, and gives what it printed if asked to.
+
+    Raises:
+        CommandError: it failed; it has said why itself.
+    """
+    shown = arguments if len(arguments) < SHOWN else (arguments[0], "...", *arguments[-3:])
+    print(f"$ digits {' '.join(shown)}", flush=True)
+    completed = subprocess.run(
+        [*DIGITS, *arguments], check=False, stdout=subprocess.PIPE if capture else None, text=True
+    )
+    if completed.returncode:
+        raise CommandError(f"`digits {arguments[0]}` ended with exit code {completed.returncode}")
+    return completed.stdout or ""
+
+
+def _write_pictures(data: Mnist, folder: Path, count: int) -> list[Path]:
+    """The first test digits as PNG files, named by their index."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{index:04}.png" for index in range(min(count, len(data.x_test)))]
+    for file, digit in zip(files, data.x_test, strict=False):
+        Image.fromarray(digit).save(file)
+    print(f"{len(files)} test digits as PNG files in {folder}")
+    return files
+
+
+@contextmanager
+def _server(models: Path) -> Iterator[str]:
+    """The address of a server of its own, on a free port; it is drained in the end."""
+    arguments = ("serve", "--models", str(models), "--address", "127.0.0.1:0")
+    print(f"$ digits {' '.join(arguments)}", flush=True)
+    with subprocess.Popen([*DIGITS, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            ready = process.stdout.readline() if process.stdout else ""
+            if not ready:
+                raise CommandError(f"`digits serve` ended with exit code {process.wait()}")
+            print(ready, end="", flush=True)
+            yield ready.split()[-1]
+        finally:
+            process.terminate()
+
+
+def _ask(files: list[Path], address: str) -> list[dict[str, Any]]:
+    printed = _digits("classify", *map(str, files), "--server", address, "--json", capture=True)
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def _print_answers(answers: list[dict[str, Any]], truth: NDArray[np.uint8]) -> None:
+    """Predicted beside true: the first ten, then all that are wrong."""
+    print("\npicture                    true  predicted  confidence")
+    wrong = 0
+    for index, (answer, true) in enumerate(zip(answers, truth, strict=False)):
+        miss = answer["digit"] != true
+        wrong += miss
+        if index < SHOWN or miss:
+            mark = "  wrong" if miss else ""
+            print(f"{answer['file']:<26} {true:4}  {answer['digit']:9}  {answer['confidence']:10.2%}{mark}")
+    right = len(answers) - wrong
+    print(f"\npictures: {right} of {len(answers)} right ({right / len(answers):.2%}), read from PNG over gRPC")
+
+
+def _print_evidence(models: Path) -> None:
+    from digits.model.manifest import FP32
+    from digits.model.repository import Repository
+
+    model = Repository(models).open()
+    manifest, evidence = model.manifest, model.manifest.variants[FP32]
+    same = round(evidence.argmax_agreement * manifest.test_images)
+    print(f"model:    {model.folder}")
+    print(f"accuracy: {evidence.accuracy:.2%} of {manifest.test_images:,} test images ({manifest.test_source})")
+    print(f"parity:   max |dp| {evidence.max_abs_diff:.2g}, argmax {same:,} of {manifest.test_images:,}, with Keras")

@@ -1,0 +1,49 @@
+"""Settings that would be ignored in silence: DIGITS_* variables and tables of digits.toml that nobody reads."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import tomllib
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PREFIX = "DIGITS_"
+ARGUMENTS = {"DIGITS_FILES", "DIGITS_RUN"}  # what stands on the command line without a name
+
+
+def warn_of_unknown_variables() -> None:
+    """Warns of each DIGITS_* variable that no setting reads: a mistyped one would be ignored in silence."""
+    given = {name for name in os.environ if name.startswith(PREFIX)}
+    if given:
+        _warn(given, _known_variables(), "is no setting")
+
+
+def warn_of_unknown_tables(file: Path, commands: set[str]) -> None:
+    """Warns of each table of the settings file that is no command's."""
+    try:
+        tables = set(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return  # none, or one that the command itself complains of
+    _warn(tables, commands, f"in {file} is no command")
+
+
+def _warn(given: set[str], known: set[str], what: str) -> None:
+    for name in sorted(given - known):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        print(f"digits: warning: {name} {what} and is ignored{hint}", file=sys.stderr)
+
+
+def _known_variables() -> set[str]:
+    from digits.cli.settings import ClassifySettings, DemoSettings
+    from digits.export.settings import ExportSettings
+    from digits.serve.settings import ServeSettings
+    from digits.train.settings import TrainSettings
+
+    every = (TrainSettings, ExportSettings, ServeSettings, ClassifySettings, DemoSettings)
+    return ARGUMENTS | {PREFIX + field.name.upper() for settings in every for field in fields(settings)}

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from digits.cli.quiet import quiet_stderr
+from digits.train.settings import TrainSettings
+
+DEFAULTS = TrainSettings()
+
+
+def train(settings: Annotated[TrainSettings, Parameter(name="*")] = DEFAULTS) -> None:
+    with quiet_stderr():
+        from digits.train.training import train as run_training
+
+    run = run_training(settings)
+    print(f"run: {run.folder}")
+    print(f"next: digits export {run.folder}")

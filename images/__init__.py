@@ -1,0 +1,1 @@
+"""Where digits come from: MNIST's sources, and picture files by MNIST's own procedure."""

@@ -1,0 +1,79 @@
+"""The manifest: what a published version is made of, and the evidence that it was published with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from digits.model.errors import RepositoryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA = 1
+FP32 = "fp32"  # the variant that every version has
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was measured of one variant on the whole test set before it was published.
+
+    Attributes:
+        file: The ONNX file's name in the version's folder.
+        size_bytes: Its size.
+        accuracy: Share of test images classified correctly, 0 to 1.
+        max_abs_diff: Largest |probability - Keras's probability|.
+        mean_abs_diff: Mean of the same.
+        argmax_agreement: Share of test images with Keras's own most probable digit, 0 to 1.
+    """
+
+    file: str
+    size_bytes: int
+    accuracy: float
+    max_abs_diff: float
+    mean_abs_diff: float
+    argmax_agreement: float
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All that is known of a version.
+
+    Attributes:
+        name: The model's name.
+        created: When it was published, ISO 8601, UTC.
+        labels: What each column of the probabilities means.
+        test_source: Where the test set came from.
+        test_sha256: SHA-256 of its pixels and labels.
+        test_images: How many images it holds.
+        variants: Evidence by variant, such as `fp32`.
+        training: The training run's own report.
+        provenance: Machine and versions of the export.
+    """
+
+    name: str
+    created: str
+    labels: list[str]
+    test_source: str
+    test_sha256: str
+    test_images: int
+    variants: dict[str, Evidence]
+    training: dict[str, Any]
+    provenance: dict[str, Any]
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Raises RepositoryError if the file is not a manifest of this schema."""
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            schema = fields.pop("schema")
+            if schema != SCHEMA:
+                raise RepositoryError(f"{path}: manifest schema {schema}; this program reads {SCHEMA}")
+            variants = {name: Evidence(**evidence) for name, evidence in fields.pop("variants").items()}
+            return cls(variants=variants, **fields)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RepositoryError(f"{path}: not a manifest ({type(error).__name__}: {error})") from error

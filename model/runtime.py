@@ -1,0 +1,114 @@
+"""The one import of ONNX Runtime, and the sessions it opens."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from contextlib import redirect_stdout
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Literal
+
+from digits.model.errors import ModelError, ProviderError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+WARNING, FATAL = 2, 4  # ONNX Runtime's log severities
+Provider = Literal["auto", "cpu", "cuda"]
+
+log = logging.getLogger(__name__)
+
+
+def open_session(path: Path, provider: Provider, threads: int) -> Any:
+    """Opens an ONNX Runtime session that runs on the provider asked for, or not at all.
+
+    Args:
+        path: The ONNX file.
+        provider: `cuda` never falls back to the CPU; `auto` does, and logs why.
+        threads: Threads of one run on the CPU.
+
+    Raises:
+        ProviderError: the provider cannot run on this host.
+        ModelError: the file is no model that ONNX Runtime reads.
+    """
+    runtime = _import_onnxruntime()
+    if provider == "cpu":
+        return _open_cpu(runtime, path, threads)
+    try:
+        return _open_cuda(runtime, path)
+    except ProviderError as error:
+        if provider == "cuda":
+            raise
+        log.info("running on the CPU: %s", error)
+        return _open_cpu(runtime, path, threads)
+
+
+def _import_onnxruntime() -> ModuleType:
+    if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
+        raise ModelError(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
+            "uninstall both, then install digits[serve] or digits[cuda]"
+        )
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read by the import
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModelError(
+            f"onnxruntime cannot be imported ({error}): install digits[serve] for CPU or digits[cuda] for CUDA"
+        ) from error
+    return onnxruntime  # type: ignore[no-any-return] # skipped by mypy: it has no types
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _open_cpu(runtime: ModuleType, path: Path, threads: int) -> Any:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads  # set, since the default pins threads and fails in cpusets
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # level memory for a tenth of the speed
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return _open(runtime, path, options, [CPU])
+
+
+def _open_cuda(runtime: ModuleType, path: Path) -> Any:
+    if CUDA not in runtime.get_available_providers():
+        raise ProviderError("this onnxruntime is built without CUDA: install digits[cuda] instead of digits[serve]")
+    missing = _preload_cuda(runtime)
+    options = runtime.SessionOptions()
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    runtime.set_default_logger_severity(FATAL)  # what fails is said by the exception
+    try:
+        return _open(runtime, path, options, [(CUDA, {"use_tf32": "0"})])
+    except ModelError as error:
+        raise ProviderError(
+            f"CUDA cannot run here ({missing or 'no GPU or driver is found: see nvidia-smi'}); "
+            "mend it, with digits[cuda] installed, or say --provider cpu"
+        ) from error
+    finally:
+        runtime.set_default_logger_severity(WARNING)
+
+
+def _preload_cuda(runtime: ModuleType) -> str:
+    """Loads pip's CUDA libraries where there are any, and gives the first complaint: it goes to stdout otherwise."""
+    said = io.StringIO()
+    with redirect_stdout(said):
+        runtime.preload_dlls()
+    return said.getvalue().partition("\n")[0]
+
+
+def _open(runtime: ModuleType, path: Path, options: Any, providers: list[Any]) -> Any:
+    try:
+        return runtime.InferenceSession(path, options, providers=providers, enable_fallback=0)
+    except Exception as error:  # ONNX Runtime's own exceptions share no base but this
+        first_line = str(error).strip().partition("\n")[0]
+        raise ModelError(f"{path}: {type(error).__name__}: {first_line}") from error

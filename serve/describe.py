@@ -1,0 +1,39 @@
+"""`GetModel` on the wire: what is served, the evidence it was published with, and the limits in force."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from digits.protos.digits.v1 import digits_pb2
+
+if TYPE_CHECKING:
+    from digits.model.engine import Engine
+    from digits.model.repository import ModelVersion
+    from digits.serve.settings import ServeSettings
+
+
+def describe(model: ModelVersion, variant: str, engine: Engine, settings: ServeSettings) -> bytes:
+    """The GetModelResponse of a server. It does not change while the server runs."""
+    manifest = model.manifest
+    evidence = manifest.variants[variant]
+    return digits_pb2.GetModelResponse(
+        name=manifest.name,
+        version=str(model.number),
+        provider=engine.provider,
+        precision=variant,
+        labels=manifest.labels,
+        created=manifest.created,
+        evidence=digits_pb2.Evidence(
+            test_source=manifest.test_source,
+            test_images=manifest.test_images,
+            accuracy=evidence.accuracy,
+            max_abs_diff=evidence.max_abs_diff,
+            mean_abs_diff=evidence.mean_abs_diff,
+            argmax_agreement=evidence.argmax_agreement,
+        ),
+        limits=digits_pb2.Limits(
+            max_batch_size=settings.max_batch_size,
+            max_queue_size=settings.max_queue_size,
+            max_message_bytes=settings.max_message_bytes,
+        ),
+    ).SerializeToString()

@@ -1,0 +1,156 @@
+"""Real processes, a real model, real digits: what every test starts from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from digits.client import Client
+from digits.images import mnist
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from digits.images.mnist import Mnist
+
+COMMAND = (sys.executable, "-m", "digits.cli.app")
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """The environment without the DIGITS_* variables of whoever runs the tests."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("DIGITS_")} | more
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    return clean_environment()
+
+
+@pytest.fixture(scope="session")
+def digits() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command line; `env` adds variables. What it printed is in the result."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=clean_environment(**(env or {})),
+            **options,
+        )
+
+    return run
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A `digits serve` that is ready."""
+
+    process: subprocess.Popen[str]
+    ready: str  # the line it printed
+    address: str
+    stderr: Path
+
+    def drain(self) -> int:
+        """Ends it as an operator would, and gives the exit code."""
+        self.process.terminate()
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def starting(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Starts the command line as a context, which kills it in the end: gives the process and its stderr's file."""
+
+    @contextmanager
+    def start(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+        stderr = tmp_path_factory.mktemp("process") / "stderr"
+        command = [*COMMAND, *map(str, arguments)]
+        with (
+            stderr.open("w") as log,
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, text=True, env=clean_environment()
+            ) as process,
+        ):
+            try:
+                yield process, stderr
+            finally:
+                process.kill()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def serving(starting: Callable[..., Any]) -> Callable[..., Any]:
+    """Starts a server of one's own as a context, on a free port unless told otherwise."""
+
+    @contextmanager
+    def start(*arguments: object, address: str = "127.0.0.1:0") -> Iterator[ServerProcess]:
+        with starting("serve", "--address", address, *arguments) as (process, stderr):
+            ready = process.stdout.readline()
+            assert ready, stderr.read_text()
+            yield ServerProcess(process, ready, ready.split()[-1], stderr)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def data() -> Mnist:
+    """The embedded digits: 4,000 to train, 1,000 to test."""
+    return mnist.load("embedded")
+
+
+@pytest.fixture(scope="session")
+def test_digits(data: Mnist) -> NDArray[np.uint8]:
+    """The embedded test digits, uint8 [1000, 28, 28]."""
+    return data.x_test
+
+
+@pytest.fixture(scope="session")
+def training(
+    digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """A run with the default settings on the embedded digits: its folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("train") / "run"
+    completed = digits("train", "--out", folder, "--data", "embedded")
+    assert completed.returncode == 0, completed.stderr
+    return folder, completed.stdout
+
+
+@pytest.fixture(scope="session")
+def run_folder(training: tuple[Path, str]) -> Path:
+    return training[0]
+
+
+@pytest.fixture(scope="session")
+def models(
+    digits: Callable[..., subprocess.CompletedProcess[str]], run_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A repository with that run as version 1."""
+    folder = tmp_path_factory.mktemp("export") / "models"
+    completed = digits("export", run_folder, "--models", folder)
+    assert completed.returncode == 0, completed.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(serving: Callable[..., Any], models: Path) -> Iterator[ServerProcess]:
+    """A server of that version with the default settings."""
+    with serving("--models", models) as process:
+        yield process
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[Client]:
+    with Client(server.address) as client:
+        yield client

@@ -1,0 +1,92 @@
+"""`digits classify`: pictures in, a table or JSON out, over a server or in this process."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from digits.client import Client
+    from digits.images.mnist import Mnist
+
+    Digits = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def pictures(test_digits: NDArray[np.uint8], tmp_path: Path) -> list[Path]:
+    """The first three test digits as PNG files, with a text between them."""
+    files = [tmp_path / name for name in ("a.png", "b.png", "note.txt", "c.png")]
+    files[2].write_text("not a picture")
+    for file, digit in zip((files[0], files[1], files[3]), test_digits, strict=False):
+        Image.fromarray(digit).save(file)
+    return files
+
+
+@pytest.mark.parametrize("over", ["server", "models"])
+def test_a_bad_file_is_reported_and_the_others_are_classified(
+    digits: Digits, pictures: list[Path], data: Mnist, server: Any, models: Path, over: str
+) -> None:
+    where = ("--server", server.address) if over == "server" else ("--models", models)
+    completed = digits("classify", *pictures, *where)
+    assert completed.returncode == 1
+    header, *rows = completed.stdout.splitlines()
+    assert header.split() == ["digit", "confidence", "file"]
+    assert [row.split()[2].removesuffix(":") for row in rows] == [str(file) for file in pictures]
+    assert [row.split()[0] for row in rows] == [*map(str, data.y_test[:2]), "-", str(data.y_test[2])]
+    assert "not a picture in an accepted format" in rows[2]
+
+
+def test_json_has_an_object_a_line_the_same_from_server_and_process(
+    digits: Digits, pictures: list[Path], server: Any, models: Path
+) -> None:
+    there = digits("classify", *pictures, "--json", "--server", server.address)
+    here = digits("classify", *pictures, "--json", "--models", models)
+    assert there.stdout == here.stdout
+    rows = [json.loads(line) for line in here.stdout.splitlines()]
+    assert [row["file"] for row in rows] == [str(file) for file in pictures]
+    assert rows[2].keys() == {"file", "error"}
+    for row in (rows[0], rows[1], rows[3]):
+        assert len(row["probabilities"]) == 10
+        assert row["confidence"] == row["probabilities"][row["digit"]] == max(row["probabilities"])
+
+
+def test_a_missing_file_is_reported_too(digits: Digits, tmp_path: Path, models: Path) -> None:
+    completed = digits("classify", tmp_path / "nothing.png", "--models", models)
+    assert completed.returncode == 1
+    assert "nothing.png: No such file or directory" in completed.stdout
+
+
+def test_a_server_that_is_not_there_is_one_line(digits: Digits, pictures: list[Path]) -> None:
+    completed = digits("classify", *pictures, "--server", "127.0.0.1:1", "--timeout", 1)
+    assert completed.returncode == 1
+    (line,) = completed.stderr.splitlines()
+    assert line.startswith("digits: 127.0.0.1:1: ")
+
+
+def test_dark_ink_on_white_paper_in_a_jpeg_is_read_as_well_as_the_raw_digits(
+    digits: Digits, client: Client, data: Mnist, models: Path, tmp_path: Path
+) -> None:
+    """Off centre, at random scale, on a canvas of 200 x 160: within two points of the same digits raw."""
+    random = np.random.default_rng(0)
+    count = 500
+    for index, digit in enumerate(data.x_test[:count]):
+        side = int(28 * random.uniform(1.5, 5))
+        ink = Image.fromarray(255 - digit).resize((side, side), Image.Resampling.BICUBIC)
+        canvas = Image.new("L", (200, 160), 255)
+        canvas.paste(ink, (int(random.integers(0, 200 - side + 1)), int(random.integers(0, 160 - side + 1))))
+        canvas.save(tmp_path / f"{index:04}.jpg")
+    raw = (client.classify(data.x_test[:count]).digits == data.y_test[:count]).mean()
+    completed = digits("classify", *sorted(tmp_path.iterdir()), "--models", models, "--json")
+    assert completed.returncode == 0
+    found = np.array([json.loads(line)["digit"] for line in completed.stdout.splitlines()])
+    assert (found == data.y_test[:count]).mean() >= raw - 0.02

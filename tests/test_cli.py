@@ -1,0 +1,132 @@
+"""The command line: settings from three places, errors in one line, nothing imported that is not needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from digits.cli.app import COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Digits = Callable[..., subprocess.CompletedProcess[str]]
+    Imported = Callable[..., set[str]]
+
+
+@pytest.fixture
+def imported(environment: dict[str, str]) -> Callable[..., set[str]]:
+    """Gives the top-level modules that a command imports, with a setting in the environment too."""
+
+    def run(*arguments: str) -> set[str]:
+        completed = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "digits.cli.app", *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment | {"DIGITS_DATA": "embedded"},
+        )
+        return {line.rpartition("|")[2].strip().partition(".")[0] for line in completed.stderr.splitlines()}
+
+    return run
+
+
+def test_help_lists_every_command_and_imports_none(digits: Digits, imported: Imported) -> None:
+    completed = digits("--help")
+    assert completed.returncode == 0
+    for command in COMMANDS:
+        assert f" {command} " in completed.stdout
+    assert not imported("--help") & {"grpc", "keras", "numpy", "onnxruntime", "tensorflow"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_a_help_with_an_example_and_every_default(
+    digits: Digits, imported: Imported, command: str
+) -> None:
+    completed = digits(command, "--help")
+    assert completed.returncode == 0
+    assert f"digits {command} " in completed.stdout.partition("Parameters")[0].replace("Usage", "", 1)
+    assert "default" in completed.stdout
+    assert not imported(command, "--help") & {"keras", "onnxruntime", "tensorflow"}
+
+
+def test_classify_in_this_process_never_loads_tensorflow(models: Path, tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing.png")
+    code = f"from digits.cli.classify import classify, ClassifySettings; from pathlib import Path; import sys; \
+classify(Path({missing!r}), settings=ClassifySettings(models=Path({str(models)!r}))); \
+sys.exit(bool({{'tensorflow', 'keras'}} & sys.modules.keys()) or 'onnxruntime' not in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["sreve"], 'Unknown command "sreve". Did you mean "serve"?'),
+        (["serve", "--modles", "x"], "Unknown option: --modles. Did you mean --models?"),
+        (["serve", "--provider", "gpu"], 'Invalid value "gpu" for --provider. Choose from: "auto", "cpu", "cuda".'),
+        (["serve", "--max-batch-size", "0"], 'Invalid value "0" for --max-batch-size. Must be >= 1.'),
+        (["serve", "--threads", "many"], 'Invalid value for --threads: unable to convert "many" into int.'),
+        (["train", "--validation-split", "1"], 'Invalid value "1.0" for --validation-split. Must be < 1.'),
+        (
+            ["train", "--layers", "512,0"],
+            '"512,0" is no list of node counts; give one for each hidden layer, as in 512,256',
+        ),
+        (["export"], 'Command "export" parameter RUN requires an argument.'),
+        (["classify"], "no picture given; say `digits classify FILE...`"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_which(digits: Digits, arguments: list[str], expected: str) -> None:
+    completed = digits(*arguments)
+    assert completed.returncode != 0
+    (line,) = completed.stderr.splitlines()
+    assert line.startswith("digits: ")
+    assert expected in line
+
+
+def test_command_line_comes_before_environment_before_file(digits: Digits, tmp_path: Path) -> None:
+    """Each source names another repository; the error tells which one was looked into."""
+    (tmp_path / "digits.toml").write_text('[serve]\nmodels = "from-file"\n')
+    for arguments, env, expected in (
+        ((), {}, "from-file"),
+        ((), {"DIGITS_MODELS": "from-environment"}, "from-environment"),
+        (("--models", "from-command-line"), {"DIGITS_MODELS": "from-environment"}, "from-command-line"),
+    ):
+        completed = digits("serve", *arguments, env=env, cwd=tmp_path)
+        assert completed.stderr.startswith(f"digits: {expected}/digits: no model version")
+
+
+def test_a_wrong_value_in_the_environment_or_the_file_is_named(digits: Digits, tmp_path: Path) -> None:
+    completed = digits("serve", env={"DIGITS_THREADS": "0"}, cwd=tmp_path)
+    assert completed.returncode != 0
+    assert "DIGITS_THREADS" in completed.stderr
+    (tmp_path / "digits.toml").write_text("[serve]\nthraeds = 2\n")
+    completed = digits("serve", cwd=tmp_path)
+    assert completed.returncode != 0
+    assert "thraeds" in completed.stderr
+
+
+def test_an_unknown_table_warns_with_the_nearest_one(digits: Digits, tmp_path: Path) -> None:
+    (tmp_path / "digits.toml").write_text("[server]\nthreads = 2\n")
+    completed = digits("serve", cwd=tmp_path)
+    assert completed.stderr.splitlines()[0] == (
+        "digits: warning: server in digits.toml is no command and is ignored; did you mean serve?"
+    )
+
+
+def test_a_list_in_the_file_is_the_list_on_the_command_line(digits: Digits, tmp_path: Path) -> None:
+    (tmp_path / "digits.toml").write_text('[train]\nlayers = [32, 16]\ndata = "embedded"\nepochs = 1\nout = "run"\n')
+    completed = digits("train", cwd=tmp_path)
+    assert completed.returncode == 0, completed.stderr
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["settings"]["layers"] == [32, 16]
+
+
+def test_an_unknown_variable_warns_with_the_nearest_one(digits: Digits, tmp_path: Path) -> None:
+    completed = digits("serve", env={"DIGITS_MAX_BATCHSIZE": "7"}, cwd=tmp_path)
+    assert completed.stderr.splitlines()[0] == (
+        "digits: warning: DIGITS_MAX_BATCHSIZE is no setting and is ignored; did you mean DIGITS_MAX_BATCH_SIZE?"
+    )

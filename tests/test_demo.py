@@ -1,0 +1,33 @@
+"""`digits demo`: the whole way, and nothing of it left running."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_the_demo_shows_every_stage_and_stops_its_server(
+    digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    completed = digits("demo", "--data", "embedded", "--pictures", 50, cwd=tmp_path)
+    assert completed.returncode == 0, completed.stderr
+    printed = completed.stdout
+    for part in (
+        "== train ==",
+        "== export ==",
+        "== serve and classify ==",
+        "parity:   max |dp| ",
+        "files:    demo/run",
+    ):
+        assert part in printed
+    assert "of 1,000 test images (embedded subset" in printed
+    right = re.search(r"pictures: (\d+) of 50 right", printed)
+    assert right
+    assert int(right[1]) >= 40
+    assert "draining" in completed.stderr
+    assert len(list((tmp_path / "demo" / "pictures").iterdir())) == 50

@@ -1,0 +1,123 @@
+"""The engine: answers as it was published, on the provider that was asked for, or it says why not."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+
+from digits.model.engine import Engine, load_engine
+from digits.model.errors import ModelError, ProviderError, RepositoryError, SelfTestError
+from digits.model.golden import SIZE, Golden, choose
+from digits.model.repository import Repository, write_sums
+from digits.model.runtime import CPU, CUDA
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@pytest.fixture
+def version(models: Path, tmp_path: Path) -> Path:
+    """The folder of a version of this test's own."""
+    shutil.copytree(models, tmp_path / "models")
+    return tmp_path / "models" / "digits" / "1"
+
+
+def load(version: Path, **options: object) -> Engine:
+    write_sums(version)
+    return load_engine(Repository(version.parent.parent).open(), **options)  # type: ignore[arg-type] # passed on
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 64, 513, 1000])
+def test_an_answer_does_not_depend_on_its_batch(models: Path, test_digits: NDArray[np.uint8], batch: int) -> None:
+    engine = load_engine(Repository(models).open(), provider="cpu")
+    whole = engine.run(test_digits)
+    parts = [engine.run(test_digits[start : start + batch]) for start in range(0, 1000, batch)]
+    assert np.concatenate(parts).tobytes() == whole.tobytes()
+
+
+def test_probabilities_are_probabilities(models: Path, test_digits: NDArray[np.uint8]) -> None:
+    probabilities = load_engine(Repository(models).open()).run(test_digits)
+    assert probabilities.dtype == np.float32
+    assert probabilities.shape == (1000, 10)
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert (probabilities >= 0).all()
+
+
+def test_weights_that_changed_fail_the_self_test(version: Path) -> None:
+    """Sums that fit do not help a model whose answers are not the published ones."""
+    model = onnx.load(version / "model.onnx")
+    weights = next(tensor for tensor in model.graph.initializer if list(tensor.dims) == [256, 10])
+    values = onnx.numpy_helper.to_array(weights) * np.float32(1.01)
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    onnx.save(model, version / "model.onnx")
+    with pytest.raises(SelfTestError, match=r"golden image \d+ is off Keras's answer by .*; 1e-04 is allowed"):
+        load(version)
+
+
+def test_a_model_of_another_signature_is_refused(version: Path) -> None:
+    model = onnx.load(version / "model.onnx")
+    model.graph.input[0].name = "images"
+    for node in model.graph.node:
+        for position, name in enumerate(node.input):
+            if name == "pixels":
+                node.input[position] = "images"
+    onnx.save(model, version / "model.onnx")
+    with pytest.raises(ModelError, match=r"its input is .*images.*; expected .*pixels"):
+        load(version)
+
+
+def test_a_truncated_file_is_one_line(version: Path) -> None:
+    file = version / "model.onnx"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"model\.onnx: ") as error:
+        load(version)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_golden_set_is_one_line(version: Path) -> None:
+    whole = (version / "golden.npz").read_bytes()
+    for damaged in (b"", b"PK", whole[:-100], whole[:1000] + b"x" + whole[1001:]):
+        (version / "golden.npz").write_bytes(damaged)
+        with pytest.raises(RepositoryError, match=r"golden\.npz: not a golden set"):
+            load(version)
+
+
+def test_a_variant_that_is_not_there_is_named(version: Path) -> None:
+    with pytest.raises(RepositoryError, match="no variant 'int8'; it has fp32"):
+        load(version, variant="int8")
+
+
+def test_auto_says_which_provider_runs(models: Path) -> None:
+    assert load_engine(Repository(models).open(), provider="auto").provider in {CPU, CUDA}
+
+
+def test_cuda_never_falls_back_in_silence(models: Path) -> None:
+    """Where CUDA cannot run, asking for it is an error that says why."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if CUDA in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    with pytest.raises(ProviderError, match=r"built without CUDA: install digits\[cuda\] instead of digits\[serve\]"):
+        load_engine(Repository(models).open(), provider="cuda")
+
+
+def test_the_golden_set_holds_the_closest_calls_and_some_of_the_rest(models: Path) -> None:
+    golden = Golden.read(Repository(models).open().golden)
+    assert golden.pixels.shape == (SIZE, 28, 28)
+    assert golden.keras.shape == golden.answers["fp32"].shape == (SIZE, 10)
+
+
+def test_choosing_the_golden_set_is_seeded_and_takes_every_image_of_a_small_test_set() -> None:
+    probabilities = np.random.default_rng(1).dirichlet(np.ones(10), 1000).astype(np.float32)
+    chosen = choose(probabilities)
+    assert len(np.unique(chosen)) == SIZE
+    assert np.array_equal(chosen, choose(probabilities))
+    ranked = np.sort(probabilities, axis=1)
+    margin = ranked[:, -1] - ranked[:, -2]
+    assert set(np.argsort(margin)[: SIZE // 2]) <= set(chosen)
+    assert np.array_equal(choose(probabilities[:100]), np.arange(100))

@@ -1,0 +1,38 @@
+"""The acceptance on all of MNIST: the default settings, the whole test set. Minutes, not seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from digits.model.repository import Repository
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("DIGITS_DATA" not in os.environ, reason="DIGITS_DATA does not say where all of MNIST is"),
+]
+
+
+def test_the_defaults_reach_97_5_percent_and_export_without_a_flip(
+    digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    data = os.environ["DIGITS_DATA"]
+    trained = digits("train", "--out", tmp_path / "run", env={"DIGITS_DATA": data})
+    assert trained.returncode == 0, trained.stderr
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["data"]["images"] == {"train": 54_000, "validation": 6_000, "test": 10_000}
+    assert report["test"]["accuracy"] >= 0.975
+    exported = digits("export", tmp_path / "run", "--models", tmp_path / "models")
+    assert exported.returncode == 0, exported.stderr
+    assert "argmax 10,000 of 10,000" in exported.stdout
+    evidence = Repository(tmp_path / "models").open().manifest.variants["fp32"]
+    assert evidence.max_abs_diff <= 1e-5
+    assert evidence.argmax_agreement == 1

@@ -1,0 +1,69 @@
+"""The architecture's rules: who may import whom, and where the heavy libraries stay."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Data flows from left to right, and imports look back along it.
+MAY_IMPORT = {
+    "images": set[str](),
+    "train": {"images"},
+    "model": set[str](),
+    "export": {"images", "model", "train"},
+    "protos": set[str](),
+    "serve": {"model", "protos"},
+    "client": {"images", "model", "protos"},
+    "cli": {"client", "export", "images", "model", "serve", "train"},
+}
+ONLY_IN = {
+    "tensorflow": {"export", "train"},
+    "tf2onnx": {"export"},
+    "keras": {"export", "images", "train"},
+    "onnx": {"export"},
+    "onnxruntime": {"model"},
+    "grpc": {"client", "protos", "serve"},
+}
+
+
+def imports(package: str) -> dict[Path, set[str]]:
+    """What each file of a package imports, as dotted names."""
+    found = {}
+    for file in sorted((ROOT / package).rglob("*.py")):
+        names = set()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file}: say the whole name"
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        found[file] = names
+    return found
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_what_stands_before_it(package: str) -> None:
+    for file, names in imports(package).items():
+        ours = {name.split(".")[1] for name in names if name.startswith("digits.")}
+        assert ours - {package} <= MAY_IMPORT[package], file
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_heavy_library_stays_where_it_belongs(package: str) -> None:
+    for file, names in imports(package).items():
+        for library in {name.split(".")[0] for name in names} & ONLY_IN.keys():
+            assert package in ONLY_IN[library], f"{file} imports {library}"
+
+
+def test_every_package_at_the_root_has_a_rule() -> None:
+    packages = {folder.parent.name for folder in ROOT.glob("*/py.typed")}
+    assert packages == MAY_IMPORT.keys()
+
+
+def test_the_batcher_knows_neither_grpc_nor_onnx() -> None:
+    names = imports("serve")[ROOT / "serve" / "batcher.py"]
+    assert not {name for name in names if name.split(".")[0] in {"grpc", "google", "onnxruntime"}}

@@ -1,0 +1,277 @@
+"""Pictures as digits: every mode, both polarities, and every way in which a file can be no digit."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from digits.images import picture
+from digits.images.errors import PictureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from digits.images.ink import Digit
+
+    Digits = NDArray[np.uint8]
+    Ink = NDArray[np.float64]
+
+WHITE = 255
+
+
+@pytest.fixture(scope="module")
+def digits(test_digits: Digits) -> Digits:
+    """Fifty real digits, uint8 [50, 28, 28]."""
+    return test_digits[:50]
+
+
+def drawn(digit: Digit, *, scale: float = 4, at: tuple[int, int] = (50, 20), size: tuple[int, int] = (200, 160)) -> Ink:
+    """Ink from 0 to 255, float64 [h, w]: the digit enlarged, its corner `at` (x, y), on an empty canvas."""
+    side = round(28 * scale)
+    large = Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC)
+    canvas = np.zeros(size[::-1])
+    canvas[at[1] : at[1] + side, at[0] : at[0] + side] = np.asarray(large)
+    return canvas
+
+
+def grey(values: NDArray[Any]) -> Image.Image:
+    return Image.fromarray(values.astype(np.uint8))
+
+
+def dark_on_white(ink: NDArray[Any]) -> Image.Image:
+    return grey(WHITE - ink)
+
+
+def saved(image: Image.Image, form: str, **options: Any) -> io.BytesIO:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    file.seek(0)
+    return file
+
+
+def extent(mask: NDArray[Any]) -> tuple[int, int]:
+    """The height and width of what is not zero."""
+    rows, columns = np.nonzero(mask)
+    return int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+
+
+def likeness(one: Digit, other: Digit) -> float:
+    """The correlation of two images' pixels: 1 is equal."""
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+def assert_like(result: Digit, digit: Digit, at_least: float = 0.7) -> None:
+    """A whole digit that looks like the other one: two of one class correlate by 0.5 or so."""
+    assert result.shape == (28, 28)
+    assert result.dtype == np.uint8
+    assert result.max() == 255
+    assert likeness(result, digit) > at_least
+
+
+def test_digits_anywhere_on_a_canvas_at_any_scale_come_back_from_a_jpeg(digits: Digits) -> None:
+    rng = np.random.default_rng(0)
+    found = []
+    for digit in digits:
+        scale = rng.uniform(1.5, 5)
+        at = int(rng.integers(0, int(200 - 28 * scale))), int(rng.integers(0, int(160 - 28 * scale)))
+        result = picture.read(saved(dark_on_white(drawn(digit, scale=scale, at=at)), "JPEG"))
+        found.append(likeness(result, digit))
+    assert np.median(found) > 0.95
+    assert min(found) > 0.6
+
+
+MODES: dict[str, Callable[[Ink], Image.Image]] = {
+    "1": lambda ink: dark_on_white(ink).convert("1", dither=Image.Dither.NONE),
+    "RGB": lambda ink: Image.merge("RGB", [dark_on_white(ink), *[Image.new("L", ink.shape[::-1], 255)] * 2]),
+    "I;16": lambda ink: Image.fromarray((65535 - ink * 257).astype(np.uint16)),
+    "I": lambda ink: Image.fromarray((100_000 - ink * 300).astype(np.int32)),
+    "F": lambda ink: Image.fromarray((0.5 - ink / 2000).astype(np.float32)),
+}
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "YCbCr", "LA", *MODES])
+def test_every_mode_is_read_and_wide_ranges_are_scaled_not_clipped(digits: Digits, mode: str) -> None:
+    ink = drawn(digits[0])
+    image = MODES[mode](ink) if mode in MODES else dark_on_white(ink).convert(mode)
+    assert image.mode == mode
+    assert_like(picture.to_digit(image), digits[0])
+
+
+@pytest.mark.parametrize(("paper", "pen"), [(255, 0), (0, 255), (200, 60), (90, 10), (120, 240), (30, 80), (100, 80)])
+def test_ink_is_what_differs_from_the_border_darker_or_lighter(digits: Digits, paper: int, pen: int) -> None:
+    assert_like(picture.to_digit(grey(paper + drawn(digits[1]) / 255 * (pen - paper))), digits[1])
+
+
+@pytest.mark.parametrize("pen", [0, 255])
+def test_strokes_on_transparency_are_seen(digits: Digits, pen: int) -> None:
+    image = Image.new("RGBA", (200, 160), (pen, pen, pen, 0))
+    image.putalpha(grey(drawn(digits[2])))
+    assert_like(picture.read(saved(image, "PNG")), digits[2])
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_drawing_that_brings_its_own_paper_keeps_it(digits: Digits, dark: bool) -> None:
+    """What is around the paper is no ink."""
+    ink = drawn(digits[3])
+    image = grey(ink if dark else WHITE - ink).convert("RGBA")
+    image.putalpha(Image.fromarray(np.pad(np.full((140, 180), 255, np.uint8), 10)))
+    assert_like(picture.to_digit(image), digits[3])
+
+
+def test_a_palettes_transparent_entry_is_transparent_whatever_its_colour(digits: Digits) -> None:
+    image = grey(drawn(digits[4]) > 127).convert("P")
+    image.putpalette([0, 0, 0, 0, 0, 0])
+    assert_like(picture.read(saved(image, "GIF", transparency=0)), digits[4])
+
+
+@pytest.mark.parametrize(
+    ("orientation", "stored"),
+    [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_90), (8, Image.Transpose.ROTATE_270)],
+)
+def test_a_photograph_is_turned_upright(digits: Digits, orientation: int, stored: Image.Transpose) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = dark_on_white(drawn(digits[5])).transpose(stored)
+    assert_like(picture.read(saved(image, "JPEG", exif=exif)), digits[5])
+
+
+def test_of_an_animation_the_first_frame_counts(digits: Digits) -> None:
+    first, second = (dark_on_white(drawn(digits[i])) for i in (6, 7))
+    assert_like(picture.read(saved(first, "GIF", save_all=True, append_images=[second])), digits[6])
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
+def test_mnist_images_pass_byte_for_byte(digits: Digits, mode: str) -> None:
+    for digit in digits:
+        file = saved(Image.fromarray(digit).convert(mode), "PNG")
+        np.testing.assert_array_equal(picture.read(file), digit)
+
+
+def test_a_small_image_of_dark_ink_is_no_mnist_image_yet(digits: Digits) -> None:
+    for digit in digits:
+        assert_like(picture.to_digit(dark_on_white(digit)), digit)
+
+
+def test_uneven_light_noise_and_dust_are_no_ink(digits: Digits) -> None:
+    rng = np.random.default_rng(1)
+    for digit in digits:
+        values = (230 - drawn(digit) * 0.6) * np.linspace(1, 0.6, 200) + rng.normal(0, 5, (160, 200))
+        values[5:8, 5:8] = values[150:152, 190:193] = 20
+        assert_like(picture.read(saved(grey(values.clip(0, 255)), "JPEG")), digit)
+
+
+def test_a_black_speck_beside_pale_strokes_is_dust_all_the_same(digits: Digits) -> None:
+    for digit in digits[:10]:
+        values = 230 - drawn(digit) / 255 * 60
+        values[5:7, 5:7] = 0
+        assert_like(picture.to_digit(grey(values)), digit)
+
+
+def test_a_pen_of_one_pixel_on_a_large_canvas_is_ink_in_full_white() -> None:
+    canvas = np.zeros((300, 400))
+    canvas[40:260, 200] = canvas[40, 150:200] = 255
+    assert extent(picture.to_digit(dark_on_white(canvas)) > 200) == (20, 5)
+
+
+def test_ink_may_reach_the_border_as_long_as_more_paper_does(digits: Digits) -> None:
+    for digit in digits[:10]:
+        ink = drawn(digit)
+        rows, columns = np.nonzero(ink > 30)
+        box = (columns.min() - 1, rows.min() - 1, columns.max() + 2, rows.max() + 2)
+        assert_like(picture.to_digit(dark_on_white(ink).crop(box)), digit)
+
+
+def test_a_digit_is_placed_as_mnist_does() -> None:
+    """The longer side is 20, and the centre of mass is at (14, 14) to half a pixel, as in MNIST itself."""
+    canvas = np.zeros((400, 400))
+    canvas[10:210, 300:340] = canvas[170:210, 300:380] = 255
+    result = picture.to_digit(dark_on_white(canvas)).astype(float)
+    assert extent(result) == (20, 8)
+    for axis in (0, 1):
+        assert abs(result.sum(axis=1 - axis) @ np.arange(28) / result.sum() - 14) <= 0.5
+
+
+BLANK = r"is blank: .* expected one digit"
+NO_DIGIT = {
+    "white": (Image.new("L", (200, 160), 255), BLANK),
+    "black, 28 x 28": (Image.new("L", (28, 28)), BLANK),
+    "one pixel": (Image.new("L", (1, 1)), BLANK),
+    "16 bits": (Image.fromarray(np.full((160, 200), 40_000, np.uint16)), BLANK),
+    "noise": (grey(np.random.default_rng(0).normal(128, 12, (160, 200))), BLANK),
+    "a shadow": (grey(np.tile(np.linspace(100, 250, 200), (160, 1))), BLANK),
+    "wholly transparent": (Image.new("RGBA", (50, 50), (0, 0, 0, 0)), "wholly transparent"),
+    "no numbers": (Image.fromarray(np.full((50, 50), np.nan, np.float32)), "not finite"),
+}
+
+
+@pytest.mark.parametrize(("image", "message"), NO_DIGIT.values(), ids=NO_DIGIT)
+def test_a_picture_on_which_nothing_stands_out_is_refused(image: Image.Image, message: str) -> None:
+    with pytest.raises(PictureError, match=message):
+        picture.to_digit(image)
+
+
+def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "notes.png"
+    path.write_text("hello")
+    with pytest.raises(PictureError, match=r"notes.png: not a picture in an accepted format"):
+        picture.read(path)
+
+
+def test_a_caller_who_accepts_png_alone_is_not_given_a_gif(digits: Digits) -> None:
+    image = dark_on_white(drawn(digits[0]))
+    assert_like(picture.read(saved(image, "PNG"), formats=("PNG",)), digits[0])
+    with pytest.raises(PictureError, match="not a picture in an accepted format"):
+        picture.read(saved(image, "GIF"), formats=("PNG",))
+
+
+def test_a_missing_file_is_pythons_own_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        picture.read(tmp_path / "nowhere.png")
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_of_a_corrupt_file_only_pictureerror_gets_out(digits: Digits, form: str) -> None:
+    rng = np.random.default_rng(2)
+    whole = saved(dark_on_white(drawn(digits[0])), form).getvalue()
+    with pytest.raises(PictureError, match=r"^the picture: "):
+        picture.read(io.BytesIO(whole[: len(whole) // 3]))
+    for _ in range(50):
+        content = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        for place in rng.integers(0, len(content), 5):
+            content[place % 200 % len(content)] = rng.integers(0, 256)
+        with contextlib.suppress(PictureError):
+            picture.read(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_more_pixels_than_pillow_allows_are_refused_by_its_warning_or_its_error(
+    digits: Digits, monkeypatch: pytest.MonkeyPatch, factor: int
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200 * 160 // factor + 1)
+    with pytest.raises(PictureError, match=r"too large: .*; at most [\d,]+ pixels are accepted"):
+        picture.read(saved(dark_on_white(drawn(digits[0])), "PNG"))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_they_are_refused_where_warnings_are_ignored_too(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200 * 160 - 1)
+    with pytest.raises(PictureError, match="too large: 200 x 160 pixels"):
+        picture.read(saved(dark_on_white(drawn(digits[0])), "PNG"))
+
+
+def test_twelve_megapixels_take_well_under_half_a_second(digits: Digits) -> None:
+    photo = dark_on_white(drawn(digits[8], scale=80, at=(900, 300), size=(4000, 3000))).convert("RGB")
+    file = saved(photo, "JPEG")
+    start = time.perf_counter()
+    result = picture.read(file)
+    assert time.perf_counter() - start < 0.5
+    assert_like(result, digits[8])

@@ -1,0 +1,119 @@
+"""The wheel: built through the sdist, installed alone, and used as a serving host would."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from digits.images.mnist import Mnist
+
+ROOT = Path(__file__).parent.parent
+PYTHONS = ("python3.11", "python3.12", "python3.13")
+
+# Runs in the fresh environment, away from the checkout.
+SMOKE = """
+import importlib, json, subprocess, sys
+models, picture, *modules = sys.argv[1:]
+for module in modules:
+    importlib.import_module(module)
+command = [sys.executable, "-m", "digits.cli.app"]
+with subprocess.Popen([*command, "serve", "--models", models, "--address", "127.0.0.1:0"],
+                      stdout=subprocess.PIPE, text=True) as server:
+    try:
+        address = server.stdout.readline().split()[-1]
+        there = subprocess.run([*command, "classify", picture, "--json", "--server", address],
+                               check=True, stdout=subprocess.PIPE)
+    finally:
+        server.terminate()
+here = subprocess.run([*command, "classify", picture, "--json", "--models", models], check=True, stdout=subprocess.PIPE)
+assert here.stdout == there.stdout
+print(json.loads(here.stdout)["digit"])
+"""
+WITHOUT_TRAIN = ("cli", "client", "images", "model", "protos", "serve")  # what [serve] alone has to import
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from what git tracks, in a folder without leftovers."""
+    source, dist = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, files.split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--outdir", str(dist), str(source)],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    (built,) = dist.glob("*.whl")
+    return built
+
+
+def smoke(python: str, wheel: Path, models: Path, data: Mnist, folder: Path) -> None:
+    """Installs the wheel with [serve] in an environment of its own, serves and classifies."""
+    picture = folder / "digit.png"
+    Image.fromarray(data.x_test[0]).save(picture)
+    subprocess.run([python, "-m", "venv", str(folder / "env")], check=True)
+    fresh = folder / "env" / "bin" / "python"
+    install = [
+        fresh,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "-c",
+        ROOT / "constraints.txt",
+        f"digits[serve] @ file://{wheel}",
+    ]
+    subprocess.run([*map(str, install)], check=True, cwd=folder)
+    modules = [
+        "digits." + ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        for package in WITHOUT_TRAIN
+        for file in (ROOT / package).rglob("*.py")
+    ]
+    completed = subprocess.run(
+        [str(fresh), "-I", "-c", SMOKE, str(models), str(picture), *modules],
+        check=True,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert int(completed.stdout) == data.y_test[0]
+
+
+def test_the_wheel_alone_serves_and_classifies(wheel: Path, models: Path, data: Mnist, tmp_path: Path) -> None:
+    smoke(sys.executable, wheel, models, data, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", PYTHONS)
+def test_it_does_so_on_every_python(python: str, wheel: Path, models: Path, data: Mnist, tmp_path: Path) -> None:
+    found = shutil.which(python)
+    if found is None or subprocess.run([found, "--version"], check=False, capture_output=True).returncode:
+        pytest.skip(f"{python} is not installed")
+    smoke(found, wheel, models, data, tmp_path)
+
+
+def test_the_wheel_carries_types_and_the_contract(wheel: Path) -> None:
+    names = subprocess.run(
+        [sys.executable, "-m", "zipfile", "-l", str(wheel)], check=True, capture_output=True, text=True
+    ).stdout
+    for name in (
+        "digits/train/training.py",
+        "digits/export/publishing.py",
+        "digits/serve/py.typed",
+        "digits/protos/digits/v1/digits.proto",
+        "digits/protos/digits/v1/digits_pb2.pyi",
+    ):
+        assert name in names
+    assert "digits/tests" not in names
+    assert "digits/__init__.py" not in names
