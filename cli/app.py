@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Env, Toml
 
-from digits.cli.environment import warn_of_unknown_tables, warn_of_unknown_variables
+from digits.cli.environment import drop_empty_variables, warn_of_unknown_tables, warn_of_unknown_variables
 
+# What to install for the commands that need more than the base.
+EXTRAS = {"train": "train", "export": "train,serve", "serve": "serve", "classify": "serve", "demo": "train,serve"}
 # The first line is what `digits --help` lists.
 COMMANDS = {
     "train": """Train the network on MNIST, into a run folder.
@@ -79,19 +83,54 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
+    signal.signal(signal.SIGTERM, _terminate)
+    drop_empty_variables()
     warn_of_unknown_variables()
     warn_of_unknown_tables(Path("digits.toml"), set(COMMANDS))
+    code = run()
+    if code:
+        _discard_output()
+    sys.exit(code)
+
+
+def run() -> int:
+    """Runs the command line, and gives the exit code. What is the user's to mend is one line on stderr."""
     try:
-        code = app(exit_on_error=False, print_error=False)
+        code: int = app(exit_on_error=False, print_error=False) or 0
+        sys.stdout.flush()
     except CycloptsError as error:
-        code = complain(" ".join(str(error).split()), 2)
+        return complain(" ".join(str(error).split()), 2)
     except KeyboardInterrupt:
-        code = complain("interrupted", 130)
+        return complain("interrupted", 130)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("digits."):
+            raise
+        return complain(missing(error.name, sys.argv[1]), 1)
+    except BrokenPipeError:
+        return 1  # who read it has seen enough
     except Exception as error:
         if not is_message(error):
             raise
-        code = complain(str(error), 1)
-    sys.exit(code)
+        return complain(str(error), 1)
+    return code
+
+
+def _terminate(_signal: int, _frame: object) -> NoReturn:
+    """Ends the process as Ctrl-C would, so that nothing half written stays behind."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _discard_output() -> None:
+    """What stdout cannot take any more (a closed pipe, a full disk) would be an error again at the very end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def missing(module: str, command: str) -> str:
+    return f"digits {command} needs {module}, which is not installed; pip install 'digits[{EXTRAS[command]}]'"
 
 
 def complain(message: str, code: int) -> int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -63,12 +64,26 @@ def _digits(*arguments: str, capture: bool = False) -> str:
     """
     shown = arguments if len(arguments) < SHOWN else (arguments[0], "...", *arguments[-3:])
     print(f"$ digits {' '.join(shown)}", flush=True)
-    completed = subprocess.run(
-        [*DIGITS, *arguments], check=False, stdout=subprocess.PIPE if capture else None, text=True
-    )
-    if completed.returncode:
-        raise CommandError(f"`digits {arguments[0]}` ended with exit code {completed.returncode}")
-    return completed.stdout or ""
+    with _process(*arguments, stdout=subprocess.PIPE if capture else None) as process:
+        printed, _ = process.communicate()
+    if process.returncode:
+        raise CommandError(f"`digits {arguments[0]}` ended with exit code {process.returncode}")
+    return printed or ""
+
+
+@contextmanager
+def _process(*arguments: str, stdout: int | None) -> Iterator[subprocess.Popen[str]]:
+    """A command with the settings it is given and no others; told to stop, and waited for, if it still runs in the end.
+
+    Ctrl-C is ours alone: a command that gets it from the terminal and from us would be cut short as it cleans up.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DIGITS_")}
+    with subprocess.Popen([*DIGITS, *arguments], stdout=stdout, text=True, env=environment, process_group=0) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def _write_pictures(data: Mnist, folder: Path, count: int) -> list[Path]:
@@ -86,15 +101,12 @@ def _server(models: Path) -> Iterator[str]:
     """The address of a server of its own, on a free port; it is drained in the end."""
     arguments = ("serve", "--models", str(models), "--address", "127.0.0.1:0")
     print(f"$ digits {' '.join(arguments)}", flush=True)
-    with subprocess.Popen([*DIGITS, *arguments], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            ready = process.stdout.readline() if process.stdout else ""
-            if not ready:
-                raise CommandError(f"`digits serve` ended with exit code {process.wait()}")
-            print(ready, end="", flush=True)
-            yield ready.split()[-1]
-        finally:
-            process.terminate()
+    with _process(*arguments, stdout=subprocess.PIPE) as process:
+        ready = process.stdout.readline() if process.stdout else ""
+        if not ready:
+            raise CommandError(f"`digits serve` ended with exit code {process.wait()}")
+        print(ready, end="", flush=True)
+        yield ready.split()[-1]
 
 
 def _ask(files: list[Path], address: str) -> list[dict[str, Any]]:

@@ -16,6 +16,12 @@ PREFIX = "DIGITS_"
 ARGUMENTS = {"DIGITS_FILES", "DIGITS_RUN"}  # what stands on the command line without a name
 
 
+def drop_empty_variables() -> None:
+    """An empty DIGITS_* variable is one that is not set: what scripts and containers mean by it."""
+    for name in [name for name, value in os.environ.items() if name.startswith(PREFIX) and not value]:
+        del os.environ[name]
+
+
 def warn_of_unknown_variables() -> None:
     """Warns of each DIGITS_* variable that no setting reads: a mistyped one would be ignored in silence."""
     given = {name for name in os.environ if name.startswith(PREFIX)}
@@ -34,7 +40,7 @@ def warn_of_unknown_tables(file: Path, commands: set[str]) -> None:
 
 def _warn(given: set[str], known: set[str], what: str) -> None:
     for name in sorted(given - known):
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         hint = f"; did you mean {near[0]}?" if near else ""
         print(f"digits: warning: {name} {what} and is ignored{hint}", file=sys.stderr)
 

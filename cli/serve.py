@@ -25,9 +25,11 @@ def serve(settings: Annotated[ServeSettings, Parameter(name="*")] = DEFAULTS) ->
     server.start()
     print(server, flush=True)
     log.info("%s: draining", signal.Signals(signal.sigwait(signals)).name)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for ending in signals:
+        signal.signal(ending, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)  # a second one ends the process at once
     if not server.drain():
         log.error("not all calls were answered within --drain-timeout %g s", settings.drain_timeout)
         logging.shutdown()
         os._exit(1)  # their threads would hold up an ordinary exit
+    log.info("drained: every accepted call is answered")

@@ -130,3 +130,34 @@ def test_an_unknown_variable_warns_with_the_nearest_one(digits: Digits, tmp_path
     assert completed.stderr.splitlines()[0] == (
         "digits: warning: DIGITS_MAX_BATCHSIZE is no setting and is ignored; did you mean DIGITS_MAX_BATCH_SIZE?"
     )
+
+
+def test_an_empty_variable_is_one_that_is_not_set(digits: Digits, tmp_path: Path) -> None:
+    completed = digits("serve", env={"DIGITS_THREADS": "", "DIGITS_NOTHING": ""}, cwd=tmp_path)
+    assert completed.stderr.startswith("digits: models/digits: no model version")
+
+
+def test_output_that_nobody_reads_or_can_hold_is_no_traceback(environment: dict[str, str]) -> None:
+    command = f"{sys.executable} -m digits.cli.app --help"
+    completed = subprocess.run(
+        f"{command} | true; {command} > /dev/full",
+        check=False,
+        shell=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert completed.returncode == 1
+    assert completed.stderr == "digits: [Errno 28] No space left on device\n"
+
+
+def test_a_missing_extra_is_one_line_that_says_what_to_install(environment: dict[str, str]) -> None:
+    code = "import sys; sys.modules['keras'] = None; sys.argv = ['digits', 'train']; from digits.cli.app import main; \
+main()"
+    completed = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment
+    )
+    assert completed.returncode == 1
+    assert completed.stderr.splitlines()[-1] == (
+        "digits: digits train needs keras, which is not installed; pip install 'digits[train]'"
+    )

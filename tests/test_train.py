@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,11 @@ def test_a_run_that_is_there_is_replaced_only_if_told_so(digits: Digits, run_fol
     completed = digits("train", "--out", tmp_path / "letters", "--data", "embedded", "--overwrite")
     assert "not a run folder, so it is not replaced" in completed.stderr
     assert (tmp_path / "letters" / "love.txt").exists()
+    shutil.copytree(run_folder, tmp_path / "run")
+    (tmp_path / "run" / "notes.txt").touch()
+    completed = digits("train", "--out", tmp_path / "run", "--data", "embedded", "--overwrite")
+    assert "holds notes.txt, which no run wrote, so it is not replaced" in completed.stderr
+    assert (tmp_path / "run" / "notes.txt").exists()
 
 
 @pytest.mark.parametrize(

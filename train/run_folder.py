@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MODEL = "model.keras"
 HISTORY = "history.json"
 REPORT = "report.json"
+FILES = {MODEL, HISTORY, REPORT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def new_run(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     _check_free(out, overwrite=overwrite)
     try:
+        out = out.resolve()  # with a name, though it be "."
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
             new = Path(temporary) / "new"
@@ -79,8 +81,12 @@ def _check_free(out: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise RunError(f"{out}: exists; give another --out, or --overwrite to replace it")
-    if not (out / REPORT).is_file():
-        raise RunError(f"{out}: not a run folder, so it is not replaced; give another --out")
+    try:
+        read_run(out)
+    except RunError as error:
+        raise RunError(f"{out}: not a run folder, so it is not replaced; give another --out") from error
+    if foreign := sorted({entry.name for entry in out.iterdir()} - FILES):
+        raise RunError(f"{out}: holds {foreign[0]}, which no run wrote, so it is not replaced; give another --out")
 
 
 def _replace(out: Path, new: Path) -> None:
