@@ -14,9 +14,19 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Env, Toml
 
 from digits.cli.environment import drop_empty_variables, warn_of_unknown_tables, warn_of_unknown_variables
+from digits.cli.recipe import alone_with_resume, from_recipe
 
 # What to install for the commands that need more than the base.
-EXTRAS = {"train": "train", "export": "train,serve", "serve": "serve", "classify": "serve", "demo": "train,serve"}
+EXTRAS = {
+    "train": "train",
+    "compare": "train",
+    "sweep": "train",
+    "export": "train,serve",
+    "serve": "serve",
+    "classify": "serve",
+    "bench": "train",
+    "demo": "train,serve",
+}
 # The first line is what `digits --help` lists.
 COMMANDS = {
     "train": """Train the network on MNIST, into a run folder.
@@ -24,9 +34,34 @@ COMMANDS = {
     ```
     digits train --out runs/first
     digits train --out runs/deeper --layers 512,256,128 --epochs 20 --data path/to/mnist.npz
+    digits train --out runs/best --recipe best
     ```
 
-    Leaves model.keras, history.json and report.json. The folder appears when the training is done, and not before.
+    Leaves model.keras, its learning curves (history.json), its answers to the test images (predictions.npz), and
+    report.html, which shows what the model has learnt and which digits it gets wrong.
+
+    Ctrl-C keeps the last whole epoch: `digits train --resume runs/deeper` goes on from there as if nothing had been.
+    """,
+    "compare": """Compare finished runs: their numbers in a table, their curves in a figure, and both in words.
+
+    ```
+    digits train --out runs/10-epochs
+    digits train --out runs/50-epochs --epochs 50
+    digits compare runs/10-epochs runs/50-epochs
+    ```
+
+    Says for each run whether it overfits, from which epoch on and by how much; and for each against the first whether
+    its test accuracy differs by more than chance explains.
+    """,
+    "sweep": """Try layers, nodes, activations and epochs, and see which of them matter.
+
+    ```
+    digits sweep --layers 1,2 --nodes 64,256 --activations relu,tanh --epochs 5,10
+    digits sweep --sampler random --trials 30 --out runs/wide
+    ```
+
+    A network is judged by its accuracy on the validation split; the test images have no part in it. Ctrl-C keeps the
+    trials that are done, and the same command again goes on with the others.
     """,
     "export": """Export a run to ONNX, prove that it answers as Keras does, and publish it.
 
@@ -55,6 +90,14 @@ COMMANDS = {
     One digit a picture, dark on light or light on dark. Works in this process (with digits[serve] and --models), or
     over a server. A file that cannot be read is reported, the others are classified, and the exit code is 1.
     """,
+    "bench training": """Time the training loop beside plain model.fit, in turn.
+
+    ```
+    digits bench training --data path/to/mnist.npz --repeats 3 --out training.json
+    ```
+
+    Prints the time and the test accuracy of each training, and the ratio of the times.
+    """,
     "demo": """See the whole way on real digits: train, export, serve, classify.
 
     ```
@@ -69,13 +112,16 @@ app = App(
     help="From raw handwritten digits to a served answer.",
     help_epilogue="Every option can stand in the environment as DIGITS_OPTION, or in digits.toml under its command.",
     version=version("digits"),
-    config=[Env("DIGITS_", command=False), Toml("digits.toml")],
+    config=[alone_with_resume, Env("DIGITS_", command=False), Toml("digits.toml"), from_recipe],
     default_parameter=Parameter(negative=()),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for name, text in COMMANDS.items():
-    app.command(f"digits.cli.{name}:{name}", name=name, help=text)
+bench = App(name="bench", help="Measure, and write down what was measured.")
+app.command(bench)
+for command, text in COMMANDS.items():
+    *group, name = command.split()
+    (bench if group else app).command(f"digits.cli.{'.'.join(group) or name}:{name}", name=name, help=text)
 
 
 def main() -> None:
@@ -86,7 +132,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     drop_empty_variables()
     warn_of_unknown_variables()
-    warn_of_unknown_tables(Path("digits.toml"), set(COMMANDS))
+    warn_of_unknown_tables(Path("digits.toml"), {command.split()[0] for command in COMMANDS})
     code = run()
     if code:
         _discard_output()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREFIX = "DIGITS_"
-ARGUMENTS = {"DIGITS_FILES", "DIGITS_RUN"}  # what stands on the command line without a name
+ARGUMENTS = {"DIGITS_FILES", "DIGITS_RUN", "DIGITS_RUNS"}  # what stands on the command line without a name
 
 
 def drop_empty_variables() -> None:
@@ -46,10 +46,22 @@ def _warn(given: set[str], known: set[str], what: str) -> None:
 
 
 def _known_variables() -> set[str]:
+    from digits.benchmarks.settings import TrainingBenchmarkSettings
     from digits.cli.settings import ClassifySettings, DemoSettings
     from digits.export.settings import ExportSettings
+    from digits.lab.comparison_settings import CompareSettings
+    from digits.lab.sweep_settings import SweepSettings
     from digits.serve.settings import ServeSettings
     from digits.train.settings import TrainSettings
 
-    every = (TrainSettings, ExportSettings, ServeSettings, ClassifySettings, DemoSettings)
+    every = (
+        TrainSettings,
+        CompareSettings,
+        SweepSettings,
+        ExportSettings,
+        ServeSettings,
+        ClassifySettings,
+        DemoSettings,
+        TrainingBenchmarkSettings,
+    )
     return ARGUMENTS | {PREFIX + field.name.upper() for settings in every for field in fields(settings)}

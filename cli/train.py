@@ -15,5 +15,6 @@ def train(settings: Annotated[TrainSettings, Parameter(name="*")] = DEFAULTS) ->
         from digits.train.training import train as run_training
 
     run = run_training(settings)
+    print(f"report: {run.folder / 'report.html'}")
     print(f"run: {run.folder}")
     print(f"next: digits export {run.folder}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from statistics import mean
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,18 +22,35 @@ pytestmark = [
 ]
 
 
-def test_the_defaults_reach_97_5_percent_and_export_without_a_flip(
+def test_the_defaults_reach_97_7_percent_in_the_mean_and_export_without_a_flip(
     digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     data = os.environ["DIGITS_DATA"]
-    trained = digits("train", "--out", tmp_path / "run", env={"DIGITS_DATA": data})
-    assert trained.returncode == 0, trained.stderr
-    report = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert report["data"]["images"] == {"train": 54_000, "validation": 6_000, "test": 10_000}
-    assert report["test"]["accuracy"] >= 0.975
-    exported = digits("export", tmp_path / "run", "--models", tmp_path / "models")
+    accuracies = []
+    for seed in range(3):
+        trained = digits("train", "--out", tmp_path / f"run-{seed}", "--seed", seed, env={"DIGITS_DATA": data})
+        assert trained.returncode == 0, trained.stderr
+        report = json.loads((tmp_path / f"run-{seed}" / "report.json").read_text())
+        assert report["data"]["images"] == {"train": 54_000, "validation": 6_000, "test": 10_000}
+        accuracies.append(report["test"]["accuracy"])
+    assert mean(accuracies) >= 0.977
+    exported = digits("export", tmp_path / "run-0", "--models", tmp_path / "models")
     assert exported.returncode == 0, exported.stderr
     assert "argmax 10,000 of 10,000" in exported.stdout
     evidence = Repository(tmp_path / "models").open().manifest.variants["fp32"]
     assert evidence.max_abs_diff <= 1e-5
     assert evidence.argmax_agreement == 1
+
+
+@pytest.mark.timeout(3600)
+def test_the_best_recipe_reaches_99_25_percent(
+    digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """One seed; the mean of three is in benchmarks/recipes.json, made by `make recipes`."""
+    arguments = ("--recipe", "best", "--out", tmp_path / "run")
+    trained = digits("train", *arguments, env={"DIGITS_DATA": os.environ["DIGITS_DATA"]})
+    assert trained.returncode == 0, trained.stderr
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["parameters"] == 535_818
+    assert report["data"]["images"] == {"train": 60_000, "validation": 0, "test": 10_000}
+    assert report["test"]["accuracy"] >= 0.9925

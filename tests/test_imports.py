@@ -15,17 +15,21 @@ MAY_IMPORT = {
     "train": {"images"},
     "model": set[str](),
     "export": {"images", "model", "train"},
+    "lab": {"images", "train"},
     "protos": set[str](),
     "serve": {"model", "protos"},
     "client": {"images", "model", "protos"},
-    "cli": {"client", "export", "images", "model", "serve", "train"},
+    "benchmarks": {"images", "train"},
+    "cli": {"benchmarks", "client", "export", "images", "lab", "model", "serve", "train"},
 }
 ONLY_IN = {
     "tensorflow": {"export", "train"},
     "tf2onnx": {"export"},
-    "keras": {"export", "images", "train"},
+    "keras": {"benchmarks", "export", "images", "lab", "train"},
+    "matplotlib": {"lab", "train"},
     "onnx": {"export"},
     "onnxruntime": {"model"},
+    "optuna": {"lab"},
     "grpc": {"client", "protos", "serve"},
 }
 

@@ -5,14 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import zipfile
 from typing import TYPE_CHECKING, Any
 
+import h5py
+import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
+
+from digits.images import mnist
+from digits.train.errors import RunError
+from digits.train.recipes import RECIPES
+from digits.train.run_folder import read_run
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from digits.images.mnist import Mnist
 
@@ -39,7 +50,14 @@ def test_it_prints_the_data_the_shapes_the_summary_the_epochs_and_the_result(tra
 def test_the_run_folder_holds_the_model_its_history_and_a_report_of_all_that_matters(
     run_folder: Path, data: Mnist
 ) -> None:
-    assert {file.name for file in run_folder.iterdir()} == {"model.keras", "history.json", "report.json"}
+    assert {file.name for file in run_folder.iterdir()} == {
+        "figures",
+        "history.json",
+        "model.keras",
+        "predictions.npz",
+        "report.html",
+        "report.json",
+    }
     history = json.loads((run_folder / "history.json").read_text())
     assert {len(values) for values in history.values()} == {10}
     assert history.keys() == {"accuracy", "loss", "val_accuracy", "val_loss"}
@@ -89,10 +107,23 @@ def test_a_run_that_is_there_is_replaced_only_if_told_so(digits: Digits, run_fol
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--activation", "rleu"], "digits: --activation rleu: Keras knows no activation of that name"),
+        (
+            ["--activation", "rleu"],
+            "digits: --activation rleu: Keras knows no such name; did you mean relu? There are celu, elu, ",
+        ),
         (["--validation-split", "0.001"], "digits: --validation-split 0.001: The test_size = 4 should be greater"),
-        (["--activation", "glu"], "digits: --activation glu --optimizer adam: "),
-        (["--optimizer", "adm"], "digits: --optimizer adm: Keras knows no optimizer of that name"),
+        (
+            ["--activation", "glu"],
+            "digits: --activation glu: Keras cannot make it from its name (TypeError: it changes the number",
+        ),
+        (
+            ["--early-stopping", "3", "--validation-split", "0"],
+            "digits: --early-stopping 3 watches the validation loss",
+        ),
+        (
+            ["--optimizer", "adm"],
+            "digits: --optimizer adm: Keras knows no such name; did you mean adam? There are adadelta, ",
+        ),
         (["--data", "nowhere.npz"], "nowhere.npz does not exist; give an .npz file in Keras's layout"),
     ],
 )
@@ -106,11 +137,154 @@ def test_a_wrong_name_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_leaves_nothing_half_done(starting: Callable[..., Any], tmp_path: Path) -> None:
-    with starting("train", "--out", tmp_path / "run", "--data", "embedded", "--epochs", 1000) as (process, stderr):
+def weights(run: Path) -> list[NDArray[np.float32]]:
+    with zipfile.ZipFile(run / "model.keras") as archive, h5py.File(archive.open("model.weights.h5")) as file:
+        found: list[NDArray[np.float32]] = []
+        file["layers"].visititems(lambda _, item: found.append(item[:]) if isinstance(item, h5py.Dataset) else None)
+        return found
+
+
+def interrupt_in_epoch(process: subprocess.Popen[str], epoch: int, how: int) -> None:
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith(f"Epoch {epoch}"):
+        assert process.poll() is None
+    process.send_signal(how)
+
+
+SMALL = ("--data", "embedded", "--layers", 32, "--dropout", 0.1, "--distortion", 1, "--averaging", 0.9)
+
+
+def test_ctrl_c_keeps_the_last_whole_epoch_and_resume_goes_on_as_if_nothing_had_been(
+    digits: Digits, starting: Callable[..., Any], tmp_path: Path
+) -> None:
+    settings = (*SMALL, "--epochs", 8, "--optimizer", "adamw", "--schedule", "cosine")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert digits("train", "--out", whole, *settings).returncode == 0
+    for signal_, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        arguments = ("--resume", broken) if broken.exists() else ("--out", broken, *settings)
+        with starting("train", *arguments) as (process, stderr):
+            interrupt_in_epoch(process, 3 if code == 130 else 6, signal_)
+            rest = process.stdout.read()
+            assert process.wait(timeout=60) == code, stderr.read_text()
+            assert f"next: digits train --resume {broken}, or the same with --finish to end it here\n" in rest
+            assert "Traceback" not in stderr.read_text()
+        refused = digits("export", broken, "--models", tmp_path / "models")
+        assert refused.stderr == f"digits: {broken}: unfinished; go on with `digits train --resume {broken}`\n"
+    ended = shutil.copytree(broken, tmp_path / "ended")
+    completed = digits("train", "--resume", ended, "--finish")
+    assert completed.returncode == 0, completed.stderr
+    epochs = read_run(ended).report["epochs"]
+    assert len(read_run(ended).history["loss"]) == epochs
+    assert 5 <= epochs < 8
+    completed = digits("train", "--resume", broken)
+    assert completed.returncode == 0, completed.stderr
+    assert "Epoch 1/" not in completed.stdout
+    assert {file.name for file in broken.iterdir()} == {file.name for file in whole.iterdir()}
+    for a, b in zip(weights(whole), weights(broken), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (broken / "history.json").read_text() == (whole / "history.json").read_text()
+
+
+def test_a_killed_training_is_never_taken_for_a_finished_one(
+    digits: Digits, starting: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Killed in the first epoch, in the second, and five times at random."""
+    run = tmp_path / "run"
+    random = np.random.default_rng(0)
+    for epoch in (1, 2, *random.integers(3, 12, 5)):
+        with starting("train", "--out", run, "--overwrite", *SMALL, "--epochs", 12) as (process, _):
+            interrupt_in_epoch(process, int(epoch), signal.SIGKILL)
+            process.wait(timeout=60)
+        with pytest.raises(RunError, match="unfinished; go on with `digits train --resume"):
+            read_run(run)  # as export does first of all
+    assert digits("train", "--resume", run).returncode == 0
+    assert read_run(run).report["epochs"] == 12
+
+
+def test_an_old_run_stays_until_the_new_one_is_done(
+    digits: Digits, starting: Callable[..., Any], run_folder: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    before = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
+    with starting("train", "--out", run, "--overwrite", *SMALL, "--epochs", 1000) as (process, _):
+        interrupt_in_epoch(process, 2, signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(timeout=60) == 130
+    assert {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()} == before
+    assert digits("export", run, "--models", tmp_path / "models").returncode == 0
+
+
+def test_a_resumed_run_keeps_its_own_settings(
+    digits: Digits, starting: Callable[..., Any], run_folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with starting("train", "--out", run, *SMALL, "--epochs", 1000) as (process, _):
+        interrupt_in_epoch(process, 2, signal.SIGKILL)
+        process.wait(timeout=60)
+    for arguments, expected in (
+        (("--resume", run, "--epochs", 10), "--epochs: a resumed run keeps its own settings; leave it out"),
+        (("--out", run), f"{run}: holds an unfinished run; give --resume to go on with it"),
+        (("--resume", tmp_path / "none"), f"{tmp_path / 'none'}: holds no run, there is nothing to go on with"),
+        (("--finish",), "--finish ends a run that was interrupted; say which, with --resume"),
+        (("--resume", run_folder), f"{run_folder}: is finished, there is nothing to go on with"),
+    ):
+        completed = digits("train", *arguments)
+        assert completed.returncode in {1, 2}
+        (line,) = completed.stderr.splitlines()
+        assert expected in line
+    checkpoint = run / "unfinished" / "checkpoint.npz"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    completed = digits("train", "--resume", run)
+    assert "checkpoint.npz: damaged" in completed.stderr.splitlines()[-1]
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(
+    digits: Digits, starting: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with starting("train", "--out", run, *SMALL, "--epochs", 100_000) as (process, _):
         while not process.stdout.readline().startswith("Epoch 2"):
             assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
-        assert stderr.read_text().splitlines()[-1] == "digits: interrupted"
-    assert list(tmp_path.iterdir()) == []
+        completed = digits("train", "--resume", run)
+        assert completed.stderr.splitlines()[-1] == f"digits: {run}: another process is training this run"
+
+
+def test_early_stopping_takes_the_weights_of_the_lowest_validation_loss(digits: Digits, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    completed = digits("train", "--out", run, "--data", "embedded", "--epochs", 100, "--early-stopping", 2)
+    assert completed.returncode == 0, completed.stderr
+    history = json.loads((run / "history.json").read_text())
+    losses = history["val_loss"]
+    assert len(losses) < 100
+    assert losses.index(min(losses)) == len(losses) - 1 - 2
+    data = mnist.load("embedded")
+    _, x, _, y = train_test_split(data.x_train, data.y_train, test_size=0.1, stratify=data.y_train, random_state=0)
+    h = x.reshape(-1, 784).astype(np.float32) / 255
+    *hidden, (kernel, bias) = zip(*[iter(weights(run))] * 2, strict=True)
+    for a, b in hidden:
+        h = np.maximum(h @ a + b, 0)
+    probabilities = np.exp(h @ kernel + bias)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    loss = -np.log(probabilities[np.arange(len(y)), y]).mean()
+    assert loss == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_the_best_recipe_is_a_set_of_defaults(digits: Digits, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    arguments = ("--recipe", "best", "--epochs", 1, "--layers", 16, "--data", "embedded")
+    completed = digits("train", "--out", run, *arguments, env={"DIGITS_BATCH_SIZE": "100"})
+    assert completed.returncode == 0, completed.stderr
+    settings = json.loads((run / "report.json").read_text())["settings"]
+    given = {"epochs": 1, "layers": [16], "batch_size": 100, "recipe": "best"}
+    assert {name: settings[name] for name in given} == given
+    assert {name: settings[name] for name in RECIPES["best"].keys() - given.keys()} == {
+        name: value for name, value in RECIPES["best"].items() if name not in given
+    }
+
+
+def test_deterministic_training_gives_the_same_weights_bit_for_bit(digits: Digits, tmp_path: Path) -> None:
+    for run in ("one", "other"):
+        completed = digits("train", "--out", tmp_path / run, *SMALL, "--epochs", 2, "--deterministic", "--seed", 3)
+        assert completed.returncode == 0, completed.stderr
+    for a, b in zip(weights(tmp_path / "one"), weights(tmp_path / "other"), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -1,26 +1,29 @@
-"""What training is fed with: a stratified split, one-hot labels, whole batches."""
+"""What training is fed with: a stratified split, one-hot labels, whole batches, each a function of seed and step."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from sklearn.model_selection import train_test_split
 
+from digits.train.distortion import distortion
 from digits.train.errors import RunError
 from digits.train.network import CLASSES
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    Part = tuple[NDArray[np.float32], NDArray[np.float64]]
+    from digits.train.settings import TrainSettings
+
+    Part = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-def one_hot(labels: NDArray[np.uint8]) -> NDArray[np.float64]:
+def one_hot(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Labels uint8 [n] as rows with a single 1, [n, 10]."""
-    return keras.utils.to_categorical(labels, CLASSES)  # type: ignore[no-any-return] # keras is untyped
+    return keras.utils.to_categorical(labels, CLASSES).astype(np.float32)  # type: ignore[no-any-return] # untyped
 
 
 def split(x: NDArray[np.float32], labels: NDArray[np.uint8], share: float, seed: int) -> tuple[Part, Part | None]:
@@ -39,13 +42,38 @@ def split(x: NDArray[np.float32], labels: NDArray[np.uint8], share: float, seed:
     return (x, y), (x_validation, y_validation)
 
 
-def batches(x: NDArray[np.float32], y: NDArray[np.float64], batch_size: int, seed: int) -> Any:
-    """Whole batches of the images and labels, shuffled anew each epoch; what is left over waits for the next one.
+def steps(images: int, batch_size: int) -> int:
+    """Gradient steps in an epoch: the whole batches that so many images make, one at least."""
+    return max(images // batch_size, 1)
 
-    A small last batch would end each epoch with a full step on little evidence: on the embedded digits, whose last
-    batch has 16 images, the mean test accuracy of seeds 0 to 5 is 94.2 % with whole batches and 93.1 % without.
+
+def batches(training: Part, settings: TrainSettings, first_epoch: int) -> Any:
+    """The batches of all epochs from `first_epoch` (0-based) on, `steps` of them an epoch.
+
+    Each is a function of seed, epoch and step alone, so that training goes on after an interruption as it would have
+    gone on without.
+
+    They are whole: what is left over waits for the next epoch's shuffle. A small last batch would end each epoch with a
+    full step on little evidence: on the embedded digits, whose last batch has 16 images, the mean test accuracy of
+    seeds 0 to 5 is 94.2 % with whole batches and 93.1 % without.
     """
-    images, labels = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-    order = tf.data.Dataset.range(len(x)).shuffle(len(x), seed=seed)
-    chosen = order.batch(min(batch_size, len(x)), drop_remainder=True)
-    return chosen.map(lambda index: (tf.gather(images, index), tf.gather(labels, index))).prefetch(1)
+    images, labels = map(tf.constant, training)
+    size = min(settings.batch_size, len(images))
+    whole = steps(len(images), settings.batch_size)
+    distort = distortion(settings.distortion) if settings.distortion else None
+
+    def epoch(number: Any) -> Any:
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=[settings.seed, number])
+        chosen = tf.data.Dataset.from_tensor_slices(tf.reshape(order[: whole * size], (whole, size)))
+        return chosen.enumerate(number * whole)
+
+    def batch(step: Any, chosen: Any) -> tuple[Any, Any]:
+        x = tf.gather(images, chosen)
+        if distort is not None:
+            x = distort(x, tf.stack([settings.seed, tf.cast(step, tf.int32)]))
+        return x, tf.gather(labels, chosen)
+
+    options = tf.data.Options()
+    options.autotune.enabled = False  # nothing to tune; its thread sleeps up to a minute, and the end waits for it
+    epochs = tf.data.Dataset.range(first_epoch, settings.epochs)
+    return epochs.flat_map(epoch).map(batch).prefetch(2).with_options(options)

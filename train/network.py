@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -10,37 +12,55 @@ import numpy as np
 from digits.train.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+    from types import ModuleType
 
     from numpy.typing import NDArray
 
+    from digits.train.settings import TrainSettings
+
 PIXELS = 28 * 28
 CLASSES = 10
+COMPILED_FROM = 2000  # gradient steps
+NOT_ACTIVATIONS = {"deserialize", "get", "serialize"}  # the other functions of keras.activations
 
 
-def build(layers: Sequence[int], activation: str, optimizer: str) -> Any:
+def build(settings: TrainSettings, steps: int) -> Any:
     """The compiled model: float32 [n, 784] in 0 to 1, to probabilities float32 [n, 10].
 
-    With the default layers 512 and 256 it has 401,920 + 131,328 + 2,570 = 535,818 parameters.
+    With the default layers 512 and 256 it has 401,920 + 131,328 + 2,570 = 535,818 parameters. One call of its training
+    function does a whole epoch.
+
+    Args:
+        settings: The hyperparameters.
+        steps: Gradient steps in an epoch.
 
     Raises:
         RunError: Keras knows no such activation or optimizer, or cannot build the network with it.
     """
-    _require_known("activation", activation, keras.activations.get)
-    _require_known("optimizer", optimizer, keras.optimizers.get)
+    _require_known("activation", settings.activation, _try_activation, keras.activations)
+    _require_known("optimizer", settings.optimizer, keras.optimizers.get, keras.optimizers)
     try:
         model = keras.Sequential(
             [
                 keras.Input((PIXELS,), name="pixels"),
-                *(keras.layers.Dense(nodes, activation=activation) for nodes in layers),
+                *_hidden(settings),
                 keras.layers.Dense(CLASSES, activation="softmax", name="probabilities"),
             ],
             name="digits",
         )
-        model.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
+        model.compile(
+            optimizer=_optimizer(settings, steps),
+            loss="categorical_crossentropy",
+            metrics=["accuracy"],
+            steps_per_execution=steps,
+            jit_compile=_is_compiled(settings, steps),
+        )
         model(keras.ops.zeros((1, PIXELS)))  # what does not fit together says so here
+        _optimizer(settings, steps).build(model.trainable_variables)  # a twin: once built, it counts as parameters
     except Exception as error:  # whatever a layer or an optimizer raises that cannot do with its name alone
-        raise RunError(f"--activation {activation} --optimizer {optimizer}: {_in_a_line(error)}") from error
+        given = f"--activation {settings.activation} --optimizer {settings.optimizer}"
+        raise RunError(f"{given}: {_in_a_line(error)}") from error
     return model
 
 
@@ -49,13 +69,70 @@ def flatten(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return images.reshape(-1, PIXELS).astype(np.float32) / np.float32(255)
 
 
-def _require_known(setting: str, name: str, get: Callable[[str], Any]) -> None:
+def _is_compiled(settings: TrainSettings, steps: int) -> bool:
+    """Whether XLA compiles the gradient step: where there are enough of them to pay for it.
+
+    It does not pay with dropout, since XLA is ten times as slow at random numbers on a CPU; and Keras does not do it
+    for a deterministic training.
+    """
+    return steps * settings.epochs >= COMPILED_FROM and not settings.dropout and not settings.deterministic
+
+
+def _hidden(settings: TrainSettings) -> list[Any]:
+    layers = []
+    for nodes in settings.layers:
+        layers.append(keras.layers.Dense(nodes, activation=settings.activation))
+        if settings.dropout:
+            layers.append(keras.layers.Dropout(settings.dropout))
+    return layers
+
+
+def _optimizer(settings: TrainSettings, steps: int) -> Any:
+    optimizer = keras.optimizers.get(settings.optimizer)
+    changes: dict[str, Any] = {}
+    if settings.averaging:
+        changes |= {"use_ema": True, "ema_momentum": settings.averaging}
+    if settings.weight_decay is not None:
+        changes["weight_decay"] = settings.weight_decay
+    rate = settings.learning_rate or float(optimizer.learning_rate)
+    if settings.schedule == "cosine":
+        changes["learning_rate"] = keras.optimizers.schedules.CosineDecay(rate, settings.epochs * steps)
+    else:
+        changes["learning_rate"] = rate
+    return type(optimizer).from_config(optimizer.get_config() | changes)
+
+
+def _try_activation(name: str) -> None:
+    pair = keras.ops.zeros((1, 2))
+    if keras.activations.get(name)(pair).shape != pair.shape:
+        raise TypeError("it changes the number of nodes")
+
+
+def _require_known(setting: str, name: str, attempt: Callable[[str], object], module: ModuleType) -> None:
+    if (complaint := _complaint(name, attempt)) is None:
+        return
+    names = [known for known in _names(module) if _complaint(known, attempt) is None]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise RunError(f"--{setting} {name}: {complaint}; {hint}There are {', '.join(names)}")
+
+
+def _complaint(name: str, attempt: Callable[[str], object]) -> str | None:
+    """What speaks against a name, in a line; None if it can be had from its name alone."""
     try:
-        get(name)
-    except ValueError as error:
-        raise RunError(f"--{setting} {name}: Keras knows no {setting} of that name") from error
-    except Exception as error:
-        raise RunError(f"--{setting} {name}: Keras cannot make it from its name ({_in_a_line(error)})") from error
+        attempt(name)
+    except ValueError:
+        return "Keras knows no such name"
+    except Exception as error:  # noqa: BLE001 whatever one raises that needs more than its name
+        return f"Keras cannot make it from its name ({_in_a_line(error)})"
+    return None
+
+
+def _names(module: ModuleType) -> list[str]:
+    """The names by which Keras gets what the module offers: its functions, or its classes in lower case."""
+    offered = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    functions = {name for name, value in offered.items() if inspect.isfunction(value)} - NOT_ACTIVATIONS
+    return sorted(functions or {name.lower() for name, value in offered.items() if inspect.isclass(value)})
 
 
 def _in_a_line(error: Exception) -> str:

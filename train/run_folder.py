@@ -1,25 +1,37 @@
-"""The run folder, in which training leaves its results and from which export takes them."""
+"""The run folder, in which training leaves its results and from which export takes them.
+
+A run that is not done lives in the folder's sub-folder `unfinished/`: its settings from the start, its checkpoint from
+the first whole epoch on. A finished one has a report, which is the last file to come.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
-import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from digits.images.mnist import EMBEDDED
 from digits.train.errors import RunError
+from digits.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MODEL = "model.keras"
 HISTORY = "history.json"
+PREDICTIONS = "predictions.npz"
+FIGURES = "figures"
+PAGE = "report.html"
 REPORT = "report.json"
-FILES = {MODEL, HISTORY, REPORT}
+UNFINISHED = "unfinished"
+SETTINGS = "settings.json"
+LOCK = ".lock"
+FILES = {MODEL, HISTORY, PREDICTIONS, FIGURES, PAGE, REPORT, UNFINISHED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +45,21 @@ class Run:
     def model(self) -> Path:
         return self.folder / MODEL
 
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """Loss and accuracy, and val_loss and val_accuracy where there is a validation split: a value each epoch.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        return _read_json(self.folder / HISTORY, "train again")  # type: ignore[no-any-return] # JSON is what it is
+
 
 def read_run(folder: Path) -> Run:
     """Raises RunError if the folder is not a finished run's."""
-    try:
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(
-            f"{folder}: not a run folder ({error.strerror}: {REPORT}); make one with `digits train`"
-        ) from error
-    except ValueError as error:
-        raise RunError(f"{folder / REPORT}: damaged ({error}); train again") from error
+    if not (folder / REPORT).exists() and (folder / UNFINISHED).is_dir():
+        raise RunError(f"{folder}: unfinished; go on with `digits train --resume {folder}`")
+    report = _read_json(folder / REPORT, "train again")
     try:
         _ = report["model_sha256"], report["data"]["location"], report["data"]["sha256"], report["data"]["test_sha256"]
     except (KeyError, TypeError) as error:
@@ -52,55 +68,96 @@ def read_run(folder: Path) -> Run:
 
 
 def write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
 
 
-@contextmanager
-def new_run(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A folder to fill that becomes `out` if the block ends well, and vanishes if it does not.
-
-    Raises:
-        RunError: `out` exists and is not to be replaced, is not a run folder, or cannot be written.
-    """
-    _check_free(out, overwrite=overwrite)
-    try:
-        out = out.resolve()  # with a name, though it be "."
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
-            new = Path(temporary) / "new"
-            new.mkdir()
-            yield new
-            _check_free(out, overwrite=overwrite)  # hours may have passed
-            _replace(out, new)
-    except OSError as error:
-        raise RunError(f"{out}: cannot be written ({error.strerror or error})") from error
-
-
-def _check_free(out: Path, *, overwrite: bool) -> None:
+def check_free(out: Path, *, overwrite: bool) -> None:
+    """Raises RunError if `out` exists and is not to be replaced, or is not a run folder."""
     if not os.path.lexists(out):
         return
     if not overwrite:
-        raise RunError(f"{out}: exists; give another --out, or --overwrite to replace it")
-    try:
-        read_run(out)
-    except RunError as error:
-        raise RunError(f"{out}: not a run folder, so it is not replaced; give another --out") from error
+        there = "holds an unfinished run; give --resume to go on with it" if (out / UNFINISHED).is_dir() else "exists"
+        raise RunError(f"{out}: {there}; give another --out, or --overwrite to replace it")
+    if not (out / UNFINISHED).is_dir():
+        try:
+            read_run(out)
+        except RunError as error:
+            raise RunError(f"{out}: not a run folder, so it is not replaced; give another --out") from error
     if foreign := sorted({entry.name for entry in out.iterdir()} - FILES):
         raise RunError(f"{out}: holds {foreign[0]}, which no run wrote, so it is not replaced; give another --out")
 
 
-def _replace(out: Path, new: Path) -> None:
-    """Puts the new folder in the place of the old one, if there is one, which is lost at no moment."""
-    if not out.exists():
-        new.rename(out)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-replaced-", dir=out.parent))
-    old = aside / out.name
-    out.rename(old)
+def resumed(folder: Path, data: str | None) -> TrainSettings:
+    """The settings of the unfinished run in the folder, with `data` for its data if that has gone from where it was.
+
+    Raises:
+        RunError: there is no unfinished run.
+    """
+    file = folder / UNFINISHED / SETTINGS
+    if not file.exists():
+        state = "is finished" if (folder / REPORT).exists() else "holds no run"
+        raise RunError(f"{folder}: {state}, there is nothing to go on with; start with `digits train`")
+    saved = _read_json(file, "train anew")
     try:
-        new.rename(out)
-    except BaseException:
-        old.rename(out)
-        raise
-    finally:
-        shutil.rmtree(aside)
+        own = TrainSettings(**saved["settings"] | {"layers": tuple(saved["settings"]["layers"]), "resume": folder})
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{file}: not the settings of a run ({error}); train anew") from error
+    there = own.data == EMBEDDED or Path(str(own.data)).exists()
+    return replace(own, out=folder, data=own.data if there else data or own.data)
+
+
+@contextmanager
+def unfinished(out: Path, settings: TrainSettings, data_sha256: str) -> Iterator[Path]:
+    """The sub-folder for a run that is not done, new or that of `settings.resume`; ours alone while the block lasts.
+
+    Raises:
+        RunError: another process trains there; it cannot be written; or the run to go on with had other data.
+    """
+    work = out / UNFINISHED
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with (work / LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(f"{out}: another process is training this run") from error
+            if settings.resume is None:
+                for old in work.iterdir():
+                    if old.name != LOCK:
+                        _remove(old)
+                write_json(work / SETTINGS, {"settings": asdict(settings), "data_sha256": data_sha256})
+            elif _read_json(work / SETTINGS, "train anew")["data_sha256"] != data_sha256:
+                raise RunError(f"--data {settings.data}: not the digits that this run has been trained on")
+            yield work
+    except OSError as error:
+        raise RunError(f"{out}: cannot be written ({error.strerror or error})") from error
+
+
+def finish(out: Path, results: Path) -> None:
+    """Moves a run's results from a folder inside its unfinished one into the run folder, which is finished by that.
+
+    The report of an old run goes first, that of the new one comes last: never does it stand beside another's model.
+    """
+    (out / REPORT).unlink(missing_ok=True)
+    for result in sorted(results.iterdir(), key=lambda path: path.name == REPORT):
+        _remove(out / result.name)
+        result.rename(out / result.name)
+    shutil.rmtree(out / UNFINISHED)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _read_json(path: Path, remedy: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(
+            f"{path.parent}: not a run folder ({error.strerror}: {path.name}); make one with `digits train`"
+        ) from error
+    except ValueError as error:
+        raise RunError(f"{path}: damaged ({error}); {remedy}") from error

@@ -2,82 +2,124 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
-import time
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow as tf
+from tqdm.keras import TqdmCallback
 
 from digits.images import mnist
-from digits.train.dataset import batches, one_hot, split
+from digits.train.dataset import batches, split, steps
+from digits.train.errors import RunError
 from digits.train.network import build, flatten
-from digits.train.provenance import now, provenance
-from digits.train.run_folder import HISTORY, MODEL, REPORT, Run, new_run, write_json
+from digits.train.progress import Progress
+from digits.train.results import write_results
+from digits.train.run_folder import Run, check_free, finish, read_run, resumed, unfinished
 
 if TYPE_CHECKING:
+    from digits.train.dataset import Part
     from digits.train.settings import TrainSettings
 
 
 def train(settings: TrainSettings) -> Run:
-    """Trains the network on MNIST and leaves model, history and report in the run folder.
+    """Trains the network on MNIST and leaves model, history, predictions and report in the run folder.
+
+    What is interrupted stays in the folder, and `settings.resume` goes on with it after its last whole epoch.
 
     Raises:
         DataError: the data cannot be used.
-        RunError: the run folder cannot be written.
+        RunError: a setting is not one that Keras or the data can do with, or the run folder cannot be written.
     """
+    out, settings = _started_or_resumed(settings)
+    data = mnist.load(settings.data)
+    settings = replace(settings, data=data.location)
+    print(f"data: {data.source}")
+    x_train, x_test = flatten(data.x_train), flatten(data.x_test)
+    print(f"train: {data.x_train.shape} {data.x_train.dtype} -> {x_train.shape} {x_train.dtype}")
+    print(f"test:  {data.x_test.shape} {data.x_test.dtype} -> {x_test.shape} {x_test.dtype}")
+
+    model, training, validation = prepare(settings, data)
+    model.summary()
+    with unfinished(out, settings, data.sha256) as work:
+        progress = Progress(work, settings.early_stopping)
+        try:
+            progress.restore(model)
+            if not settings.finish:
+                fit(model, training, validation, settings, progress)
+            if not progress.epochs:
+                raise RunError(f"{out}: has no whole epoch to end with; go on with --resume alone")
+            take_final_weights(model, progress)
+            held_out = len(data.x_train) - len(training[0])
+            results = write_results(work, model, data, settings, progress, validation=held_out)
+        except (KeyboardInterrupt, SystemExit):
+            print(f"unfinished: {progress.epochs} of {settings.epochs} epochs are done and kept")
+            print(f"next: digits train --resume {out}, or the same with --finish to end it here")
+            raise
+        finish(out, results)
+    return read_run(out)
+
+
+def _started_or_resumed(settings: TrainSettings) -> tuple[Path, TrainSettings]:
+    """The run folder, which is free or unfinished, and the settings with it."""
+    if settings.resume is not None:
+        return settings.resume, replace(resumed(settings.resume, settings.data), finish=settings.finish)
+    if settings.finish:
+        raise RunError("--finish ends a run that was interrupted; say which, with --resume")
     out = settings.out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{os.getpid()}"
-    with new_run(out, overwrite=settings.overwrite) as folder:
-        started = now()
-        data = mnist.load(settings.data)
-        print(f"data: {data.source}")
-        x_train, x_test = flatten(data.x_train), flatten(data.x_test)
-        print(f"train: {data.x_train.shape} {data.x_train.dtype} -> {x_train.shape} {x_train.dtype}")
-        print(f"test:  {data.x_test.shape} {data.x_test.dtype} -> {x_test.shape} {x_test.dtype}")
-        training, validation = split(x_train, data.y_train, settings.validation_split, settings.seed)
+    check_free(out, overwrite=settings.overwrite)
+    return out, replace(settings, out=out)
 
-        keras.utils.set_random_seed(settings.seed)
-        model = build(settings.layers, settings.activation, settings.optimizer)
-        model.summary()
 
-        clock = time.perf_counter()
-        history = model.fit(
-            batches(*training, settings.batch_size, settings.seed),
+def prepare(settings: TrainSettings, data: mnist.Mnist) -> tuple[Any, Part, Part | None]:
+    """The compiled model, what it is to be trained on, and what is kept for validation.
+
+    Raises:
+        RunError: a setting is not one that Keras or the data can do with.
+    """
+    training, validation = split(flatten(data.x_train), data.y_train, settings.validation_split, settings.seed)
+    if settings.early_stopping and validation is None:
+        raise RunError(
+            f"--early-stopping {settings.early_stopping} watches the validation loss, and --validation-split 0 leaves "
+            "nothing to validate on; give another"
+        )
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(settings.seed)
+    return build(settings, steps(len(training[0]), settings.batch_size)), training, validation
+
+
+def fit(
+    model: Any,
+    training: Part,
+    validation: Part | None,
+    settings: TrainSettings,
+    progress: Progress,
+    *,
+    quiet: bool = False,
+) -> None:
+    """Trains for the epochs that are not done yet; shows a bar on a terminal, or a line an epoch, unless quiet."""
+    if progress.epochs < settings.epochs and not progress.stopped:
+        bar = sys.stdout.isatty() and not quiet
+        model.fit(
+            batches(training, settings, progress.epochs),
             epochs=settings.epochs,
+            initial_epoch=progress.epochs,
+            steps_per_epoch=steps(len(training[0]), settings.batch_size),
             shuffle=False,  # the batches are
             validation_data=validation,
-            verbose=1 if sys.stdout.isatty() else 2,
-        ).history
-        seconds = time.perf_counter() - clock
-        loss, accuracy = model.evaluate(x_test, one_hot(data.y_test), verbose=0)
-        print(f"test: loss {loss:.4f}, accuracy {accuracy:.2%} of {len(x_test):,} images ({data.source})")
+            validation_batch_size=1000,
+            callbacks=[progress, *([TqdmCallback(verbose=0)] if bar else [])],
+            verbose=0 if bar or quiet else 2,
+        )
 
-        model.save(folder / MODEL)
-        write_json(folder / HISTORY, history)
-        report: dict[str, Any] = {
-            "settings": {**asdict(settings), "out": str(out)},
-            "parameters": model.count_params(),
-            "data": {
-                "source": data.source,
-                "location": data.location,
-                "sha256": data.sha256,
-                "test_sha256": data.test_sha256,
-                "images": {
-                    "train": len(training[0]),
-                    "validation": len(validation[0]) if validation else 0,
-                    "test": len(x_test),
-                },
-            },
-            "test": {"loss": loss, "accuracy": accuracy},
-            "training_seconds": round(seconds, 3),
-            "started": started,
-            "finished": now(),
-            "model_sha256": hashlib.sha256((folder / MODEL).read_bytes()).hexdigest(),
-            **provenance(),
-        }
-        write_json(folder / REPORT, report)
-    return Run(out, report)
+
+def take_final_weights(model: Any, progress: Progress) -> None:
+    """Gives the model the average of its weights, or those of the lowest validation loss, where the settings say so."""
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    if progress.best:
+        model.set_weights(progress.best)

@@ -1,0 +1,54 @@
+"""What every benchmark's JSON says of itself: what was run, on what, where, by which versions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from digits.train.provenance import now, provenance
+
+if TYPE_CHECKING:
+    from digits.benchmarks.settings import TrainingBenchmarkSettings
+    from digits.images.mnist import Mnist
+
+
+def measurement(name: str, settings: TrainingBenchmarkSettings, data: Mnist) -> dict[str, Any]:
+    """The head of a benchmark's JSON; the paths of this machine are left out of it."""
+    kept = {key: value for key, value in asdict(settings).items() if key not in {"data", "out"}}
+    options = [f"--{key.replace('_', '-')} {value}" for key, value in kept.items()]
+    return {
+        "benchmark": name,
+        "command": f"digits bench {name} {' '.join(options)}",
+        "commit": _commit(),
+        "finished": now(),
+        "settings": kept,
+        "data": {"sha256": data.sha256, "train": len(data.x_train), "test": len(data.x_test)},
+        **provenance(),
+    }
+
+
+def write(result: dict[str, Any], file: Path) -> None:
+    """Writes the JSON beside and renames it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}")
+    beside.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    beside.replace(file)
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with a + if it has been changed since; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],  # noqa: S607 the one on the PATH
+            cwd=here,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()

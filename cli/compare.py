@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 the command line resolves it at run time
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from digits.lab.comparison_settings import CompareSettings
+
+DEFAULTS = CompareSettings()
+
+
+def compare(
+    *runs: Path,
+    settings: Annotated[CompareSettings, Parameter(name="*")] = DEFAULTS,
+) -> None:
+    """Compares runs.
+
+    Args:
+        runs: The run folders that `digits train` left, two or more.
+        settings: How.
+    """
+    from digits.lab import comparison, comparison_report
+
+    result = comparison.compare(runs)
+    print(comparison_report.text_table(result))
+    print(f"test: {result.test_images:,} images ({result.test_source})\n")
+    print("\n".join(result.words))
+    print(f"\nreport: {comparison_report.write(result, settings.out)}")

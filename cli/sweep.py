@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from digits.cli.quiet import quiet_stderr
+from digits.lab.sweep_settings import SweepSettings
+
+DEFAULTS = SweepSettings()
+
+
+def sweep(settings: Annotated[SweepSettings, Parameter(name="*")] = DEFAULTS) -> None:
+    with quiet_stderr():
+        from digits.lab import sweep_report
+        from digits.lab.sweep import sweep as run_sweep
+
+    result = run_sweep(settings)
+    print(f"\n{sweep_report.text_table(result)}\n")
+    for name, why in sweep_report.remarks(result).items():
+        print(f"{name}: {why}")
+    print(f"report: {sweep_report.write(result, settings)}")
+    print(f"best: {sweep_report.best(result)}")
+    print(f"next: {shlex.join(sweep_report.training_command(result, settings))}")

@@ -1,0 +1,5 @@
+"""What can be wrong with a comparison or a sweep."""
+
+
+class LabError(Exception):
+    """Runs that cannot be compared, or a sweep that cannot go on."""

@@ -1,0 +1,169 @@
+"""A sweep, top to bottom: every combination of a plan is trained, scored on the validation images, and kept."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import keras
+from tqdm import tqdm
+
+from digits.images import mnist
+from digits.lab.plan import plan
+from digits.lab.sweep_interruption import Interruption, deferred
+from digits.lab.sweep_study import STUDY, Result, Score, check_free, opened
+from digits.train.progress import Progress
+from digits.train.training import fit, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from digits.lab.plan import Plan
+    from digits.lab.sweep_settings import SweepSettings
+    from digits.lab.sweep_study import Study
+    from digits.train.settings import TrainSettings
+
+UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A sweep that is done.
+
+    Attributes:
+        results: Its trials, the best first.
+        varied: The hyperparameters of which more than one value was tried.
+        importances: Of these, as `Study.importances` gives them.
+        source: What was trained on.
+    """
+
+    results: list[Result]
+    varied: list[str]
+    importances: dict[str, float]
+    source: str
+
+
+def sweep(settings: SweepSettings) -> Sweep:
+    """Trains each combination of the plan that is not trained yet. No test image is ever looked at.
+
+    A trial is trained as `digits train` would do it, and kept when it is done; the one that runs keeps its last whole
+    epoch. The same call goes on from there, whatever interrupted the first.
+
+    Raises:
+        DataError: the data cannot be used.
+        RunError: a setting is not one that Keras or the data can do with.
+        LabError: the folder is not this sweep's, or cannot be written.
+    """
+    check_free(settings.out)
+    data = mnist.load(settings.data)
+    print(f"data: {data.source}")
+    planned = plan(settings, data.sha256)
+    if not (settings.out / STUDY).exists():
+        _check(planned, settings, data)
+    logging.getLogger("tensorflow").addFilter(_is_no_retracing)
+    with opened(settings.out, planned) as study:
+        try:
+            print(f"sweep: {trials(study.total)}, {len(study.results())} done, in {settings.out}", flush=True)
+            with deferred() as interruption:
+                _run(study, settings, data, interruption)
+        except (KeyboardInterrupt, SystemExit):
+            print(f"unfinished: {len(study.results())} of {trials(study.total)} are done and kept")
+            print("next: the same command again goes on")
+            raise
+        results = best_first(study.results())
+        varied = [name for name in planned.choices if len({getattr(done.candidate, name) for done in results}) > 1]
+        return Sweep(results, varied, study.importances(varied), data.source)
+
+
+def best_first(results: Iterable[Result]) -> list[Result]:
+    """By validation accuracy; of equals, by validation loss, and then by number."""
+
+    def rank(result: Result) -> tuple[float, float, int]:
+        loss = result.score.val_loss
+        return -result.score.val_accuracy, math.inf if math.isnan(loss) else loss, result.number
+
+    return sorted(results, key=rank)
+
+
+def trials(count: int) -> str:
+    return f"{count:,} trial{'s' * (count != 1)}"
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.2f} %"
+
+
+def _check(planned: Plan, settings: SweepSettings, data: mnist.Mnist) -> None:
+    """Makes a network of one node with each activation: what cannot be trained is said before the first trial."""
+    for candidate in {candidate.activation: candidate for candidate in planned.candidates}.values():
+        prepare(replace(candidate.training(settings), layers=(1,)), data)
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    """TensorFlow warns of functions that are traced again and again; each trial's network has to be."""
+    return "retracing" not in record.getMessage()
+
+
+def _run(study: Study, settings: SweepSettings, data: mnist.Mnist, interruption: Interruption) -> None:
+    """Runs the trials that wait; shows a bar on a terminal, or else a line for each that is done."""
+    done, shown = study.results(), sys.stderr.isatty()
+    with tqdm(
+        total=study.total, initial=len(done), desc="sweep", unit="trial", dynamic_ncols=True, disable=not shown
+    ) as bar:
+        if done:
+            bar.set_postfix_str(_best(done))
+        while taken := study.take():
+            trial, candidate = taken
+            work = settings.out / UNFINISHED / f"trial-{trial.number + 1}"
+            score = _train(candidate.training(settings), data, work, interruption)
+            study.finish(trial, score)
+            shutil.rmtree(work.parent)
+            done = study.results()
+            bar.set_postfix_str(_best(done), refresh=False)
+            bar.update()
+            if not shown:
+                result, best = percent(score.val_accuracy), percent(best_first(done)[0].score.val_accuracy)
+                number = f"trial {trial.number + 1} of {study.total}"
+                print(f"{number}: {candidate}: validation accuracy {result}, best {best}", flush=True)
+
+
+def _train(settings: TrainSettings, data: mnist.Mnist, work: Path, interruption: Interruption) -> Score:
+    """Trains from the last whole epoch on that `work` holds, if it holds one; stops after an epoch if it has to."""
+    keras.backend.clear_session()  # what the trial before has left
+    model, training, validation = prepare(settings, data)
+    work.mkdir(parents=True, exist_ok=True)
+    progress = _Progress(work, settings.early_stopping, interruption)
+    progress.restore(model)
+    fit(model, training, validation, settings, progress, quiet=True)
+    last = {name: values[-1] for name, values in progress.history.items()}
+    return Score(
+        val_accuracy=last["val_accuracy"],
+        val_loss=last["val_loss"],
+        accuracy=last["accuracy"],
+        loss=last["loss"],
+        validation_images=len(data.x_train) - len(training[0]),
+        parameters=model.count_params(),
+        seconds=round(progress.seconds, 3),
+    )
+
+
+class _Progress(Progress):
+    """Stops after a whole epoch if it is told to."""
+
+    def __init__(self, folder: Path, patience: int, interruption: Interruption) -> None:
+        super().__init__(folder, patience)
+        self.interruption = interruption
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        super().on_epoch_end(epoch, logs)
+        self.interruption.check()
+
+
+def _best(done: Iterable[Result]) -> str:
+    best = best_first(done)[0]
+    return f"best {percent(best.score.val_accuracy)} ({best.candidate})"

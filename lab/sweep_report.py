@@ -1,0 +1,172 @@
+"""A sweep as a table for the shell, and as a page, figures and a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+from dataclasses import asdict, fields
+from html import escape
+from typing import TYPE_CHECKING
+
+from digits.lab import sweep_figures
+from digits.lab.errors import LabError
+from digits.lab.plan import Candidate
+from digits.lab.sweep import percent, trials
+from digits.lab.sweep_study import Score
+from digits.train.figures import png
+from digits.train.page import figure_tag, page, paragraph, table
+from digits.train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from digits.lab.sweep import Sweep
+    from digits.lab.sweep_settings import SweepSettings
+    from digits.lab.sweep_study import Result
+
+SHOWN = 20  # trials in the shell
+HEAD = (
+    *("trial", "layers", "nodes", "activation", "epochs"),
+    *("val accuracy", "val loss", "accuracy", "loss", "parameters", "time"),
+)
+CSV_HEAD = ("trial", *(field.name for field in (*fields(Candidate), *fields(Score))))
+CSV, PAGE, COORDINATES, IMPORTANCE = "sweep.csv", "sweep.html", "parallel_coordinates.png", "importance.png"
+# For those who cannot see a figure, and for those who can.
+FIGURE_TEXTS = {
+    COORDINATES: (
+        "Each trial as a line through its hyperparameters to its validation accuracy",
+        "Orange is the best trial; the deeper the blue, the better the others. Does each value have its good ones?",
+    ),
+    IMPORTANCE: (
+        "Share of each hyperparameter in the differences of validation accuracy",
+        "By fANOVA (Hutter et al., 2014). It holds for the values that were tried, and is rough for few trials.",
+    ),
+}
+
+
+def text_table(sweep: Sweep) -> str:
+    """The best trials as lines of text, and of what their accuracies are."""
+    lines = [HEAD, *map(_cells, sweep.results[:SHOWN])]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    more = len(sweep.results) - SHOWN
+    if more > 0:
+        rows.append(f"... and {more:,} more in {CSV}")
+    return "\n".join([*rows, _held_out(sweep)])
+
+
+def best(sweep: Sweep) -> str:
+    first = sweep.results[0]
+    return f"{first.candidate}, validation accuracy {percent(first.score.val_accuracy)}"
+
+
+def training_command(sweep: Sweep, settings: SweepSettings) -> list[str]:
+    """What trains the best network again, as a run of its own."""
+    candidate, default = sweep.results[0].candidate, TrainSettings()
+    training = candidate.training(settings)
+    words = ["digits", "train", "--layers", ",".join(map(str, training.layers))]
+    words += ["--activation", training.activation, "--epochs", str(training.epochs)]
+    for name in ("data", "validation_split", "seed"):
+        if (value := getattr(training, name)) != getattr(default, name):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return words
+
+
+def write(sweep: Sweep, settings: SweepSettings) -> Path:
+    """Writes CSV, figures and page into the sweep's folder, each beside and renamed; gives the page.
+
+    Raises:
+        LabError: the folder cannot be written.
+    """
+    figures = _figures(sweep)
+    files = {
+        CSV: _csv(sweep).encode(),
+        **figures,
+        PAGE: page("Sweep of hyperparameters", _body(sweep, settings, figures)).encode(),
+    }
+    try:
+        for name, content in files.items():
+            beside = settings.out / f".{name}"
+            beside.write_bytes(content)
+            beside.replace(settings.out / name)
+    except OSError as error:
+        raise LabError(f"{settings.out}: cannot be written ({error.strerror or error})") from error
+    return settings.out / PAGE
+
+
+def remarks(sweep: Sweep) -> dict[str, str]:
+    """Why a figure is not drawn, for each that is not."""
+    if len(sweep.results) == 1:
+        why = "not drawn, since one trial alone has nothing to be held against"
+        return {COORDINATES: why, IMPORTANCE: why}
+    if not sweep.importances:
+        return {IMPORTANCE: "not drawn, since all trials have the same validation accuracy"}
+    return {}
+
+
+def _figures(sweep: Sweep) -> dict[str, bytes]:
+    missing, drawn = remarks(sweep), {}
+    if COORDINATES not in missing:
+        drawn[COORDINATES] = png(sweep_figures.parallel_coordinates(sweep.results, sweep.varied))
+    if IMPORTANCE not in missing:
+        drawn[IMPORTANCE] = png(sweep_figures.importances(sweep.importances))
+    return drawn
+
+
+def _body(sweep: Sweep, settings: SweepSettings, figures: dict[str, bytes]) -> str:
+    missing = remarks(sweep)
+    tags = {name: figure_tag(figures[name], *FIGURE_TEXTS[name]) for name in figures}
+    tags |= {name: paragraph(f"{name}: {why}.") for name, why in missing.items()}
+    return "\n".join(
+        [
+            f"<p><strong class='headline'>{percent(sweep.results[0].score.val_accuracy)}</strong></p>",
+            paragraph(f"Best of {trials(len(sweep.results))}: {sweep.results[0].candidate}. {_held_out(sweep)}"),
+            paragraph(
+                "The best of many is also the luckiest: on other digits its accuracy will be a little lower."
+                " Train it by itself to learn its accuracy on the test images:"
+            ),
+            f"<pre>{escape(shlex.join(training_command(sweep, settings)))}</pre>",
+            "<h2>Which values go with which accuracy</h2>",
+            tags[COORDINATES],
+            "<h2>Which hyperparameters matter</h2>",
+            tags[IMPORTANCE],
+            "<h2>All trials</h2>",
+            table(HEAD, map(_cells, sweep.results)),
+        ]
+    )
+
+
+def _held_out(sweep: Sweep) -> str:
+    images = sweep.results[0].score.validation_images
+    return (
+        f"Validation accuracy is of {images:,} training images held out ({sweep.source}); "
+        "no test image has been looked at."
+    )
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    candidate, score = result.candidate, result.score
+    return (
+        f"{result.number}",
+        f"{candidate.layers}",
+        f"{candidate.nodes:,}",
+        candidate.activation,
+        f"{candidate.epochs:,}",
+        percent(score.val_accuracy),
+        f"{score.val_loss:.4f}",
+        percent(score.accuracy),
+        f"{score.loss:.4f}",
+        f"{score.parameters:,}",
+        f"{score.seconds:.1f} s",
+    )
+
+
+def _csv(sweep: Sweep) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_HEAD, lineterminator="\n")
+    writer.writeheader()
+    for done in sweep.results:
+        score = {name: round(value, 6) for name, value in asdict(done.score).items()}  # float32 says no more
+        writer.writerow({"trial": done.number, **asdict(done.candidate), **score})
+    return text.getvalue()

@@ -1,0 +1,234 @@
+"""A sweep's trials on disk, in an Optuna study: planned, taken, finished, and put back if that did not happen.
+
+Every trial of the plan is in the study from the start, waiting. It is written beside and renamed, so that a study that
+is there holds the whole plan. Optuna samples nothing: a plan can be gone on with after any interruption, a sampler's
+random state cannot.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from digits.lab.errors import LabError
+from digits.lab.plan import DATA, Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from digits.lab.plan import Plan
+
+STUDY = "study.db"
+LOCK = ".lock"
+BESIDE = f".{STUDY}"
+NAME = "digits sweep"
+TERMS = "plan"
+# What may lie in a folder whose sweep was interrupted before its study was there.
+BEGUN = {LOCK, BESIDE, f"{BESIDE}-journal"}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a trial ended with, after its last epoch."""
+
+    val_accuracy: float
+    val_loss: float
+    accuracy: float
+    loss: float
+    validation_images: int
+    parameters: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A trial that is done; numbers count from 1."""
+
+    number: int
+    candidate: Candidate
+    score: Score
+
+
+class Study:
+    """The trials of a plan. Use `opened`."""
+
+    def __init__(self, storage: RDBStorage, plan: Plan) -> None:
+        self._storage = storage
+        self._plan = plan
+        self._study = optuna.load_study(study_name=NAME, storage=storage, sampler=optuna.samplers.RandomSampler())
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """Those of the plan that the study was made of."""
+        return dict(self._study.user_attrs[TERMS])
+
+    @property
+    def total(self) -> int:
+        """Trials in the plan."""
+        return len(self._plan.candidates)
+
+    def take(self) -> tuple[optuna.Trial, Candidate] | None:
+        """The next trial that waits, which runs from now on; None if none is left."""
+        if not self._trials(TrialState.WAITING):
+            return None
+        trial = self._study.ask()
+        values: dict[str, Any] = {name: trial.suggest_categorical(name, c) for name, c in self._plan.choices.items()}
+        return trial, Candidate(**values)
+
+    def finish(self, trial: optuna.Trial, score: Score) -> None:
+        for name, value in asdict(score).items():
+            trial.set_user_attr(name, value)
+        self._study.tell(trial, score.val_accuracy)
+
+    def put_back(self) -> None:
+        """Lets the trials wait again that run: whoever ran them has been interrupted."""
+        study = self._storage.get_study_id_from_name(NAME)
+        for trial in self._trials(TrialState.RUNNING):
+            identity = self._storage.get_trial_id_from_study_id_trial_number(study, trial.number)
+            self._storage.set_trial_state_values(identity, TrialState.WAITING)
+
+    def results(self) -> list[Result]:
+        """The trials that are done, in the order of their numbers."""
+        return [
+            Result(
+                number=trial.number + 1,
+                candidate=Candidate(**trial.params),
+                score=Score(**{field.name: trial.user_attrs[field.name] for field in fields(Score)}),
+            )
+            for trial in self._trials(TrialState.COMPLETE)
+        ]
+
+    def importances(self, parameters: list[str]) -> dict[str, float]:
+        """Each parameter's share, from 0 to 1, of what the parameters explain one by one; the largest first.
+
+        It is that of fANOVA (F. Hutter, H. Hoos, K. Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter
+        Importance", ICML 2014). Empty if the trials do not differ in validation accuracy.
+        """
+        try:
+            return get_param_importances(self._study, evaluator=FanovaImportanceEvaluator(seed=0), params=parameters)
+        except RuntimeError:  # no tree of its forest sees a difference
+            return {}
+
+    def _trials(self, state: TrialState) -> Sequence[optuna.trial.FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=(state,))
+
+
+@contextmanager
+def opened(out: Path, plan: Plan) -> Iterator[Study]:
+    """The study in the folder, made if there is none; ours alone while the block lasts. None of its trials runs then.
+
+    Raises:
+        LabError: the folder holds something else, or another plan; another process is at it; or the disk fails it.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    file = out / STUDY
+    with _alone(out), _in_one_line(file):
+        if not file.exists():
+            _create(file, plan)
+        with _storage(file) as storage:
+            study = _study(file, storage, plan)
+            study.put_back()
+            try:
+                yield study
+            finally:
+                study.put_back()
+
+
+def check_free(out: Path) -> None:
+    """Raises LabError if the folder is there and holds something that is no sweep."""
+    if not os.path.lexists(out) or (out / STUDY).exists():
+        return
+    if not out.is_dir():
+        raise LabError(f"{out}: not a folder; give another --out")
+    if foreign := sorted({entry.name for entry in out.iterdir()} - BEGUN):
+        raise LabError(f"{out}: holds {foreign[0]} and no sweep; give another --out")
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / LOCK).open("w")
+    except OSError as error:
+        raise LabError(f"{out}: cannot be written ({error.strerror or error})") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LabError(f"{out}: another process is running this sweep") from error
+        yield
+
+
+@contextmanager
+def _in_one_line(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        # Optuna's own errors leave what happened to their cause; SQLAlchemy adds the statement in further lines.
+        why = str(error.__cause__ or error).partition("\n")[0]
+        raise LabError(f"{file}: cannot be used ({why}); give another --out") from error
+
+
+def _create(file: Path, plan: Plan) -> None:
+    beside = file.with_name(BESIDE)
+    for old in BEGUN - {LOCK}:
+        file.with_name(old).unlink(missing_ok=True)
+    with _storage(beside) as storage:
+        study = optuna.create_study(study_name=NAME, storage=storage, direction="maximize")
+        study.set_user_attr(TERMS, plan.terms)
+        for candidate in plan.candidates:
+            study.enqueue_trial(asdict(candidate))
+    beside.rename(file)
+
+
+@contextmanager
+def _storage(file: Path) -> Iterator[RDBStorage]:
+    """Optuna's storage in that file, closed in the end. It connects by a function: a path in a URL would be parsed."""
+    with ExitStack() as connections:
+
+        def connect() -> sqlite3.Connection:
+            return connections.enter_context(closing(sqlite3.connect(file, check_same_thread=False)))
+
+        try:
+            storage = RDBStorage("sqlite:///file", {"creator": connect}, skip_table_creation=file.exists())
+        except RuntimeError as error:  # it is of another version of Optuna
+            raise LabError(f"{file}: cannot be used ({error}); give another --out") from error
+        try:
+            yield storage
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+
+
+def _study(file: Path, storage: RDBStorage, plan: Plan) -> Study:
+    try:
+        study = Study(storage, plan)
+        theirs = study.terms
+    except KeyError as error:
+        raise LabError(f"{file}: holds no sweep; give another --out") from error
+    different = [
+        f"{name.replace('_', '-')} {_listed(theirs.get(name))} instead of {_listed(value)}"
+        for name, value in plan.terms.items()
+        if theirs.get(name) != value and name != DATA
+    ]
+    if theirs.get(DATA) != plan.terms[DATA]:
+        different.append("other digits")
+    if different:
+        raise LabError(f"{file.parent}: holds another sweep ({', '.join(different)}); give another --out")
+    return study
+
+
+def _listed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,52 @@
+"""Benchmarks: what they measure is real, what they leave is whole, and README.md says what they measured."""
+
+from __future__ import annotations
+
+import json
+from statistics import mean
+from typing import TYPE_CHECKING
+
+import pytest
+
+from digits.benchmarks import readme
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Digits = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_readme_says_what_was_measured() -> None:
+    text = readme.README.read_text(encoding="utf-8")
+    assert readme.rendered() in text
+    assert readme.put(text) == text
+
+
+@pytest.mark.parametrize(("recipe", "least"), [("lesson", 0.977), ("best", 0.9925)])
+def test_the_recipes_reach_their_accuracy_by_three_seeds(recipe: str, least: float) -> None:
+    """As measured and committed; tests/test_full_mnist.py measures again."""
+    measured = json.loads((readme.HERE / "recipes.json").read_text(encoding="utf-8"))
+    rows = [row for row in measured["rows"] if row["run"].startswith(f"{recipe}-")]
+    assert [row["run"] for row in rows] == [f"{recipe}-{seed}" for seed in range(3)]
+    assert {row["parameters"] for row in rows} == {535_818}
+    assert mean(row["test_accuracy"] for row in rows) >= least
+    assert max(row["training_seconds"] for row in rows) <= 20 * 60
+
+
+def test_the_training_loop_beside_model_fit(digits: Digits, tmp_path: Path) -> None:
+    file = tmp_path / "training.json"
+    completed = digits("bench", "training", "--data", "embedded", "--epochs", 2, "--repeats", 2, "--out", file)
+    assert completed.returncode == 0, completed.stderr
+    assert "digits train is " in completed.stdout
+    measured = json.loads(file.read_text())
+    assert measured["command"] == "digits bench training --epochs 2 --repeats 2"
+    assert [pair["seed"] for pair in measured["pairs"]] == [0, 1]
+    for pair in measured["pairs"]:
+        for way in ("model.fit", "digits train"):
+            assert pair[way]["seconds"] > 0
+            assert pair[way]["test_accuracy"] > 0.8
+        assert pair["ratio"] == pytest.approx(pair["model.fit"]["seconds"] / pair["digits train"]["seconds"], abs=1e-3)
+    assert {"machine", "versions", "commit", "data"} <= measured.keys()
+    assert str(tmp_path) not in file.read_text()

@@ -1,0 +1,109 @@
+"""What curves made by hand say: overfitting, none, noise, and what cannot be read at all."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from digits.train.curves import History, best_epoch, in_words, read
+
+
+def run(val_loss: list[float], loss: list[float] | None = None, val_accuracy: list[float] | None = None) -> History:
+    """A history of these; training loss halves with each epoch, and accuracies are all 90 %, unless given."""
+    level = [0.9] * len(val_loss)
+    loss = loss or [0.5**epoch for epoch in range(len(val_loss))]
+    return {"loss": loss, "accuracy": level, "val_loss": val_loss, "val_accuracy": val_accuracy or level}
+
+
+def test_loss_that_rises_after_its_lowest_while_training_loss_falls_is_overfitting() -> None:
+    history = run(
+        [0.30, 0.20, 0.22, 0.26, 0.30, 0.31, 0.32],
+        loss=[0.40, 0.10, 0.05, 0.03, 0.02, 0.01, 0.0005],
+        val_accuracy=[0.90, 0.9312, 0.932, 0.933, 0.934, 0.935, 0.934],
+    )
+    reading = read(history)
+    assert reading.overfits
+    assert (reading.best_epoch, reading.lowest, reading.end) == (2, 0.20, 0.31)
+    assert reading.accuracy_rose
+    assert in_words(history) == (
+        "Overfitting from epoch 2 on: validation loss rises from 0.2000 (its lowest, epoch 2) to 0.3100"
+        " (+55 %, median of epochs 5 to 7), while training loss falls from 0.1000 to 5.0e-04."
+        " Validation accuracy still rose, from 93.12 % to 93.40 %."
+    )
+
+
+def test_of_two_epochs_after_the_turn_the_lower_counts() -> None:
+    assert read(run([0.21, 0.2, 0.25, 0.26])).overfits
+    assert "(+25 %, the lower of epochs 3 to 4)" in in_words(run([0.21, 0.2, 0.25, 0.26]))
+    assert not read(run([0.21, 0.2, 0.9, 0.2])).overfits
+
+
+def test_loss_that_falls_to_the_end_is_no_overfitting() -> None:
+    history = run([0.3, 0.2, 0.15, 0.1])
+    assert not read(history).overfits
+    assert in_words(history) == (
+        "No overfitting: validation loss is lowest in the last epoch (0.1000). More epochs may lower it further."
+    )
+
+
+def test_loss_that_stays_near_its_lowest_is_no_overfitting() -> None:
+    history = run([0.3, 0.2, 0.203, 0.204, 0.205], val_accuracy=[0.9, 0.94, 0.93, 0.93, 0.93])
+    assert in_words(history) == (
+        "No overfitting: validation loss is lowest in epoch 2 (0.2000) and stays near it, 0.2040 in the end"
+        " (+2 %, median of epochs 3 to 5). Validation accuracy fell, from 94.00 % to 93.00 %."
+    )
+
+
+@pytest.mark.parametrize(
+    "val_loss",
+    [
+        [0.30, 0.20, 0.21, 0.20, 0.60],  # one noisy epoch at the end
+        [0.30, 0.20, 0.60],  # the same, and nothing else after the turn
+        [0.30, 0.21, 0.19, 0.21, 0.21, 0.21],  # a lucky epoch, lower than what is around it
+    ],
+)
+def test_one_noisy_epoch_decides_nothing(val_loss: list[float]) -> None:
+    assert not read(run(val_loss)).overfits
+    assert in_words(run(val_loss)).startswith("No overfitting")
+
+
+def test_training_that_gets_worse_by_itself_is_no_overfitting() -> None:
+    history = run([0.3, 0.2, 0.4, 0.5, 0.6], loss=[0.3, 0.2, 0.3, 0.4, 0.5])
+    assert not read(history).overfits
+    assert in_words(history).startswith("No overfitting, yet worse with time: validation loss rises from 0.2000")
+
+
+def test_one_epoch_says_nothing() -> None:
+    assert in_words(run([0.3])) == "One epoch only, so nothing can be said of overfitting."
+    assert read(run([0.3])).best_epoch == 1
+
+
+def test_without_a_validation_split_nothing_can_be_said() -> None:
+    history = {"loss": [0.3, 0.2], "accuracy": [0.9, 0.95]}
+    assert in_words(history) == "No validation split, so nothing can be said of overfitting."
+    assert best_epoch(history) is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_diverged_training_is_called_so(bad: float) -> None:
+    history = run([0.3, 0.2, bad, bad])
+    assert read(history).diverged == 3
+    assert best_epoch(history) == 2
+    assert in_words(history).startswith("Training diverged: from epoch 3 on the loss is not a finite number.")
+    assert in_words({"loss": [bad], "accuracy": [0.1]}).startswith("Training diverged: from the first epoch on")
+    assert best_epoch(run([bad, bad])) is None
+
+
+losses = st.floats(0, 10) | st.just(math.nan)
+
+
+@given(st.lists(st.tuples(losses, losses, st.floats(0, 1)), min_size=1, max_size=30))
+def test_any_curves_are_put_in_words(epochs: list[tuple[float, float, float]]) -> None:
+    loss, val_loss, accuracy = (list(values) for values in zip(*epochs, strict=True))
+    history = run(val_loss, loss, accuracy)
+    words = in_words(history)
+    assert words.endswith(".")
+    assert read(history).overfits == words.startswith("Overfitting")

@@ -1,0 +1,265 @@
+"""Sweeps: every combination once, whatever interrupts them, and what is said of them in the end."""
+
+from __future__ import annotations
+
+import csv
+import re
+import signal
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+
+from digits.lab.errors import LabError
+from digits.lab.plan import plan
+from digits.lab.sweep_interruption import deferred
+from digits.lab.sweep_settings import SweepSettings
+from digits.lab.sweep_study import Score, check_free, opened
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Digits = Callable[..., subprocess.CompletedProcess[str]]
+
+GRID = ("--data", "embedded", "--layers", "1,2", "--nodes", "4,8,12", "--activations", "relu,tanh", "--epochs", "1")
+TINY = SweepSettings(layers=(1, 2), nodes=(4, 8, 12), epochs=(1,))
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep of twelve trials that was interrupted while its sixth ran, and then called again."""
+
+    out: Path
+    interrupted: str  # what it printed until then
+    code: int
+    states: Counter[str]  # of its trials then
+    completed: subprocess.CompletedProcess[str]
+
+    def check(self) -> None:
+        """All trials are done, and none was run twice."""
+        assert self.completed.returncode == 0, self.completed.stderr
+        assert self.completed.stderr == ""
+        assert "sweep: 12 trials, 5 done, in " in self.completed.stdout
+        printed = self.interrupted + self.completed.stdout
+        assert [int(n) for n in re.findall(r"^trial (\d+) of 12: ", printed, re.MULTILINE)] == list(range(1, 13))
+        done = trials(self.out)
+        assert {trial.state for trial in done} == {optuna.trial.TrialState.COMPLETE}
+        assert [trial.number for trial in done] == list(range(12))
+        assert len({tuple(trial.params.items()) for trial in done}) == 12
+
+
+def trials(out: Path) -> list[optuna.trial.FrozenTrial]:
+    """The study's trials, as Optuna reads them."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{out / 'study.db'}")
+    try:
+        return optuna.load_study(study_name="digits sweep", storage=storage).trials
+    finally:
+        storage.engine.dispose()
+
+
+def states(out: Path) -> Counter[str]:
+    with closing(sqlite3.connect(out / "study.db")) as database:
+        return Counter(state for (state,) in database.execute("SELECT state FROM trials"))
+
+
+@pytest.fixture(scope="module")
+def interrupted_by(
+    digits: Digits, starting: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Sweep]:
+    def run(number: signal.Signals) -> Sweep:
+        out = tmp_path_factory.mktemp("sweep")
+        with starting("sweep", "--out", out, *GRID) as (process, stderr):
+            printed = ""
+            while "trial 5 of 12" not in printed:
+                assert process.poll() is None, stderr.read_text()
+                printed += process.stdout.readline()
+            while not states(out)["RUNNING"]:
+                assert process.poll() is None, stderr.read_text()
+            process.send_signal(number)
+            printed += process.stdout.read()
+            code = process.wait(timeout=60)
+        return Sweep(out, printed, code, states(out), digits("sweep", "--out", out, *GRID))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def swept(interrupted_by: Callable[..., Sweep]) -> Sweep:
+    return interrupted_by(signal.SIGINT)
+
+
+def test_it_goes_on_after_ctrl_c(swept: Sweep) -> None:
+    assert swept.code == 130
+    assert swept.interrupted.endswith(
+        "unfinished: 5 of 12 trials are done and kept\nnext: the same command again goes on\n"
+    )
+    assert swept.states == {"COMPLETE": 5, "WAITING": 7}
+    swept.check()
+
+
+def test_it_goes_on_after_kill_9(interrupted_by: Callable[..., Sweep]) -> None:
+    swept = interrupted_by(signal.SIGKILL)
+    assert swept.states == {"COMPLETE": 5, "RUNNING": 1, "WAITING": 6}
+    swept.check()
+
+
+def test_its_results_are_a_table_a_csv_figures_and_a_page_that_stands_by_itself(swept: Sweep) -> None:
+    assert {file.name for file in swept.out.iterdir()} == {
+        *(".lock", "study.db", "sweep.csv", "sweep.html", "parallel_coordinates.png", "importance.png"),
+    }
+    rows = list(csv.DictReader((swept.out / "sweep.csv").read_text().splitlines()))
+    assert {int(row["trial"]) for row in rows} == set(range(1, 13))
+    done = trials(swept.out)
+    for row in rows:
+        trial = done[int(row["trial"]) - 1]
+        assert {name: row[name] for name in trial.params} == {name: str(value) for name, value in trial.params.items()}
+        assert float(row["val_accuracy"]) == pytest.approx(trial.value, abs=1e-6)
+        assert row["validation_images"] == "400"
+    accuracies = [float(row["val_accuracy"]) for row in rows]
+    assert accuracies == sorted(accuracies, reverse=True)
+    for name in ("parallel_coordinates.png", "importance.png"):
+        assert (swept.out / name).read_bytes().startswith(PNG)
+    page = (swept.out / "sweep.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 2
+    assert "://" not in page
+    assert page.count("<tr>") == 13
+
+
+def test_it_ends_with_the_best_and_how_to_train_it(swept: Sweep) -> None:
+    best = next(csv.DictReader((swept.out / "sweep.csv").read_text().splitlines()))
+    layers, nodes, activation = int(best["layers"]), best["nodes"], best["activation"]
+    *_, report, said, following = swept.completed.stdout.splitlines()
+    assert report == f"report: {swept.out / 'sweep.html'}"
+    accuracy = f"{float(best['val_accuracy']) * 100:.2f} %"
+    assert said == f"best: {layers} x {nodes} {activation}, 1 epoch, validation accuracy {accuracy}"
+    assert following == (
+        f"next: digits train --layers {','.join([nodes] * layers)} --activation {activation} --epochs 1 --data embedded"
+    )
+    assert "of 400 training images held out" in swept.completed.stdout
+
+
+def test_another_plan_is_refused_in_the_same_folder(digits: Digits, swept: Sweep) -> None:
+    completed = digits("sweep", "--out", swept.out, *GRID, "--epochs", "1,2", "--seed", 1)
+    assert completed.returncode == 1
+    assert completed.stderr == (
+        f"digits: {swept.out}: holds another sweep (epochs 1 instead of 1,2, trials 12 instead of 24, seed 0 instead of"
+        " 1); give another --out\n"
+    )
+    assert states(swept.out) == {"COMPLETE": 12}
+
+
+def test_a_wrong_activation_is_said_before_the_first_trial_and_leaves_nothing(digits: Digits, tmp_path: Path) -> None:
+    completed = digits("sweep", "--out", tmp_path / "sweep", *GRID, "--activations", "relu,tahn")
+    assert completed.returncode == 1
+    assert completed.stderr.startswith("digits: --activation tahn: Keras knows no such name; did you mean tanh?")
+    assert "trial" not in completed.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_trial_has_no_figures_and_a_folder_may_have_any_name(digits: Digits, tmp_path: Path) -> None:
+    out = tmp_path / "a {b}?%20#"
+    out.mkdir()
+    completed = digits("sweep", "--out", out, *GRID, "--sampler", "random", "--trials", 1, "--seed", 5)
+    assert completed.returncode == 0, completed.stderr
+    assert {file.name for file in out.iterdir()} == {".lock", "study.db", "sweep.csv", "sweep.html"}
+    assert "importance.png: not drawn, since one trial alone has nothing to be held against" in completed.stdout
+    assert completed.stdout.endswith(" --seed 5\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            ["--layers", "512,256"],
+            '"512,256" is no list of numbers of hidden layers, each from 1 to 20',
+        ),
+        (["--epochs", "5,0"], '"5,0" is no list of epoch counts'),
+        (["--activations", "relu,"], '"relu," is no list of names; give them as in relu,tanh'),
+        (["--validation-split", "0"], "Must be > 0"),
+    ],
+)
+def test_a_wrong_list_is_one_line(digits: Digits, arguments: list[str], expected: str) -> None:
+    completed = digits("sweep", *arguments)
+    assert completed.returncode == 2
+    (line,) = completed.stderr.splitlines()
+    assert expected in line
+
+
+def test_a_grid_is_every_combination_once() -> None:
+    chosen = plan(TINY, "").candidates
+    assert len(set(chosen)) == len(chosen) == 12
+    assert str(chosen[0]) == "1 x 4 relu, 1 epoch"
+
+
+def test_a_random_choice_has_none_twice_and_is_of_its_seed() -> None:
+    def chosen(seed: int, **more: Any) -> list[Any]:
+        return plan(SweepSettings(sampler="random", seed=seed, **more), "").candidates
+
+    assert len(chosen(0)) == len(set(chosen(0))) == 20
+    assert chosen(0) == chosen(0) != chosen(1)
+    assert set(chosen(0, trials=36)) == set(plan(SweepSettings(), "").candidates)
+    with pytest.raises(LabError, match="--trials 37: the lists have only 36 combinations"):
+        chosen(0, trials=37)
+
+
+def test_a_study_that_was_not_wholly_written_is_written_anew(tmp_path: Path) -> None:
+    (tmp_path / ".study.db").write_bytes(b"SQLite format 3\0")
+    check_free(tmp_path)
+    with opened(tmp_path, plan(TINY, "")) as begun:
+        assert begun.total == states(tmp_path)["WAITING"] == 12
+    assert {file.name for file in tmp_path.iterdir()} == {".lock", "study.db"}
+
+
+def test_trials_that_do_not_differ_have_no_importances(tmp_path: Path) -> None:
+    with opened(tmp_path, plan(TINY, "")) as begun:
+        while taken := begun.take():
+            begun.finish(taken[0], Score(0.1, float("nan"), 0.1, float("nan"), 400, 10, 1.0))
+        assert len(begun.results()) == 12
+        assert begun.importances(["layers", "nodes", "activation"]) == {}
+
+
+def test_a_first_signal_waits_and_a_second_does_not() -> None:
+    with pytest.raises(KeyboardInterrupt), deferred() as interruption:  # noqa: PT012 the block is what raises
+        interruption.check()
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interruption.check()
+        interruption.check()
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), deferred():
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_two_processes_cannot_run_the_same_sweep(tmp_path: Path) -> None:
+    planned = plan(TINY, "")
+    with (
+        opened(tmp_path, planned),
+        pytest.raises(LabError, match="another process is running this sweep"),
+        opened(tmp_path, planned),
+    ):
+        pass
+
+
+def test_what_is_no_sweep_is_said_in_a_line_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "love.txt").touch()
+    with pytest.raises(LabError, match=r"holds love.txt and no sweep; give another --out"):
+        check_free(tmp_path)
+    file = tmp_path / "study.db"
+    for content in (b"", b"no database" * 1000):
+        file.write_bytes(content)
+        with pytest.raises(LabError, match=r"study.db: cannot be used \(.+\); give another --out"):
+            opened(tmp_path, plan(TINY, "")).__enter__()
+        assert file.read_bytes() == content
+    file.unlink()
+    storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
+    optuna.create_study(study_name="mine", storage=storage)
+    storage.engine.dispose()
+    with pytest.raises(LabError, match=r"study.db: holds no sweep; give another --out"):
+        opened(tmp_path, plan(TINY, "")).__enter__()

@@ -1,0 +1,255 @@
+"""The figures of a training run. Each is a Figure of its own: no pyplot, so nothing is shared between them.
+
+Colours are told apart by the colour-blind too: two of M. Okabe and K. Ito's, "Color Universal Design", 2008; for runs
+those of M. A. Petroff, "Accessible Color Sequences for Data Visualization", arXiv:2107.02270.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
+
+from digits.train.curves import best_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from digits.train.curves import History
+    from digits.train.evaluation import Evaluation
+
+DPI = 150
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6B6B6B"
+RUNS = (
+    *("#3F90DA", "#FFA90E", "#BD1F01", "#832DB6", "#717581"),
+    *("#A96B59", "#E76300", "#92DADD", "#94A4A2", "#B9AC70"),
+)
+FEW = 12  # epochs: each gets a marker
+NODES = 64
+NAME = 60  # characters of a run's name
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG, the same bytes each time."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a run may have a name that the font cannot write
+        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    return file.getvalue()
+
+
+def sample(images: NDArray[np.uint8], labels: NDArray[np.uint8], seed: int) -> Figure:
+    """Up to forty digits of images uint8 [n, 28, 28], chosen by the seed, each below its label."""
+    chosen = np.random.default_rng(seed).permutation(len(images))[:40]
+    return _labelled(images[chosen], [str(label) for label in labels[chosen]], columns=10, width=6.4)
+
+
+def gallery(
+    images: NDArray[np.uint8], evaluation: Evaluation, indices: NDArray[np.intp], kind: Literal["correctly", "wrongly"]
+) -> Figure:
+    """The images at the indices with predicted digit, its confidence and true digit; one line of text if none."""
+    if not len(indices):
+        figure = Figure(figsize=(5.2, 0.8))
+        figure.text(0.5, 0.5, f"no digit was predicted {kind}", ha="center", va="center", fontsize=12, color=GREY)
+        return figure
+    predicted, confidences = evaluation.digits[indices], evaluation.confidences[indices]
+    rows = zip(predicted, confidences, evaluation.truth[indices], strict=True)
+    labels = [f"predicted {digit}, {_percent(confidence)}\ntrue {truth}" for digit, confidence, truth in rows]
+    return _labelled(images[indices], labels, columns=3, width=5.2)
+
+
+def weights(kernel: NDArray[np.float32]) -> Figure:
+    """The weights [784, nodes] of the first layer, of each of the first 64 nodes as an image of 28 x 28."""
+    images = np.nan_to_num(kernel.T[:NODES].reshape(-1, 28, 28))
+    limit = float(np.quantile(np.abs(images), 0.995)) or 1.0  # a few outliers would leave the rest pale
+    columns = min(8, len(images))
+    tiles = _tiles(images, columns, gap=(2, 2))
+    width = 5.4 if columns == 8 else 1.2 * columns  # noqa: PLR2004 - a full row
+    height = width * tiles.shape[0] / tiles.shape[1]
+    whole = width + 0.9
+    figure = Figure(figsize=(whole, height))
+    axes = figure.add_axes((0, 0, width / whole, 1))
+    axes.axis("off")
+    shown = axes.imshow(tiles, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    bar = figure.colorbar(shown, cax=figure.add_axes(((width + 0.1) / whole, 0.1, 0.15 / whole, 0.8)), extend="both")
+    bar.ax.yaxis.set_major_locator(MaxNLocator(4))
+    return figure
+
+
+def learning_curves(history: History) -> Figure:
+    """Loss and accuracy per epoch, training beside validation, and the epoch of the lowest validation loss."""
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    panels = figure.subplots(2, 1, sharex=True)
+    best = best_epoch(history)
+    for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
+        _curve(axes, history[name], color=BLUE, label="training")
+        if validation := history.get(f"val_{name}"):
+            _curve(axes, validation, color=ORANGE, label="validation")
+        if best:
+            axes.axvline(best, color=GREY, linewidth=1, linestyle=":", zorder=1)
+            lowest = history[f"val_{name}"][best - 1]
+            label = f"lowest validation loss: epoch {best}"
+            axes.scatter(best, lowest, s=90, facecolor="none", edgecolor=ORANGE, label=label, zorder=3)
+        _epochs(axes, name, len(history[name]))
+    panels[0].set_xlabel("")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def overlaid_curves(histories: Mapping[str, History]) -> Figure:
+    """Loss and accuracy per epoch of up to about ten runs by name, a colour each: training dashed, validation solid."""
+    names = ["…" + name[1 - NAME :] if len(name) > NAME else name for name in histories]
+    columns = max(1, min(4, 100 // (8 + max(map(len, names)))))
+    rows = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(9.6, 4.2 + 0.22 * rows), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for i, history in enumerate(histories.values()):
+            color = RUNS[i % len(RUNS)]
+            _curve(axes, history[name], color=color, linestyle="--", markerfacecolor="white")
+            if validation := history.get(f"val_{name}"):
+                _curve(axes, validation, color=color)
+        _epochs(axes, name, max(len(history[name]) for history in histories.values()))
+    styles = [Line2D([], [], color=GREY, linestyle=style) for style in ("--", "-")]
+    figure.legend(styles, ["training", "validation"], loc="outside upper center", ncols=2, frameon=False)
+    lines = [Line2D([], [], color=RUNS[i % len(RUNS)], linewidth=3) for i in range(len(names))]
+    # An invisible space first: a label that begins with "_" would be left out.
+    labels = [f"\u200b{name}" for name in names]
+    legend = figure.legend(lines, labels, loc="outside lower center", ncols=columns, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return figure
+
+
+def confusion(evaluation: Evaluation) -> Figure:
+    """The confusion matrix: blue where right, orange where wrong, each the deeper the larger its share of the row."""
+    matrix = evaluation.confusion
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    wrong = share * (1 - np.eye(len(matrix)))
+    colours = np.ones((*matrix.shape, 4))
+    colours[..., :3] -= (wrong / (wrong.max() or 1))[..., None] * (1 - np.array(to_rgba(ORANGE)[:3]))
+    for digit in range(len(matrix)):
+        colours[digit, digit, :3] = 1 - share[digit, digit] * (1 - np.array(to_rgba(BLUE)[:3]))
+    figure = Figure(figsize=(6.4, 6.2), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(colours)
+    for (row, column), count in np.ndenumerate(matrix):
+        dark = colours[row, column, :3].mean() < 0.55  # noqa: PLR2004 - by eye
+        text = f"{count:,}" if count else "·"
+        axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
+    axes.set(xticks=range(len(matrix)), yticks=range(len(matrix)), xlabel="predicted digit", ylabel="true digit")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def precision_recall(evaluation: Evaluation) -> Figure:
+    """Precision and recall of each digit; one that is undefined is said to be so."""
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    both = np.array([evaluation.precision, evaluation.recall])
+    digits = np.arange(both.shape[1])
+    lowest = both[np.isfinite(both)].min(initial=1.0)
+    floor = max(0.0, min(0.98, lowest - 0.1 * (1 - lowest)))
+    axes.vlines(digits, both.min(axis=0), both.max(axis=0), color="#C0C0C0", linewidth=2, zorder=1)
+    axes.scatter(digits, both[0], s=64, color=BLUE, label="precision")
+    axes.scatter(digits, both[1], s=64, marker="s", facecolor="none", edgecolor=ORANGE, linewidth=2, label="recall")
+    note: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "color": GREY}
+    for name, values, offset in zip(("precision", "recall"), both, (0.1, 0.55), strict=True):
+        for digit in digits[np.isnan(values)]:
+            axes.annotate(f"no {name}", (digit, offset), xycoords=("data", "axes fraction"), **note)
+    axes.set(xticks=digits, xlabel="digit", ylim=(floor - 0.04 * (1 - floor), 1 + 0.04 * (1 - floor)))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    _tidy(axes)
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    return figure
+
+
+def reliability(evaluation: Evaluation) -> Figure:
+    """The reliability diagram: accuracy by confidence, above the number of images in each bin."""
+    calibration = evaluation.calibration()
+    bins, error = len(calibration.counts), calibration.expected_calibration_error
+    centres, width = (np.arange(bins) + 0.5) / bins, 1 / bins
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    bar = {"width": width, "edgecolor": "white"}
+    upper.bar(centres, np.nan_to_num(calibration.accuracies), color=BLUE, label="accuracy", **bar)
+    dots = calibration.confidences
+    upper.plot(dots, dots, "o", color=ORANGE, label="mean confidence", zorder=3)
+    upper.plot([0, 1], [0, 1], color="black", linestyle=":", label="perfectly calibrated")
+    value = "undefined" if math.isnan(error) else _percent(error)
+    upper.set(ylabel="accuracy", ylim=(0, 1.03), xlim=(0, 1), title=f"expected calibration error {value}")
+    upper.yaxis.set_major_formatter(PercentFormatter(1.0))
+    handles, labels = upper.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    lower.bar(centres, calibration.counts, color=GREY, **bar)
+    lower.set(yscale="log", ylim=(0.7, None), ylabel="images", xlabel="confidence")
+    lower.yaxis.set_major_locator(LogLocator(numticks=6))
+    lower.yaxis.set_major_formatter("{x:,.0f}")
+    lower.yaxis.set_minor_formatter("")
+    lower.xaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes in (upper, lower):
+        _tidy(axes)
+    return figure
+
+
+def _labelled(images: NDArray[np.uint8], labels: Sequence[str], *, columns: int, width: float) -> Figure:
+    """The images in rows, each below its label of so many lines."""
+    lines = 1 + labels[0].count("\n")
+    inches = width / columns  # a tile's
+    above = round(0.24 * lines * 32 / inches)  # pixels for the label
+    tiles = _tiles(images / 255, columns, gap=(above, 4))
+    figure = Figure(figsize=(width, width * tiles.shape[0] / tiles.shape[1]))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(tiles, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    axes.axis("off")
+    for i, label in enumerate(labels):
+        row, column = divmod(i, columns)
+        x, y = column * 32 + 15.5, row * (28 + above) + above - 1.5
+        axes.text(x, y, label, ha="center", va="bottom", fontsize=10, linespacing=1.1)
+    return figure
+
+
+def _tiles(images: NDArray[Any], columns: int, gap: tuple[int, int]) -> NDArray[np.float64]:
+    """The images [n, 28, 28] in rows of so many columns, with NaN between: above each and to both sides."""
+    rows, (above, beside) = math.ceil(len(images) / columns), gap
+    tiles = np.full((rows, 28 + above, columns, 28 + beside), np.nan)
+    for i, image in enumerate(images):
+        row, column = divmod(i, columns)
+        tiles[row, above:, column, beside // 2 : beside // 2 + 28] = image
+    return tiles.reshape(rows * (28 + above), columns * (28 + beside))
+
+
+def _curve(axes: Axes, values: Sequence[float], **style: Any) -> None:
+    axes.plot(range(1, len(values) + 1), values, marker="o" if len(values) <= FEW else None, markersize=4, **style)
+
+
+def _epochs(axes: Axes, name: str, epochs: int) -> None:
+    axes.set(xlabel="epoch", ylabel=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10), min_n_ticks=1))
+    axes.set_xlim(0.5, epochs + max(0.5, 0.02 * epochs))
+    if name == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    else:
+        highest = axes.dataLim.y1
+        axes.set_ylim(0, 1.06 * highest if 0 < highest < math.inf else 1)
+    _tidy(axes)
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#E6E6E6", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2%}".replace("%", " %")

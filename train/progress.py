@@ -1,0 +1,96 @@
+"""What a training has reached, on disk at the end of each epoch, so that it can go on from there."""
+
+from __future__ import annotations
+
+import json
+import time
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from digits.train.errors import RunError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHECKPOINT = "checkpoint.npz"
+# What NumPy raises at a file that is not whole.
+DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyped
+    """Keeps history, time and every variable of model and optimizer; stops a training that gets no better.
+
+    Args:
+        folder: For the checkpoint. It is written beside and renamed, so that there is always a whole one.
+        patience: Stop when the validation loss has not fallen for so many epochs, and take the weights of its lowest;
+            0 is never.
+    """
+
+    def __init__(self, folder: Path, patience: int) -> None:
+        super().__init__()
+        self.file = folder / CHECKPOINT
+        self.patience = patience
+        self.history: dict[str, list[float]] = {}
+        self.seconds = 0.0
+        self.best: list[Any] = []  # the weights of the lowest validation loss
+
+    @property
+    def epochs(self) -> int:
+        """How many are done."""
+        return len(self.history.get("loss", ()))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the validation loss has not fallen for too long."""
+        if not self.patience or not self.epochs:
+            return False
+        losses = self.history["val_loss"]
+        return self.epochs - 1 - losses.index(min(losses)) >= self.patience
+
+    def restore(self, model: Any) -> None:
+        """Takes model and optimizer to where the checkpoint has them, if there is one.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        if not self.file.exists():
+            return
+        model.optimizer.build(model.trainable_variables)
+        try:
+            with np.load(self.file, allow_pickle=False) as saved:
+                state = json.loads(str(saved["state"]))
+                for i, variable in enumerate(_variables(model)):
+                    variable.assign(saved[f"variable_{i}"])
+                self.best = [saved[f"best_{i}"] for i in range(state["best"])]
+        except DAMAGE as error:
+            raise RunError(f"{self.file}: damaged ({error}); train anew with --overwrite") from error
+        self.history, self.seconds = state["history"], state["seconds"]
+
+    def on_epoch_begin(self, _epoch: int, _logs: object = None) -> None:
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, _epoch: int, logs: dict[str, float]) -> None:
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(float(value))
+        if self.patience and self.history["val_loss"][-1] == min(self.history["val_loss"]):
+            self.best = self.model.get_weights()
+        self.seconds += time.perf_counter() - self._began
+        self._write()
+        self.model.stop_training = self.stopped
+
+    def _write(self) -> None:
+        state = {"history": self.history, "seconds": self.seconds, "best": len(self.best)}
+        arrays: dict[str, Any] = {f"variable_{i}": np.asarray(v) for i, v in enumerate(_variables(self.model))}
+        arrays |= {f"best_{i}": weights for i, weights in enumerate(self.best)}
+        beside = self.file.with_name(f".{self.file.name}")
+        with beside.open("wb") as file:
+            np.savez(file, state=np.asarray(json.dumps(state)), **arrays)
+        beside.replace(self.file)
+
+
+def _variables(model: Any) -> list[Any]:
+    """All that training changes: weights, the states of random generators, and what the optimizer keeps."""
+    return [*model.variables, *model.optimizer.variables]

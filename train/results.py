@@ -1,0 +1,80 @@
+"""What a training leaves behind when it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from digits.train.dataset import one_hot
+from digits.train.evaluation import Evaluation
+from digits.train.network import flatten
+from digits.train.provenance import now, provenance
+from digits.train.report import write_report
+from digits.train.run_folder import HISTORY, MODEL, PREDICTIONS, REPORT, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from digits.images.mnist import Mnist
+    from digits.train.progress import Progress
+    from digits.train.settings import TrainSettings
+
+
+def write_results(
+    work: Path, model: Any, data: Mnist, settings: TrainSettings, progress: Progress, *, validation: int
+) -> Path:
+    """Scores the model on the test images and writes all files of a finished run, into a new folder inside `work`.
+
+    Args:
+        work: The run's unfinished folder.
+        model: What has been trained.
+        data: On what.
+        settings: How.
+        progress: How it went.
+        validation: How many of the training images were kept for validation.
+    """
+    x_test = flatten(data.x_test)
+    loss, accuracy = model.evaluate(x_test, one_hot(data.y_test), batch_size=1000, verbose=0)
+    print(f"test: loss {loss:.4f}, accuracy {accuracy:.2%} of {len(x_test):,} images ({data.source})")
+    evaluation = Evaluation(model.predict(x_test, batch_size=1000, verbose=0), data.y_test)
+
+    folder = work / "results"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    model.save(folder / MODEL)
+    write_json(folder / HISTORY, progress.history)
+    evaluation.write(folder / PREDICTIONS)
+    report: dict[str, Any] = {
+        "settings": asdict(settings),
+        "parameters": model.count_params(),
+        "data": {
+            "source": data.source,
+            "location": data.location,
+            "sha256": data.sha256,
+            "test_sha256": data.test_sha256,
+            "images": {"train": len(data.x_train) - validation, "validation": validation, "test": len(x_test)},
+        },
+        "epochs": progress.epochs,
+        "test": {"loss": loss, "accuracy": accuracy},
+        "training_seconds": round(progress.seconds, 3),
+        "finished": now(),
+        "model_sha256": hashlib.sha256((folder / MODEL).read_bytes()).hexdigest(),
+        **provenance(),
+    }
+    (kernel, *_) = model.get_weights()
+    write_report(
+        folder,
+        report=report,
+        history=progress.history,
+        evaluation=evaluation,
+        data=data,
+        kernel=np.asarray(kernel),
+        gallery=settings.gallery,
+        seed=settings.seed,
+    )
+    write_json(folder / REPORT, report)
+    return folder
