@@ -155,7 +155,7 @@ def in_words(before: Evaluation, after: Evaluation) -> str:
     """
     was, now = before.digits == before.truth, after.digits == after.truth
     gained, lost = int((now & ~was).sum()), int((was & ~now).sum())
-    counts = f"{gained:,} digits more are read right and {lost:,} wrong"
+    counts = f"{gained:,} digits gained, {lost:,} lost"
     if gained == lost:
         return f"test accuracy is the same, {_percent(after.accuracy)}; {counts}."
     course = "rose" if gained > lost else "fell"
@@ -163,7 +163,7 @@ def in_words(before: Evaluation, after: Evaluation) -> str:
     p = mcnemar(gained, lost)
     chance = "more than chance explains" if p < 0.05 else "no more than chance explains"  # noqa: PLR2004 by custom
     return (
-        f"test accuracy {course} by {points:.2f} point, from {_percent(before.accuracy)} to {_percent(after.accuracy)}"
+        f"test accuracy {course} by {points:.2f} points, from {_percent(before.accuracy)} to {_percent(after.accuracy)}"
         f": {counts}, {chance} (p = {p:.2g})."
     )
 

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from digits.images import mnist
 from digits.lab.plan import plan
-from digits.lab.sweep_interruption import Interruption, deferred
 from digits.lab.sweep_study import STUDY, Result, Score, check_free, opened
+from digits.train.interruption import Interruption, deferred
 from digits.train.progress import Progress
 from digits.train.training import fit, prepare
 
@@ -122,7 +122,7 @@ def _run(study: Study, settings: SweepSettings, data: mnist.Mnist, interruption:
             work = settings.out / UNFINISHED / f"trial-{trial.number + 1}"
             score = _train(candidate.training(settings), data, work, interruption)
             study.finish(trial, score)
-            shutil.rmtree(work.parent)
+            shutil.rmtree(work)
             done = study.results()
             bar.set_postfix_str(_best(done), refresh=False)
             bar.update()
@@ -130,6 +130,7 @@ def _run(study: Study, settings: SweepSettings, data: mnist.Mnist, interruption:
                 result, best = percent(score.val_accuracy), percent(best_first(done)[0].score.val_accuracy)
                 number = f"trial {trial.number + 1} of {study.total}"
                 print(f"{number}: {candidate}: validation accuracy {result}, best {best}", flush=True)
+    shutil.rmtree(settings.out / UNFINISHED, ignore_errors=True)
 
 
 def _train(settings: TrainSettings, data: mnist.Mnist, work: Path, interruption: Interruption) -> Score:
@@ -137,7 +138,8 @@ def _train(settings: TrainSettings, data: mnist.Mnist, work: Path, interruption:
     keras.backend.clear_session()  # what the trial before has left
     model, training, validation = prepare(settings, data)
     work.mkdir(parents=True, exist_ok=True)
-    progress = _Progress(work, settings.early_stopping, interruption)
+    progress = Progress(work, settings.early_stopping)
+    progress.interruption = interruption
     progress.restore(model)
     fit(model, training, validation, settings, progress, quiet=True)
     last = {name: values[-1] for name, values in progress.history.items()}
@@ -150,18 +152,6 @@ def _train(settings: TrainSettings, data: mnist.Mnist, work: Path, interruption:
         parameters=model.count_params(),
         seconds=round(progress.seconds, 3),
     )
-
-
-class _Progress(Progress):
-    """Stops after a whole epoch if it is told to."""
-
-    def __init__(self, folder: Path, patience: int, interruption: Interruption) -> None:
-        super().__init__(folder, patience)
-        self.interruption = interruption
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        super().on_epoch_end(epoch, logs)
-        self.interruption.check()
 
 
 def _best(done: Iterable[Result]) -> str:

@@ -96,9 +96,9 @@ def test_a_difference_is_told_from_chance() -> None:
     assert mcnemar(5, 5) == 1
     assert mcnemar(1, 9) == mcnemar(9, 1) == pytest.approx(2 * 11 / 2**10)
     assert in_words(answers([1] * 9 + [0]), answers([0] * 9 + [1])) == (
-        "test accuracy rose by 80.00 point, from 10.00 % to 90.00 %: 9 digits more are read right and 1 wrong, "
+        "test accuracy rose by 80.00 points, from 10.00 % to 90.00 %: 9 digits gained, 1 lost, "
         "more than chance explains (p = 0.021)."
     )
-    assert "fell by 10.00 point" in in_words(answers([0, *[1] * 9]), answers([1] * 10))
+    assert "fell by 10.00 points" in in_words(answers([0, *[1] * 9]), answers([1] * 10))
     assert "no more than chance explains (p = 1)" in in_words(answers([0, *[1] * 9]), answers([1] * 10))
-    assert in_words(answers([0, 1]), answers([1, 0])).startswith("test accuracy is the same, 50.00 %; 1 digits more")
+    assert in_words(answers([0, 1]), answers([1, 0])).startswith("test accuracy is the same, 50.00 %; 1 digits gained")

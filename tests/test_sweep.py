@@ -16,7 +16,6 @@ import pytest
 
 from digits.lab.errors import LabError
 from digits.lab.plan import plan
-from digits.lab.sweep_interruption import deferred
 from digits.lab.sweep_settings import SweepSettings
 from digits.lab.sweep_study import Score, check_free, opened
 
@@ -223,18 +222,6 @@ def test_trials_that_do_not_differ_have_no_importances(tmp_path: Path) -> None:
             begun.finish(taken[0], Score(0.1, float("nan"), 0.1, float("nan"), 400, 10, 1.0))
         assert len(begun.results()) == 12
         assert begun.importances(["layers", "nodes", "activation"]) == {}
-
-
-def test_a_first_signal_waits_and_a_second_does_not() -> None:
-    with pytest.raises(KeyboardInterrupt), deferred() as interruption:  # noqa: PT012 the block is what raises
-        interruption.check()
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            interruption.check()
-        interruption.check()
-        signal.raise_signal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), deferred():
-        signal.raise_signal(signal.SIGINT)
 
 
 def test_two_processes_cannot_run_the_same_sweep(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from digits.images import mnist
 from digits.train.errors import RunError
+from digits.train.interruption import deferred
 from digits.train.recipes import RECIPES
 from digits.train.run_folder import read_run
 
@@ -144,9 +145,10 @@ def weights(run: Path) -> list[NDArray[np.float32]]:
         return found
 
 
-def interrupt_in_epoch(process: subprocess.Popen[str], epoch: int, how: int) -> None:
+def interrupt_at(process: subprocess.Popen[str], line: str, how: int) -> None:
+    """Sends the signal when the process prints a line that begins so."""
     assert process.stdout is not None
-    while not process.stdout.readline().startswith(f"Epoch {epoch}"):
+    while not process.stdout.readline().startswith(line):
         assert process.poll() is None
     process.send_signal(how)
 
@@ -163,7 +165,7 @@ def test_ctrl_c_keeps_the_last_whole_epoch_and_resume_goes_on_as_if_nothing_had_
     for signal_, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         arguments = ("--resume", broken) if broken.exists() else ("--out", broken, *settings)
         with starting("train", *arguments) as (process, stderr):
-            interrupt_in_epoch(process, 3 if code == 130 else 6, signal_)
+            interrupt_at(process, "Epoch 3/" if code == 130 else "Epoch 6/", signal_)
             rest = process.stdout.read()
             assert process.wait(timeout=60) == code, stderr.read_text()
             assert f"next: digits train --resume {broken}, or the same with --finish to end it here\n" in rest
@@ -185,15 +187,27 @@ def test_ctrl_c_keeps_the_last_whole_epoch_and_resume_goes_on_as_if_nothing_had_
     assert (broken / "history.json").read_text() == (whole / "history.json").read_text()
 
 
+def test_a_first_signal_waits_and_a_second_does_not() -> None:
+    with pytest.raises(KeyboardInterrupt), deferred() as interruption:  # noqa: PT012 the block is what raises
+        interruption.check()
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interruption.check()
+        interruption.check()
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), deferred():
+        signal.raise_signal(signal.SIGINT)
+
+
 def test_a_killed_training_is_never_taken_for_a_finished_one(
     digits: Digits, starting: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Killed in the first epoch, in the second, and five times at random."""
+    """Killed in the first epoch, in the second, in five at random, and while it writes its results."""
     run = tmp_path / "run"
     random = np.random.default_rng(0)
-    for epoch in (1, 2, *random.integers(3, 12, 5)):
+    for line in (*(f"Epoch {epoch}/" for epoch in (1, 2, *random.integers(3, 12, 5))), "test: loss"):
         with starting("train", "--out", run, "--overwrite", *SMALL, "--epochs", 12) as (process, _):
-            interrupt_in_epoch(process, int(epoch), signal.SIGKILL)
+            interrupt_at(process, line, signal.SIGKILL)
             process.wait(timeout=60)
         with pytest.raises(RunError, match="unfinished; go on with `digits train --resume"):
             read_run(run)  # as export does first of all
@@ -207,7 +221,7 @@ def test_an_old_run_stays_until_the_new_one_is_done(
     run = shutil.copytree(run_folder, tmp_path / "run")
     before = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
     with starting("train", "--out", run, "--overwrite", *SMALL, "--epochs", 1000) as (process, _):
-        interrupt_in_epoch(process, 2, signal.SIGINT)
+        interrupt_at(process, "Epoch 2/", signal.SIGINT)
         process.stdout.read()
         assert process.wait(timeout=60) == 130
     assert {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()} == before
@@ -219,7 +233,7 @@ def test_a_resumed_run_keeps_its_own_settings(
 ) -> None:
     run = tmp_path / "run"
     with starting("train", "--out", run, *SMALL, "--epochs", 1000) as (process, _):
-        interrupt_in_epoch(process, 2, signal.SIGKILL)
+        interrupt_at(process, "Epoch 2/", signal.SIGKILL)
         process.wait(timeout=60)
     for arguments, expected in (
         (("--resume", run, "--epochs", 10), "--epochs: a resumed run keeps its own settings; leave it out"),

@@ -90,17 +90,17 @@ def learning_curves(history: History) -> Figure:
     """Loss and accuracy per epoch, training beside validation, and the epoch of the lowest validation loss."""
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     panels = figure.subplots(2, 1, sharex=True)
-    best = best_epoch(history)
+    best, epochs = best_epoch(history), len(history["loss"])
     for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
-        _curve(axes, history[name], color=BLUE, label="training")
+        _curve(axes, history[name], epochs, color=BLUE, label="training")
         if validation := history.get(f"val_{name}"):
-            _curve(axes, validation, color=ORANGE, label="validation")
+            _curve(axes, validation, epochs, color=ORANGE, label="validation")
         if best:
             axes.axvline(best, color=GREY, linewidth=1, linestyle=":", zorder=1)
             lowest = history[f"val_{name}"][best - 1]
             label = f"lowest validation loss: epoch {best}"
             axes.scatter(best, lowest, s=90, facecolor="none", edgecolor=ORANGE, label=label, zorder=3)
-        _epochs(axes, name, len(history[name]))
+        _epochs(axes, name, epochs)
     panels[0].set_xlabel("")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return figure
@@ -112,13 +112,14 @@ def overlaid_curves(histories: Mapping[str, History]) -> Figure:
     columns = max(1, min(4, 100 // (8 + max(map(len, names)))))
     rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(9.6, 4.2 + 0.22 * rows), layout="constrained")
+    epochs = max(len(history["loss"]) for history in histories.values())
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for i, history in enumerate(histories.values()):
             color = RUNS[i % len(RUNS)]
-            _curve(axes, history[name], color=color, linestyle="--", markerfacecolor="white")
+            _curve(axes, history[name], epochs, color=color, linestyle="--", markerfacecolor="white")
             if validation := history.get(f"val_{name}"):
-                _curve(axes, validation, color=color)
-        _epochs(axes, name, max(len(history[name]) for history in histories.values()))
+                _curve(axes, validation, epochs, color=color)
+        _epochs(axes, name, epochs)
     styles = [Line2D([], [], color=GREY, linestyle=style) for style in ("--", "-")]
     figure.legend(styles, ["training", "validation"], loc="outside upper center", ncols=2, frameon=False)
     lines = [Line2D([], [], color=RUNS[i % len(RUNS)], linewidth=3) for i in range(len(names))]
@@ -229,8 +230,9 @@ def _tiles(images: NDArray[Any], columns: int, gap: tuple[int, int]) -> NDArray[
     return tiles.reshape(rows * (28 + above), columns * (28 + beside))
 
 
-def _curve(axes: Axes, values: Sequence[float], **style: Any) -> None:
-    axes.plot(range(1, len(values) + 1), values, marker="o" if len(values) <= FEW else None, markersize=4, **style)
+def _curve(axes: Axes, values: Sequence[float], epochs: int, **style: Any) -> None:
+    """Draws a curve into a panel of so many epochs."""
+    axes.plot(range(1, len(values) + 1), values, marker="o" if epochs <= FEW else None, markersize=4, **style)
 
 
 def _epochs(axes: Axes, name: str, epochs: int) -> None:

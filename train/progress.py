@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from digits.train.errors import RunError
+from digits.train.interruption import Interruption
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +28,16 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
         folder: For the checkpoint. It is written beside and renamed, so that there is always a whole one.
         patience: Stop when the validation loss has not fallen for so many epochs, and take the weights of its lowest;
             0 is never.
+
+    Attributes:
+        interruption: Says after each epoch whether the training goes on.
     """
 
     def __init__(self, folder: Path, patience: int) -> None:
         super().__init__()
         self.file = folder / CHECKPOINT
         self.patience = patience
+        self.interruption = Interruption()
         self.history: dict[str, list[float]] = {}
         self.seconds = 0.0
         self.best: list[Any] = []  # the weights of the lowest validation loss
@@ -80,6 +85,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
         self.seconds += time.perf_counter() - self._began
         self._write()
         self.model.stop_training = self.stopped
+        self.interruption.check()
 
     def _write(self) -> None:
         state = {"history": self.history, "seconds": self.seconds, "best": len(self.best)}

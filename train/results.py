@@ -39,7 +39,7 @@ def write_results(
     """
     x_test = flatten(data.x_test)
     loss, accuracy = model.evaluate(x_test, one_hot(data.y_test), batch_size=1000, verbose=0)
-    print(f"test: loss {loss:.4f}, accuracy {accuracy:.2%} of {len(x_test):,} images ({data.source})")
+    print(f"test: loss {loss:.4f}, accuracy {accuracy:.2%} of {len(x_test):,} images ({data.source})", flush=True)
     evaluation = Evaluation(model.predict(x_test, batch_size=1000, verbose=0), data.y_test)
 
     folder = work / "results"

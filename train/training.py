@@ -16,6 +16,7 @@ from tqdm.keras import TqdmCallback
 from digits.images import mnist
 from digits.train.dataset import batches, split, steps
 from digits.train.errors import RunError
+from digits.train.interruption import deferred
 from digits.train.network import build, flatten
 from digits.train.progress import Progress
 from digits.train.results import write_results
@@ -48,9 +49,10 @@ def train(settings: TrainSettings) -> Run:
     with unfinished(out, settings, data.sha256) as work:
         progress = Progress(work, settings.early_stopping)
         try:
-            progress.restore(model)
-            if not settings.finish:
-                fit(model, training, validation, settings, progress)
+            with deferred() as progress.interruption:
+                progress.restore(model)
+                if not settings.finish:
+                    fit(model, training, validation, settings, progress)
             if not progress.epochs:
                 raise RunError(f"{out}: has no whole epoch to end with; go on with --resume alone")
             take_final_weights(model, progress)
