@@ -30,6 +30,7 @@ lab: $(READY)
 	$(BIN)/digits compare runs/lab/10-epochs runs/lab/50-epochs --out runs/lab
 
 recipes: $(READY)
+	@test -n "$$DIGITS_DATA" || { echo "say where all of MNIST is: DIGITS_DATA=path/to/mnist.npz make recipes"; exit 1; }
 	for recipe in lesson best; do for seed in 0 1 2; do \
 	$(BIN)/digits train --overwrite --out runs/recipes/$$recipe-$$seed --recipe $$recipe --seed $$seed || exit; \
 	done; done

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digits.train.provenance import now, provenance
+from digits.train.run_folder import write_json
 
 if TYPE_CHECKING:
     from digits.benchmarks.settings import TrainingBenchmarkSettings
@@ -31,11 +31,8 @@ def measurement(name: str, settings: TrainingBenchmarkSettings, data: Mnist) -> 
 
 
 def write(result: dict[str, Any], file: Path) -> None:
-    """Writes the JSON beside and renames it."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}")
-    beside.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    beside.replace(file)
+    write_json(file, result)
 
 
 def _commit() -> str | None:

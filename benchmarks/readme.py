@@ -10,9 +10,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from digits.train.evaluation import percent
+
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- begin: measured, see benchmarks/readme.py -->\n", "<!-- end -->\n"
+MNIST_TEST = 10_000
 ACCURACY = "digits train", "model.fit"
 
 
@@ -34,14 +37,16 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _recipes(measured: dict[str, Any]) -> str:
+    if measured["test"]["images"] != MNIST_TEST:
+        raise ValueError(f"recipes.json is of {measured['test']['images']:,} test images, which is not all of MNIST")
     lines = [
         f"| recipe | test accuracy of {measured['test']['images']:,} images, seeds 0, 1, 2 | mean | a training takes |",
         "| --- | --- | --- | --- |",
     ]
     for recipe in ("lesson", "best"):
         rows = [row for row in measured["rows"] if row["run"].startswith(f"{recipe}-")]
-        accuracies = ", ".join(_percent(row["test_accuracy"]) for row in rows)
-        average = _percent(mean(row["test_accuracy"] for row in rows))
+        accuracies = ", ".join(percent(row["test_accuracy"]) for row in rows)
+        average = percent(mean(row["test_accuracy"] for row in rows))
         longest = max(row["training_seconds"] for row in rows)
         time = f"{longest:.0f} s" if longest < 120 else f"{longest / 60:.0f} min"  # noqa: PLR2004 seconds
         lines.append(f"| `{recipe}` | {accuracies} | {average} | {time} |")
@@ -54,13 +59,9 @@ def _training(measured: dict[str, Any]) -> str:
         f"`digits train` takes the same data through the same network {measured['median_ratio']:.1f} times as fast as "
         f"plain `model.fit`\n"
         f"(median of {len(measured['pairs'])} pairs of {measured['settings']['epochs']} epochs, in turn; mean test "
-        f"accuracy {_percent(ours)} against {_percent(plain)}):\n"
+        f"accuracy {percent(ours)} against {percent(plain)}):\n"
         f"`{measured['command']}`.\n"
     )
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.2f} %"
 
 
 if __name__ == "__main__":

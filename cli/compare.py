@@ -23,7 +23,7 @@ def compare(
     from digits.lab import comparison, comparison_report
 
     result = comparison.compare(runs)
-    print(comparison_report.text_table(result))
+    print(comparison_report.shown(result))
     print(f"test: {result.test_images:,} images ({result.test_source})\n")
     print("\n".join(result.words))
     print(f"\nreport: {comparison_report.write(result, settings.out)}")

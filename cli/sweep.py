@@ -17,7 +17,7 @@ def sweep(settings: Annotated[SweepSettings, Parameter(name="*")] = DEFAULTS) ->
         from digits.lab.sweep import sweep as run_sweep
 
     result = run_sweep(settings)
-    print(f"\n{sweep_report.text_table(result)}\n")
+    print(f"\n{sweep_report.shown(result)}\n")
     for name, why in sweep_report.remarks(result).items():
         print(f"{name}: {why}")
     print(f"report: {sweep_report.write(result, settings)}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -17,4 +18,4 @@ def train(settings: Annotated[TrainSettings, Parameter(name="*")] = DEFAULTS) ->
     run = run_training(settings)
     print(f"report: {run.folder / 'report.html'}")
     print(f"run: {run.folder}")
-    print(f"next: digits export {run.folder}")
+    print(f"next: digits export {shlex.quote(str(run.folder))}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from digits.lab.errors import LabError
 from digits.train import curves
-from digits.train.evaluation import Evaluation, read_predictions
+from digits.train.evaluation import Evaluation, percent, read_predictions
 from digits.train.recipes import RECIPES
 from digits.train.run_folder import PREDICTIONS, Run, read_run
 from digits.train.settings import TrainSettings
@@ -84,7 +84,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
     return Comparison(
         rows=rows,
         histories=histories,
-        words=[*_each(rows, histories), *_against_the_first(rows, runs)],
+        words=[*_each(rows, histories), *_of_validation(runs), *_against_the_first(rows, runs)],
         test_source=first["source"],
         test_sha256=first["test_sha256"],
         test_images=first["images"]["test"],
@@ -114,7 +114,7 @@ def _row(name: str, run: Run, history: curves.History) -> Row:
         best_epoch=best,
         best_validation_loss=losses[best - 1] if losses and best else None,
         last_validation_loss=losses[-1] if losses else None,
-        test_loss=report["test"]["loss"],
+        test_loss=math.nan if report["test"]["loss"] is None else report["test"]["loss"],
         test_accuracy=report["test"]["accuracy"],
         training_seconds=report["training_seconds"],
         finished=report["finished"],
@@ -140,6 +140,12 @@ def _each(rows: Sequence[Row], histories: dict[str, curves.History]) -> Iterator
         yield f"{row.run}: {curves.in_words(histories[row.run])}"
 
 
+def _of_validation(runs: Sequence[Run]) -> Iterator[str]:
+    settings = [run.report["settings"] for run in runs]
+    if len({(one["validation_split"], one["seed"]) for one in settings if one["validation_split"]}) > 1:
+        yield "The runs were validated on different images (seed, validation split), which moves their losses too."
+
+
 def _against_the_first(rows: Sequence[Row], runs: Sequence[Run]) -> Iterator[str]:
     first = read_predictions(runs[0].folder / PREDICTIONS)
     for row, run in zip(rows[1:], runs[1:], strict=True):
@@ -157,13 +163,13 @@ def in_words(before: Evaluation, after: Evaluation) -> str:
     gained, lost = int((now & ~was).sum()), int((was & ~now).sum())
     counts = f"{gained:,} digits gained, {lost:,} lost"
     if gained == lost:
-        return f"test accuracy is the same, {_percent(after.accuracy)}; {counts}."
+        return f"test accuracy is the same, {percent(after.accuracy)}; {counts}."
     course = "rose" if gained > lost else "fell"
     points = abs(after.accuracy - before.accuracy) * 100
     p = mcnemar(gained, lost)
     chance = "more than chance explains" if p < 0.05 else "no more than chance explains"  # noqa: PLR2004 by custom
     return (
-        f"test accuracy {course} by {points:.2f} points, from {_percent(before.accuracy)} to {_percent(after.accuracy)}"
+        f"test accuracy {course} by {points:.2f} points, from {percent(before.accuracy)} to {percent(after.accuracy)}"
         f": {counts}, {chance} (p = {p:.2g})."
     )
 
@@ -173,7 +179,3 @@ def mcnemar(gained: int, lost: int) -> float:
     throws = gained + lost
     tail = sum(math.comb(throws, k) for k in range(min(gained, lost) + 1))
     return min(1.0, float(2 * tail / 2**throws))
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.2f} %"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from digits.lab.errors import LabError
+from digits.lab.table import text_table
+from digits.train.evaluation import percent
 from digits.train.figures import overlaid_curves, png
 from digits.train.page import figure_tag, page, paragraph, table
+from digits.train.run_folder import REPORT, UNFINISHED, json_bytes, write_beside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,17 +30,12 @@ HEADER = (
 )
 
 
-def text_table(comparison: Comparison) -> str:
-    """The runs as lines of text: names to the left, numbers to the right."""
-    lines = [HEADER, *map(_cells, comparison.rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i > 1 else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
+NAMES = 2  # columns of text
+
+
+def shown(comparison: Comparison) -> str:
+    """The runs as a table of text."""
+    return text_table(HEADER, map(_cells, comparison.rows), left=NAMES)
 
 
 def write(comparison: Comparison, out: Path) -> Path:
@@ -50,15 +47,15 @@ def write(comparison: Comparison, out: Path) -> Path:
     figure = png(overlaid_curves(comparison.histories))
     files = {
         "comparison.png": figure,
-        "comparison.json": (json.dumps(_portable(comparison), indent=2) + "\n").encode(),
+        "comparison.json": json_bytes(_portable(comparison)),
         "comparison.html": page("Runs compared", _body(comparison, figure)).encode(),
     }
+    if (out / REPORT).exists() or (out / UNFINISHED).exists():
+        raise LabError(f"{out}: is a run folder; give another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            beside = out / f".{name}"
-            beside.write_bytes(content)
-            beside.replace(out / name)
+            write_beside(out / name, content)
     except OSError as error:
         raise LabError(f"{out}: cannot be written ({error.strerror or error})") from error
     return out / "comparison.html"
@@ -84,7 +81,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         best,
         last,
         f"{row.test_loss:.4f}",
-        f"{row.test_accuracy * 100:.2f} %",
+        percent(row.test_accuracy),
         f"{row.training_seconds:.1f} s",
     )
 
@@ -93,9 +90,13 @@ def _body(comparison: Comparison, figure: bytes) -> str:
     test_set = f"Test loss and accuracy are of {comparison.test_images:,} images: {comparison.test_source}."
     return "\n".join(
         [
-            table(HEADER, map(_cells, comparison.rows)),
+            table(HEADER, map(_cells, comparison.rows), names=NAMES),
             paragraph(test_set),
-            figure_tag(figure, "Loss and accuracy of each run", "Where a solid line turns up, a run overfits."),
+            figure_tag(
+                figure,
+                "Loss and accuracy of each run",
+                "Where a solid loss rises while the dashed one falls, a run overfits.",
+            ),
             "<h2>What the curves say</h2>",
             *map(paragraph, comparison.words),
         ]

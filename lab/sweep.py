@@ -13,14 +13,18 @@ import keras
 from tqdm import tqdm
 
 from digits.images import mnist
+from digits.lab.errors import LabError
 from digits.lab.plan import plan
 from digits.lab.sweep_study import STUDY, Result, Score, check_free, opened
+from digits.train.errors import RunError
+from digits.train.evaluation import percent
 from digits.train.interruption import Interruption, deferred
+from digits.train.network import require_activation
 from digits.train.progress import Progress
 from digits.train.training import fit, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from digits.lab.plan import Plan
@@ -40,12 +44,14 @@ class Sweep:
         varied: The hyperparameters of which more than one value was tried.
         importances: Of these, as `Study.importances` gives them.
         source: What was trained on.
+        failures: Why a trial could not be trained, by its number, for each that could not.
     """
 
     results: list[Result]
     varied: list[str]
     importances: dict[str, float]
     source: str
+    failures: dict[int, str]
 
 
 def sweep(settings: SweepSettings) -> Sweep:
@@ -57,7 +63,7 @@ def sweep(settings: SweepSettings) -> Sweep:
     Raises:
         DataError: the data cannot be used.
         RunError: a setting is not one that Keras or the data can do with.
-        LabError: the folder is not this sweep's, or cannot be written.
+        LabError: the folder is not this sweep's, or cannot be written; or no trial could be trained.
     """
     check_free(settings.out)
     data = mnist.load(settings.data)
@@ -76,8 +82,10 @@ def sweep(settings: SweepSettings) -> Sweep:
             print("next: the same command again goes on")
             raise
         results = best_first(study.results())
+        if not results:
+            raise LabError(f"no trial could be trained; the first: {study.failures()[1]}")
         varied = [name for name in planned.choices if len({getattr(done.candidate, name) for done in results}) > 1]
-        return Sweep(results, varied, study.importances(varied), data.source)
+        return Sweep(results, varied, study.importances(varied), data.source, study.failures())
 
 
 def best_first(results: Iterable[Result]) -> list[Result]:
@@ -94,14 +102,11 @@ def trials(count: int) -> str:
     return f"{count:,} trial{'s' * (count != 1)}"
 
 
-def percent(share: float) -> str:
-    return f"{share * 100:.2f} %"
-
-
 def _check(planned: Plan, settings: SweepSettings, data: mnist.Mnist) -> None:
-    """Makes a network of one node with each activation: what cannot be trained is said before the first trial."""
-    for candidate in {candidate.activation: candidate for candidate in planned.candidates}.values():
-        prepare(replace(candidate.training(settings), layers=(1,)), data)
+    """What cannot be trained is said before the first trial."""
+    for activation in settings.activations:
+        require_activation(activation, "--activations")
+    prepare(replace(planned.candidates[0].training(settings), layers=(1,)), data)
 
 
 def _is_no_retracing(record: logging.LogRecord) -> bool:
@@ -110,26 +115,25 @@ def _is_no_retracing(record: logging.LogRecord) -> bool:
 
 
 def _run(study: Study, settings: SweepSettings, data: mnist.Mnist, interruption: Interruption) -> None:
-    """Runs the trials that wait; shows a bar on a terminal, or else a line for each that is done."""
-    done, shown = study.results(), sys.stderr.isatty()
-    with tqdm(
-        total=study.total, initial=len(done), desc="sweep", unit="trial", dynamic_ncols=True, disable=not shown
-    ) as bar:
-        if done:
-            bar.set_postfix_str(_best(done))
+    """Runs the trials that wait; shows a bar on a terminal, or else a line for each that ends."""
+    shown, ended = sys.stderr.isatty(), len(study.results()) + len(study.failures())
+    with tqdm(total=study.total, initial=ended, unit="trial", dynamic_ncols=True, disable=not shown) as bar:
+        bar.set_postfix_str(_best(study.results()))
         while taken := study.take():
             trial, candidate = taken
             work = settings.out / UNFINISHED / f"trial-{trial.number + 1}"
-            score = _train(candidate.training(settings), data, work, interruption)
-            study.finish(trial, score)
-            shutil.rmtree(work)
-            done = study.results()
-            bar.set_postfix_str(_best(done), refresh=False)
+            try:
+                score = _train(candidate.training(settings), data, work, interruption)
+                study.finish(trial, score)
+                said = f"validation accuracy {percent(score.val_accuracy)}, {_best(study.results(), named=False)}"
+            except RunError as error:
+                study.fail(trial, str(error))
+                said = f"cannot be trained ({error})"
+            shutil.rmtree(work, ignore_errors=True)
+            bar.set_postfix_str(_best(study.results()), refresh=False)
             bar.update()
             if not shown:
-                result, best = percent(score.val_accuracy), percent(best_first(done)[0].score.val_accuracy)
-                number = f"trial {trial.number + 1} of {study.total}"
-                print(f"{number}: {candidate}: validation accuracy {result}, best {best}", flush=True)
+                print(f"trial {trial.number + 1} of {study.total}: {candidate}: {said}", flush=True)
     shutil.rmtree(settings.out / UNFINISHED, ignore_errors=True)
 
 
@@ -154,6 +158,8 @@ def _train(settings: TrainSettings, data: mnist.Mnist, work: Path, interruption:
     )
 
 
-def _best(done: Iterable[Result]) -> str:
+def _best(done: Sequence[Result], *, named: bool = True) -> str:
+    if not done:
+        return ""
     best = best_first(done)[0]
-    return f"best {percent(best.score.val_accuracy)} ({best.candidate})"
+    return f"best {percent(best.score.val_accuracy)}" + (f" ({best.candidate})" if named else "")

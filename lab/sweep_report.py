@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 from digits.lab import sweep_figures
 from digits.lab.errors import LabError
 from digits.lab.plan import Candidate
-from digits.lab.sweep import percent, trials
+from digits.lab.sweep import trials
 from digits.lab.sweep_study import Score
+from digits.lab.table import text_table
+from digits.train.evaluation import percent
 from digits.train.figures import png
 from digits.train.page import figure_tag, page, paragraph, table
+from digits.train.run_folder import write_beside
 from digits.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -45,15 +48,11 @@ FIGURE_TEXTS = {
 }
 
 
-def text_table(sweep: Sweep) -> str:
+def shown(sweep: Sweep) -> str:
     """The best trials as lines of text, and of what their accuracies are."""
-    lines = [HEAD, *map(_cells, sweep.results[:SHOWN])]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     more = len(sweep.results) - SHOWN
-    if more > 0:
-        rows.append(f"... and {more:,} more in {CSV}")
-    return "\n".join([*rows, _held_out(sweep)])
+    rest = [f"... and {more:,} more in {CSV}"] if more > 0 else []
+    return "\n".join([text_table(HEAD, map(_cells, sweep.results[:SHOWN])), *rest, _held_out(sweep)])
 
 
 def best(sweep: Sweep) -> str:
@@ -87,9 +86,7 @@ def write(sweep: Sweep, settings: SweepSettings) -> Path:
     }
     try:
         for name, content in files.items():
-            beside = settings.out / f".{name}"
-            beside.write_bytes(content)
-            beside.replace(settings.out / name)
+            write_beside(settings.out / name, content)
     except OSError as error:
         raise LabError(f"{settings.out}: cannot be written ({error.strerror or error})") from error
     return settings.out / PAGE
@@ -133,6 +130,7 @@ def _body(sweep: Sweep, settings: SweepSettings, figures: dict[str, bytes]) -> s
             tags[IMPORTANCE],
             "<h2>All trials</h2>",
             table(HEAD, map(_cells, sweep.results)),
+            *(paragraph(f"Trial {number} could not be trained: {why}.") for number, why in sweep.failures.items()),
         ]
     )
 

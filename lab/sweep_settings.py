@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from digits.train.settings import Count  # noqa: TC001 the command line resolves it at run time
+from digits.train.settings import Count, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +44,10 @@ def _parts(tokens: Sequence[Token]) -> tuple[str, list[str]]:
     return given, [part.strip() for part in given.split(",")]
 
 
+def _list(converter: Converter) -> Parameter:
+    return Parameter(converter=converter, n_tokens=1, show_default=listed)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSettings:
     """What `digits sweep` is told. Everything else is as `digits train` has it by default."""
@@ -54,25 +58,16 @@ class SweepSettings:
     data: str | None = None
     """MNIST, as for `digits train`."""
 
-    layers: Annotated[
-        tuple[int, ...], Parameter(converter=_numbers("numbers of hidden layers", "1,2,3", DEEPEST), n_tokens=1)
-    ] = (1, 2, 3)
+    layers: Annotated[tuple[int, ...], _list(_numbers("numbers of hidden layers", "1,2,3", DEEPEST))] = (1, 2, 3)
     """Numbers of hidden layers to try."""
 
-    nodes: Annotated[tuple[int, ...], Parameter(converter=_numbers("node counts", "64,256", MOST), n_tokens=1)] = (
-        64,
-        256,
-        512,
-    )
+    nodes: Annotated[tuple[int, ...], _list(_numbers("node counts", "64,256", MOST))] = (64, 256, 512)
     """Nodes of each hidden layer to try."""
 
-    activations: Annotated[tuple[str, ...], Parameter(converter=_names, n_tokens=1)] = ("relu", "tanh")
+    activations: Annotated[tuple[str, ...], _list(_names)] = ("relu", "tanh")
     """Activations of the hidden layers to try, by Keras's names."""
 
-    epochs: Annotated[tuple[int, ...], Parameter(converter=_numbers("epoch counts", "5,10", MOST), n_tokens=1)] = (
-        5,
-        10,
-    )
+    epochs: Annotated[tuple[int, ...], _list(_numbers("epoch counts", "5,10", MOST))] = (5, 10)
     """Passes over the training images to try."""
 
     sampler: Literal["grid", "random"] = "grid"

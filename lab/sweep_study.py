@@ -35,6 +35,7 @@ LOCK = ".lock"
 BESIDE = f".{STUDY}"
 NAME = "digits sweep"
 TERMS = "plan"
+WHY = "why"
 # What may lie in a folder whose sweep was interrupted before its study was there.
 BEGUN = {LOCK, BESIDE, f"{BESIDE}-journal"}
 
@@ -91,6 +92,14 @@ class Study:
         for name, value in asdict(score).items():
             trial.set_user_attr(name, value)
         self._study.tell(trial, score.val_accuracy)
+
+    def fail(self, trial: optuna.Trial, why: str) -> None:
+        trial.set_user_attr(WHY, why)
+        self._study.tell(trial, state=TrialState.FAIL)
+
+    def failures(self) -> dict[int, str]:
+        """Why a trial could not be trained, by its number, for each that could not."""
+        return {trial.number + 1: trial.user_attrs[WHY] for trial in self._trials(TrialState.FAIL)}
 
     def put_back(self) -> None:
         """Lets the trials wait again that run: whoever ran them has been interrupted."""

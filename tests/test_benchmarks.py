@@ -28,11 +28,21 @@ def test_readme_says_what_was_measured() -> None:
 def test_the_recipes_reach_their_accuracy_by_three_seeds(recipe: str, least: float) -> None:
     """As measured and committed; tests/test_full_mnist.py measures again."""
     measured = json.loads((readme.HERE / "recipes.json").read_text(encoding="utf-8"))
+    assert measured["test"]["images"] == 10_000
     rows = [row for row in measured["rows"] if row["run"].startswith(f"{recipe}-")]
     assert [row["run"] for row in rows] == [f"{recipe}-{seed}" for seed in range(3)]
     assert {row["parameters"] for row in rows} == {535_818}
     assert mean(row["test_accuracy"] for row in rows) >= least
     assert max(row["training_seconds"] for row in rows) <= 20 * 60
+
+
+def test_the_training_loop_is_as_fast_and_as_accurate_as_it_has_to_be() -> None:
+    """As measured and committed."""
+    measured = json.loads((readme.HERE / "training.json").read_text(encoding="utf-8"))
+    assert measured["data"]["test"] == 10_000
+    assert measured["median_ratio"] >= 1.3
+    accuracy = measured["mean_test_accuracy"]
+    assert abs(accuracy["digits train"] - accuracy["model.fit"]) <= 0.002
 
 
 def test_the_training_loop_beside_model_fit(digits: Digits, tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ def test_loss_that_rises_after_its_lowest_while_training_loss_falls_is_overfitti
     reading = read(history)
     assert reading.overfits
     assert (reading.best_epoch, reading.lowest, reading.end) == (2, 0.20, 0.31)
-    assert reading.accuracy_rose
     assert in_words(history) == (
         "Overfitting from epoch 2 on: validation loss rises from 0.2000 (its lowest, epoch 2) to 0.3100"
         " (+55 %, median of epochs 5 to 7), while training loss falls from 0.1000 to 5.0e-04."
@@ -52,22 +51,31 @@ def test_loss_that_falls_to_the_end_is_no_overfitting() -> None:
 def test_loss_that_stays_near_its_lowest_is_no_overfitting() -> None:
     history = run([0.3, 0.2, 0.203, 0.204, 0.205], val_accuracy=[0.9, 0.94, 0.93, 0.93, 0.93])
     assert in_words(history) == (
-        "No overfitting: validation loss is lowest in epoch 2 (0.2000) and stays near it, 0.2040 in the end"
-        " (+2 %, median of epochs 3 to 5). Validation accuracy fell, from 94.00 % to 93.00 %."
+        "No overfitting: validation loss stays near its lowest, 0.2030 around epoch 2 and 0.2040 in the end"
+        " (+0 %, median of epochs 3 to 5). Validation accuracy fell, from 94.00 % to 93.00 %."
     )
 
 
 @pytest.mark.parametrize(
-    "val_loss",
+    ("val_loss", "words"),
     [
-        [0.30, 0.20, 0.21, 0.20, 0.60],  # one noisy epoch at the end
-        [0.30, 0.20, 0.60],  # the same, and nothing else after the turn
-        [0.30, 0.21, 0.19, 0.21, 0.21, 0.21],  # a lucky epoch, lower than what is around it
+        (  # one noisy epoch at the end
+            [0.30, 0.20, 0.21, 0.20, 0.60],
+            "No overfitting: validation loss stays near its lowest, 0.2100 around epoch 2 and 0.2100 in the end",
+        ),
+        (  # the same, and nothing else after the turn
+            [0.30, 0.20, 0.60],
+            "No overfitting so far: validation loss is lowest in the last epoch but one (0.2000), and a single epoch ",
+        ),
+        (  # a lucky epoch, lower than what is around it
+            [0.30, 0.21, 0.19, 0.21, 0.21, 0.21],
+            "No overfitting: validation loss stays near its lowest, 0.2100 around epoch 3 and 0.2100 in the end",
+        ),
     ],
 )
-def test_one_noisy_epoch_decides_nothing(val_loss: list[float]) -> None:
+def test_one_noisy_epoch_decides_nothing(val_loss: list[float], words: str) -> None:
     assert not read(run(val_loss)).overfits
-    assert in_words(run(val_loss)).startswith("No overfitting")
+    assert in_words(run(val_loss)).startswith(words)
 
 
 def test_training_that_gets_worse_by_itself_is_no_overfitting() -> None:
@@ -107,3 +115,5 @@ def test_any_curves_are_put_in_words(epochs: list[tuple[float, float, float]]) -
     words = in_words(history)
     assert words.endswith(".")
     assert read(history).overfits == words.startswith("Overfitting")
+    if "stays near" in words:
+        assert float(words.partition("(")[2].partition(" %")[0]) <= 5

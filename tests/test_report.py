@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
+from PIL import Image, ImageColor
 
 from digits.train import figures
 from digits.train.evaluation import Evaluation
@@ -203,6 +205,16 @@ def test_the_weights_of_few_nodes_and_of_many_are_images(answered: Any, nodes: i
     tiles = np.asarray(figure.axes[0].images[0].get_array())
     assert tiles.shape == (30 * math.ceil(min(nodes, 64) / 8), 30 * min(nodes, 8))
     assert figures.png(figure).startswith(b"\x89PNG")
+
+
+def test_of_two_runs_that_go_the_same_way_both_are_to_be_seen() -> None:
+    course = [1 / (1 + epoch) for epoch in range(50)]
+    history = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), course)
+    short = {name: values[:10] for name, values in history.items()}
+    with Image.open(io.BytesIO(figures.png(figures.overlaid_curves({"10": short, "50": history})))) as image:
+        curves = np.asarray(image.convert("RGB"))[: int(0.85 * image.height)]  # without the legend
+    for colour in figures.RUNS[:2]:
+        assert (curves == ImageColor.getrgb(colour)).all(axis=2).sum() > 300
 
 
 def test_runs_of_any_name_and_length_lie_over_each_other() -> None:

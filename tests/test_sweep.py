@@ -157,7 +157,7 @@ def test_another_plan_is_refused_in_the_same_folder(digits: Digits, swept: Sweep
 def test_a_wrong_activation_is_said_before_the_first_trial_and_leaves_nothing(digits: Digits, tmp_path: Path) -> None:
     completed = digits("sweep", "--out", tmp_path / "sweep", *GRID, "--activations", "relu,tahn")
     assert completed.returncode == 1
-    assert completed.stderr.startswith("digits: --activation tahn: Keras knows no such name; did you mean tanh?")
+    assert completed.stderr.startswith("digits: --activations tahn: Keras knows no such name; did you mean tanh?")
     assert "trial" not in completed.stdout
     assert list(tmp_path.iterdir()) == []
 
@@ -222,6 +222,18 @@ def test_trials_that_do_not_differ_have_no_importances(tmp_path: Path) -> None:
             begun.finish(taken[0], Score(0.1, float("nan"), 0.1, float("nan"), 400, 10, 1.0))
         assert len(begun.results()) == 12
         assert begun.importances(["layers", "nodes", "activation"]) == {}
+
+
+def test_a_trial_that_cannot_be_trained_is_named_and_the_others_go_on(digits: Digits, tmp_path: Path) -> None:
+    arguments = ("--data", "embedded", "--layers", "1", "--nodes", "2000000000,4", "--activations", "relu")
+    for done in (0, 1):
+        completed = digits("sweep", "--out", tmp_path / "sweep", *arguments, "--epochs", 1)
+        assert completed.returncode == 0, completed.stderr
+        assert f"sweep: 2 trials, {done} done" in completed.stdout
+        said = "trial 1 of 2: 1 x 2000000000 relu, 1 epoch: cannot be trained (--layers 2000000000 "
+        assert (said in completed.stdout) == (not done)
+        assert "best: 1 x 4 relu, 1 epoch, " in completed.stdout
+    assert "Trial 1 could not be trained: --layers 2000000000" in (tmp_path / "sweep" / "sweep.html").read_text()
 
 
 def test_two_processes_cannot_run_the_same_sweep(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import json
 import shutil
 import signal
 import zipfile
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -17,12 +19,12 @@ from digits.images import mnist
 from digits.train.errors import RunError
 from digits.train.interruption import deferred
 from digits.train.recipes import RECIPES
-from digits.train.run_folder import read_run
+from digits.train.run_folder import check_free, finish, is_unfinished, read_run, resumed, unfinished
+from digits.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -99,10 +101,11 @@ def test_a_run_that_is_there_is_replaced_only_if_told_so(digits: Digits, run_fol
     assert "not a run folder, so it is not replaced" in completed.stderr
     assert (tmp_path / "letters" / "love.txt").exists()
     shutil.copytree(run_folder, tmp_path / "run")
-    (tmp_path / "run" / "notes.txt").touch()
-    completed = digits("train", "--out", tmp_path / "run", "--data", "embedded", "--overwrite")
-    assert "holds notes.txt, which no run wrote, so it is not replaced" in completed.stderr
-    assert (tmp_path / "run" / "notes.txt").exists()
+    for foreign in ("notes.txt", "figures/notes.txt"):
+        (tmp_path / "run" / foreign).touch()
+        completed = digits("train", "--out", tmp_path / "run", "--data", "embedded", "--overwrite")
+        assert f"holds {foreign}, which no run wrote, so it is not replaced" in completed.stderr
+        (tmp_path / "run" / foreign).unlink()
 
 
 @pytest.mark.parametrize(
@@ -153,19 +156,19 @@ def interrupt_at(process: subprocess.Popen[str], line: str, how: int) -> None:
     process.send_signal(how)
 
 
-SMALL = ("--data", "embedded", "--layers", 32, "--dropout", 0.1, "--distortion", 1, "--averaging", 0.9)
+SMALL = ("--data", "embedded", "--layers", 32, "--dropout", 0.1, "--distortion", 1)
 
 
 def test_ctrl_c_keeps_the_last_whole_epoch_and_resume_goes_on_as_if_nothing_had_been(
     digits: Digits, starting: Callable[..., Any], tmp_path: Path
 ) -> None:
-    settings = (*SMALL, "--epochs", 8, "--optimizer", "adamw", "--schedule", "cosine")
+    settings = (*SMALL, "--epochs", 40, "--optimizer", "adamw", "--schedule", "cosine")
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert digits("train", "--out", whole, *settings).returncode == 0
     for signal_, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         arguments = ("--resume", broken) if broken.exists() else ("--out", broken, *settings)
         with starting("train", *arguments) as (process, stderr):
-            interrupt_at(process, "Epoch 3/" if code == 130 else "Epoch 6/", signal_)
+            interrupt_at(process, "Epoch 3/" if code == 130 else "Epoch 12/", signal_)
             rest = process.stdout.read()
             assert process.wait(timeout=60) == code, stderr.read_text()
             assert f"next: digits train --resume {broken}, or the same with --finish to end it here\n" in rest
@@ -177,7 +180,7 @@ def test_ctrl_c_keeps_the_last_whole_epoch_and_resume_goes_on_as_if_nothing_had_
     assert completed.returncode == 0, completed.stderr
     epochs = read_run(ended).report["epochs"]
     assert len(read_run(ended).history["loss"]) == epochs
-    assert 5 <= epochs < 8
+    assert 12 <= epochs < 40
     completed = digits("train", "--resume", broken)
     assert completed.returncode == 0, completed.stderr
     assert "Epoch 1/" not in completed.stdout
@@ -213,6 +216,65 @@ def test_a_killed_training_is_never_taken_for_a_finished_one(
             read_run(run)  # as export does first of all
     assert digits("train", "--resume", run).returncode == 0
     assert read_run(run).report["epochs"] == 12
+
+
+class Crash(Exception):  # noqa: N818 as in real life
+    pass
+
+
+def crash_at(step: int, patch: pytest.MonkeyPatch) -> None:
+    """Lets the first `step` renames and removals go through, and none after them."""
+    left = iter(range(step))
+
+    def or_crash(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if next(left, None) is None:
+                raise Crash
+            return real(*arguments, **options)
+
+        return call
+
+    for owner, name in ((Path, "rename"), (Path, "unlink"), (shutil, "rmtree")):
+        patch.setattr(owner, name, or_crash(getattr(owner, name)))
+
+
+def test_a_crash_at_any_step_of_the_end_leaves_a_whole_run_or_one_that_can_be_gone_on_with(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    """The new run, of another seed, takes the place of an old one."""
+    report = json.loads((run_folder / "report.json").read_text())
+    report["settings"]["seed"] = 7
+    crashed = 0
+    for step in range(30):
+        run = shutil.copytree(run_folder, tmp_path / str(step))
+        settings = TrainSettings(out=run, overwrite=True, data="embedded")
+        with suppress(Crash), unfinished(run, settings, "0" * 64) as work, pytest.MonkeyPatch.context() as patch:
+            results = shutil.copytree(run_folder, work / "results")
+            (results / "model.keras").write_bytes(b"new")
+            (results / "report.json").write_text(json.dumps(report))
+            crash_at(step, patch)
+            finish(run, results)
+        if is_unfinished(run):
+            crashed += 1
+            assert resumed(run, None).out == run
+        new = (run / "model.keras").exists() and (run / "model.keras").read_bytes() == b"new"
+        if (run / "report.json").exists():
+            assert new == (read_run(run).report["settings"]["seed"] == 7)
+        else:
+            assert is_unfinished(run)
+    assert 10 < crashed < 30
+
+
+def test_a_run_that_another_process_has_finished_meanwhile_is_not_replaced(run_folder: Path, tmp_path: Path) -> None:
+    """Between the first look at the folder and the training, a download may take its time."""
+    run = tmp_path / "run"
+    check_free(run, overwrite=False)
+    shutil.copytree(run_folder, run)
+    with pytest.raises(RunError, match="exists; give another --out"), unfinished(run, TrainSettings(out=run), ""):
+        pass
+    assert read_run(run).report == read_run(run_folder).report
+    (tmp_path / "empty").mkdir()
+    check_free(tmp_path / "empty", overwrite=False)
 
 
 def test_an_old_run_stays_until_the_new_one_is_done(

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
+from digits.train.evaluation import percent
+
 History = Mapping[str, Sequence[float]]
 """Keras's: `loss` and `accuracy` after each epoch, with a validation split `val_loss` and `val_accuracy` too."""
 
@@ -27,10 +29,10 @@ class Reading:
     diverged: int | None  # the first epoch with a loss that is no finite number
     best_epoch: int | None  # the turn
     lowest: float | None  # validation loss at the turn
+    around: float | None  # the same, as above
     end: float | None  # validation loss in the end, as above
     worsens: bool
     overfits: bool
-    accuracy_rose: bool | None  # validation accuracy, from the turn to the end
 
 
 def read(history: History) -> Reading:
@@ -38,13 +40,11 @@ def read(history: History) -> Reading:
     diverged, best, losses = _first_not_finite(history), best_epoch(history), history.get("val_loss", ())
     lowest = losses[best - 1] if best else None
     if diverged or not best or best == len(losses):
-        return Reading(diverged, best, lowest, end=None, worsens=False, overfits=False, accuracy_rose=None)
+        return Reading(diverged, best, lowest, around=None, end=None, worsens=False, overfits=False)
     around, end = median_low(losses[max(0, best - 2) : best + 1]), _end(losses, best)
     worsens = len(losses) - best > 1 and end > (1 + TOLERANCE) * around
     overfits = worsens and history["loss"][-1] < history["loss"][best - 1]
-    accuracies = history["val_accuracy"]
-    accuracy_rose = _end(accuracies, best) > accuracies[best - 1]
-    return Reading(diverged, best, lowest, end, worsens, overfits, accuracy_rose)
+    return Reading(diverged, best, lowest, around, end, worsens, overfits)
 
 
 def best_epoch(history: History) -> int | None:
@@ -63,7 +63,7 @@ def in_words(history: History) -> str:
         return "No validation split, so nothing can be said of overfitting."
     if epochs == 1:
         return "One epoch only, so nothing can be said of overfitting."
-    if reading.end is None:
+    if reading.around is None or reading.end is None:
         return (
             f"No overfitting: validation loss is lowest in the last epoch ({_loss(reading.lowest)})."
             " More epochs may lower it further."
@@ -73,31 +73,42 @@ def in_words(history: History) -> str:
             f"No overfitting so far: validation loss is lowest in the last epoch but one ({_loss(reading.lowest)}),"
             " and a single epoch after it decides nothing."
         )
-    accuracy = _accuracy_in_words(history["val_accuracy"], reading.best_epoch)
-    return f"{_verdict(reading, history['loss'], reading.best_epoch, reading.lowest, reading.end)} {accuracy}"
+    course = _rises(reading, history["loss"]) if reading.worsens else _stays(reading, epochs)
+    return f"{course} {_accuracy_in_words(history['val_accuracy'], reading.best_epoch)}"
 
 
-def _verdict(reading: Reading, training: Sequence[float], best: int, lowest: float, end: float) -> str:
-    epochs = len(training)
-    first = max(best, epochs - 3) + 1
-    measured = f"{'median' if epochs - first > 1 else 'the lower'} of epochs {first} to {epochs}"
-    change = f"{end / max(lowest, SMALLEST) - 1:+.0%}".replace("%", " %")
+def _rises(reading: Reading, training: Sequence[float]) -> str:
+    best, lowest, end = reading.best_epoch or 1, reading.lowest or 0.0, reading.end or 0.0
     rises = (
-        f"validation loss rises from {_loss(lowest)} (its lowest, epoch {best}) to {_loss(end)} ({change}, {measured})"
+        f"validation loss rises from {_loss(lowest)} (its lowest, epoch {best}) to {_loss(end)}"
+        f" ({_change(lowest, end)}, {_measured(best, len(training))})"
     )
     course = f"from {_loss(training[best - 1])} to {_loss(training[-1])}"
     if reading.overfits:
         return f"Overfitting from epoch {best} on: {rises}, while training loss falls {course}."
-    if reading.worsens:
-        return f"No overfitting, yet worse with time: {rises}, but training loss does not fall either ({course})."
+    return f"No overfitting, yet worse with time: {rises}, but training loss does not fall either ({course})."
+
+
+def _stays(reading: Reading, epochs: int) -> str:
+    best, around, end = reading.best_epoch or 1, reading.around or 0.0, reading.end or 0.0
     return (
-        f"No overfitting: validation loss is lowest in epoch {best} ({_loss(lowest)}) and stays near it,"
-        f" {_loss(end)} in the end ({change}, {measured})."
+        f"No overfitting: validation loss stays near its lowest, {_loss(around)} around epoch {best} and {_loss(end)}"
+        f" in the end ({_change(around, end)}, {_measured(best, epochs)})."
     )
 
 
+def _change(before: float, after: float) -> str:
+    return f"{(after / max(before, SMALLEST) - 1) * 100:+.0f} %"
+
+
+def _measured(best: int, epochs: int) -> str:
+    """Of which epochs the loss in the end is."""
+    first = max(best, epochs - 3) + 1
+    return f"{'median' if epochs - first > 1 else 'the lower'} of epochs {first} to {epochs}"
+
+
 def _accuracy_in_words(accuracies: Sequence[float], best: int) -> str:
-    before, after = _percent(accuracies[best - 1]), _percent(_end(accuracies, best))
+    before, after = percent(accuracies[best - 1]), percent(_end(accuracies, best))
     if before == after:
         return f"Validation accuracy stayed at {after}."
     rose = _end(accuracies, best) > accuracies[best - 1]
@@ -116,7 +127,3 @@ def _first_not_finite(history: History) -> int | None:
 
 def _loss(loss: float) -> str:
     return f"{loss:.4f}" if loss >= 0.001 else f"{loss:.1e}"  # noqa: PLR2004 - two digits that say something
-
-
-def _percent(share: float) -> str:
-    return f"{share:.2%}".replace("%", " %")

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 GALLERY = 9  # digits of each kind
 
 
+def percent(share: float) -> str:
+    """A share from 0 to 1 as people read it: 97.93 %."""
+    return f"{share * 100:.2f} %"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
     """Confidence beside accuracy, by bins of equal width over (0, 1] in the confidence; NaN where a bin is empty."""
@@ -97,14 +102,15 @@ class Evaluation:
 
         The expected calibration error is the mean distance between a bin's confidence and its accuracy, weighted by its
         images: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern Neural Networks", ICML 2017,
-        equation 3, with their 15 bins. It is NaN if a confidence is.
+        equation 3, with their 15 bins. It is NaN if a confidence is, and that one is in no bin.
         """
         edges = np.linspace(0, 1, bins + 1, dtype=np.float32)  # as the confidences, lest 0.2 be above 0.2
-        bin_of = np.digitize(self.confidences, edges[1:-1], right=True)
+        there = np.isfinite(self.confidences)
+        bin_of = np.digitize(self.confidences[there], edges[1:-1], right=True)
         counts = np.bincount(bin_of, minlength=bins)
-        hits = np.bincount(bin_of, self.digits == self.truth, minlength=bins)
-        confidence = np.bincount(bin_of, self.confidences, minlength=bins)
-        error = float(np.abs(hits - confidence).sum() / len(self.truth))
+        hits = np.bincount(bin_of, (self.digits == self.truth)[there], minlength=bins)
+        confidence = np.bincount(bin_of, self.confidences[there], minlength=bins)
+        error = float(np.abs(hits - confidence).sum() / len(self.truth)) if there.all() else math.nan
         return Calibration(counts, _share(confidence, counts), _share(hits, counts), error)
 
     def gallery(self, kind: Literal["confident", "random"], seed: int) -> tuple[Indices, Indices]:

@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
 from digits.train.curves import best_epoch
+from digits.train.evaluation import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ def gallery(
         return figure
     predicted, confidences = evaluation.digits[indices], evaluation.confidences[indices]
     rows = zip(predicted, confidences, evaluation.truth[indices], strict=True)
-    labels = [f"predicted {digit}, {_percent(confidence)}\ntrue {truth}" for digit, confidence, truth in rows]
+    labels = [f"predicted {digit}, {percent(confidence)}\ntrue {truth}" for digit, confidence, truth in rows]
     return _labelled(images[indices], labels, columns=3, width=5.2)
 
 
@@ -114,8 +115,12 @@ def overlaid_curves(histories: Mapping[str, History]) -> Figure:
     figure = Figure(figsize=(9.6, 4.2 + 0.22 * rows), layout="constrained")
     epochs = max(len(history["loss"]) for history in histories.values())
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for i, history in enumerate(histories.values()):
+        # The shorter on top, for two runs may go the same way as far as the shorter goes.
+        for i, history in sorted(enumerate(histories.values()), key=lambda run: -len(run[1]["loss"])):
             color = RUNS[i % len(RUNS)]
+            for curve in (history[name], history.get(f"val_{name}")):
+                if curve:
+                    axes.plot(len(curve), curve[-1], "o", color=color, zorder=3)
             _curve(axes, history[name], epochs, color=color, linestyle="--", markerfacecolor="white")
             if validation := history.get(f"val_{name}"):
                 _curve(axes, validation, epochs, color=color)
@@ -187,13 +192,14 @@ def reliability(evaluation: Evaluation) -> Figure:
     dots = calibration.confidences
     upper.plot(dots, dots, "o", color=ORANGE, label="mean confidence", zorder=3)
     upper.plot([0, 1], [0, 1], color="black", linestyle=":", label="perfectly calibrated")
-    value = "undefined" if math.isnan(error) else _percent(error)
+    value = "undefined" if math.isnan(error) else percent(error)
     upper.set(ylabel="accuracy", ylim=(0, 1.03), xlim=(0, 1), title=f"expected calibration error {value}")
     upper.yaxis.set_major_formatter(PercentFormatter(1.0))
     handles, labels = upper.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     lower.bar(centres, calibration.counts, color=GREY, **bar)
-    lower.set(yscale="log", ylim=(0.7, None), ylabel="images", xlabel="confidence")
+    scale = "log" if calibration.counts.any() else "linear"
+    lower.set(yscale=scale, ylim=(0.7, None), ylabel="images", xlabel="confidence")
     lower.yaxis.set_major_locator(LogLocator(numticks=6))
     lower.yaxis.set_major_formatter("{x:,.0f}")
     lower.yaxis.set_minor_formatter("")
@@ -251,7 +257,3 @@ def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#E6E6E6", linewidth=0.8)
     axes.set_axisbelow(True)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.2%}".replace("%", " %")

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from digits.train.errors import RunError
+from digits.train.settings import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +39,8 @@ def build(settings: TrainSettings, steps: int) -> Any:
     Raises:
         RunError: Keras knows no such activation or optimizer, or cannot build the network with it.
     """
-    _require_known("activation", settings.activation, _try_activation, keras.activations)
-    _require_known("optimizer", settings.optimizer, keras.optimizers.get, keras.optimizers)
+    require_activation(settings.activation)
+    _require_known("--optimizer", settings.optimizer, keras.optimizers.get, keras.optimizers)
     try:
         model = keras.Sequential(
             [
@@ -59,7 +60,9 @@ def build(settings: TrainSettings, steps: int) -> Any:
         model(keras.ops.zeros((1, PIXELS)))  # what does not fit together says so here
         _optimizer(settings, steps).build(model.trainable_variables)  # a twin: once built, it counts as parameters
     except Exception as error:  # whatever a layer or an optimizer raises that cannot do with its name alone
-        given = f"--activation {settings.activation} --optimizer {settings.optimizer}"
+        given = (
+            f"--layers {listed(settings.layers)} --activation {settings.activation} --optimizer {settings.optimizer}"
+        )
         raise RunError(f"{given}: {_in_a_line(error)}") from error
     return model
 
@@ -90,8 +93,6 @@ def _hidden(settings: TrainSettings) -> list[Any]:
 def _optimizer(settings: TrainSettings, steps: int) -> Any:
     optimizer = keras.optimizers.get(settings.optimizer)
     changes: dict[str, Any] = {}
-    if settings.averaging:
-        changes |= {"use_ema": True, "ema_momentum": settings.averaging}
     if settings.weight_decay is not None:
         changes["weight_decay"] = settings.weight_decay
     rate = settings.learning_rate or float(optimizer.learning_rate)
@@ -102,19 +103,24 @@ def _optimizer(settings: TrainSettings, steps: int) -> Any:
     return type(optimizer).from_config(optimizer.get_config() | changes)
 
 
+def require_activation(name: str, option: str = "--activation") -> None:
+    """Raises RunError, with the names there are, if Keras cannot make an activation from this one."""
+    _require_known(option, name, _try_activation, keras.activations)
+
+
 def _try_activation(name: str) -> None:
     pair = keras.ops.zeros((1, 2))
     if keras.activations.get(name)(pair).shape != pair.shape:
         raise TypeError("it changes the number of nodes")
 
 
-def _require_known(setting: str, name: str, attempt: Callable[[str], object], module: ModuleType) -> None:
+def _require_known(option: str, name: str, attempt: Callable[[str], object], module: ModuleType) -> None:
     if (complaint := _complaint(name, attempt)) is None:
         return
     names = [known for known in _names(module) if _complaint(known, attempt) is None]
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise RunError(f"--{setting} {name}: {complaint}; {hint}There are {', '.join(names)}")
+    raise RunError(f"{option} {name}: {complaint}; {hint}There are {', '.join(names)}")
 
 
 def _complaint(name: str, attempt: Callable[[str], object]) -> str | None:

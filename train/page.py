@@ -29,7 +29,8 @@ img { display: block; max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; margin: .5rem 0 1rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem 1.25rem .3rem 0; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; } tbody th { font-weight: 400; color: var(--faint); white-space: nowrap; }
-td { overflow-wrap: anywhere; } .numbers td, .numbers thead th { text-align: right; overflow-wrap: normal; }
+td { overflow-wrap: anywhere; }
+.numbers td, th.number { text-align: right; white-space: nowrap; }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } figure, tr { break-inside: avoid; }
   h2 { break-after: avoid; } }
 """
@@ -73,11 +74,13 @@ def facts(rows: Mapping[str, object]) -> str:
     return f"<div class='scroll'><table><tbody>{body}</tbody></table></div>"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table of numbers under a head; the first of each row is its name."""
-    heads = "".join(f"<th scope='col'>{escape(name)}</th>" for name in head)
-    cells = ("".join(_cell("td" if column else "th", value) for column, value in enumerate(row)) for row in rows)
-    body = "".join(f"<tr>{row}</tr>" for row in cells)
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], names: int = 1) -> str:
+    """A table of numbers under a head; the first `names` of each row are text."""
+    kinds = ["name"] * names + ["number"] * (len(head) - names)
+    columns = zip(kinds, head, strict=True)
+    heads = "".join(f"<th scope='col' class='{kind}'>{escape(name)}</th>" for kind, name in columns)
+    tags = ["th"] * names + ["td"] * (len(head) - names)
+    body = "".join(f"<tr>{''.join(map(_cell, tags, row))}</tr>" for row in rows)
     return (
         f"<div class='scroll'><table class='numbers'><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )

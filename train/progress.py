@@ -92,9 +92,12 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
         arrays: dict[str, Any] = {f"variable_{i}": np.asarray(v) for i, v in enumerate(_variables(self.model))}
         arrays |= {f"best_{i}": weights for i, weights in enumerate(self.best)}
         beside = self.file.with_name(f".{self.file.name}")
-        with beside.open("wb") as file:
-            np.savez(file, state=np.asarray(json.dumps(state)), **arrays)
-        beside.replace(self.file)
+        try:
+            with beside.open("wb") as file:
+                np.savez(file, state=np.asarray(json.dumps(state)), **arrays)
+            beside.replace(self.file)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.file)) from error  # NumPy's names no file
 
 
 def _variables(model: Any) -> list[Any]:

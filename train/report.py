@@ -10,7 +10,7 @@ import numpy as np
 
 from digits.train import figures
 from digits.train.curves import in_words
-from digits.train.evaluation import GALLERY
+from digits.train.evaluation import GALLERY, percent
 from digits.train.page import facts, figure_tag, page, paragraph, table
 from digits.train.run_folder import FIGURES, PAGE
 
@@ -128,24 +128,23 @@ def _written(folder: Path, drawn: Mapping[str, Figure], captions: Mapping[str, s
 
 def _captions(history: History, evaluation: Evaluation, nodes: int, gallery: Kind) -> dict[str, str]:
     """What to look at, where it depends on what there is; one line each."""
-    wrong, few = len(evaluation.incorrect), min(GALLERY, len(evaluation.incorrect))
+    right, wrong, few = len(evaluation.correct), len(evaluation.incorrect), min(GALLERY, len(evaluation.incorrect))
     choice = ", the most confident first" if gallery == "confident" else ", a random choice" if wrong > few else ""
     which = f"The first {figures.NODES} of {nodes:,} nodes" if nodes > figures.NODES else f"All {nodes} nodes"
     return {
         "curves": "Training loss that falls while validation loss rises: the network learns its examples by heart."
         if "val_loss" in history
         else "Training alone: only a validation split could show whether the network learns or memorizes.",
-        "correct": f"Right: a random choice of {len(evaluation.correct):,}. Is the network less sure of the odd ones?",
+        "correct": f"Right: {min(GALLERY, right)} of {right:,}, a random choice. Is it less sure of the odd ones?",
         "incorrect": f"Wrong: {few} of {wrong:,}{choice}. Which would a person have read rightly?",
         "weights": f"{which}: ink on red excites a node, on blue inhibits it. Strokes are features, speckles are not.",
     }
 
 
 def _result(report: Mapping[str, Any], evaluation: Evaluation) -> str:
-    lowest, highest = (f"{share:.2%}".replace("%", " %") for share in evaluation.accuracy_interval)
-    accuracy = f"{evaluation.accuracy:.2%}".replace("%", " %")
+    lowest, highest = map(percent, evaluation.accuracy_interval)
     n, images, layers = len(evaluation.truth), report["data"]["images"], report["settings"]["layers"]
-    headline = f"<p><strong class='headline'>{accuracy}</strong><br>of {n:,} test images are predicted correctly.</p>"
+    headline = f"<p><strong class='headline'>{percent(evaluation.accuracy)}</strong><br>of {n:,} test images</p>"
     rows = {
         "95 % interval": f"{lowest} to {highest} (Wilson), for the {n:,} images are a sample",
         "test loss": f"{report['test']['loss']:.4f}",
@@ -169,11 +168,10 @@ def _by_digit(evaluation: Evaluation) -> str:
 def _origin(report: Mapping[str, Any]) -> str:
     """Settings, data, machine, versions: all that is needed to do it again."""
     data = {name: report["data"][name] for name in ("source", "location", "sha256", "test_sha256")}
-    times = {name: report[name] for name in ("started", "finished") if name in report}
     parts = {
         "Settings": report["settings"],
         "Data": data,
-        "Machine": {**report["machine"], **times},
+        "Machine": {**report["machine"], "finished": report["finished"]},
         "Versions": report["versions"],
     }
     tables = "".join(f"<div><h3>{title}</h3>{facts(rows)}</div>" for title, rows in parts.items())
@@ -189,4 +187,4 @@ def _duration(seconds: float) -> str:
 
 
 def _defined(share: float) -> str:
-    return "undefined" if np.isnan(share) else f"{share:.2%}".replace("%", " %")
+    return "undefined" if np.isnan(share) else percent(share)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
+import shlex
 import shutil
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -52,14 +55,15 @@ class Run:
         Raises:
             RunError: the file cannot be read.
         """
-        return _read_json(self.folder / HISTORY, "train again")  # type: ignore[no-any-return] # JSON is what it is
+        history = _read_json(self.folder / HISTORY)
+        return {name: [math.nan if value is None else value for value in values] for name, values in history.items()}
 
 
 def read_run(folder: Path) -> Run:
     """Raises RunError if the folder is not a finished run's."""
-    if not (folder / REPORT).exists() and (folder / UNFINISHED).is_dir():
-        raise RunError(f"{folder}: unfinished; go on with `digits train --resume {folder}`")
-    report = _read_json(folder / REPORT, "train again")
+    if not (folder / REPORT).exists() and is_unfinished(folder):
+        raise RunError(f"{folder}: unfinished; go on with `digits train --resume {shlex.quote(str(folder))}`")
+    report = _read_json(folder / REPORT)
     try:
         _ = report["model_sha256"], report["data"]["location"], report["data"]["sha256"], report["data"]["test_sha256"]
     except (KeyError, TypeError) as error:
@@ -67,23 +71,44 @@ def read_run(folder: Path) -> Run:
     return Run(folder, report)
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether a run in the folder can be gone on with."""
+    return (folder / UNFINISHED / SETTINGS).exists()
+
+
 def write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
+    write_beside(path, json_bytes(value))
+
+
+def json_bytes(value: object) -> bytes:
+    """JSON, in which a number that is not finite is null."""
+    return (json.dumps(_finite(value), indent=2, default=str, allow_nan=False) + "\n").encode()
+
+
+def write_beside(path: Path, content: bytes) -> None:
+    """Writes a file beside and renames it: it is there as it was, or whole."""
+    beside = path.with_name(f".{path.name}")
+    beside.write_bytes(content)
+    beside.replace(path)
 
 
 def check_free(out: Path, *, overwrite: bool) -> None:
-    """Raises RunError if `out` exists and is not to be replaced, or is not a run folder."""
+    """Raises RunError if `out` holds something that is not to be replaced, or is not a run."""
     if not os.path.lexists(out):
         return
+    entries = [entry for entry in out.iterdir() if entry.name != UNFINISHED] if out.is_dir() else [out]
+    if not entries and not is_unfinished(out):
+        return
     if not overwrite:
-        there = "holds an unfinished run; give --resume to go on with it" if (out / UNFINISHED).is_dir() else "exists"
+        there = "holds an unfinished run; give --resume to go on with it" if is_unfinished(out) else "exists"
         raise RunError(f"{out}: {there}; give another --out, or --overwrite to replace it")
-    if not (out / UNFINISHED).is_dir():
+    if not is_unfinished(out):
         try:
             read_run(out)
         except RunError as error:
             raise RunError(f"{out}: not a run folder, so it is not replaced; give another --out") from error
-    if foreign := sorted({entry.name for entry in out.iterdir()} - FILES):
+    figures = (entry for entry in (out / FIGURES).glob("*") if entry.suffix != ".png" or entry.is_dir())
+    if foreign := sorted(str(entry.relative_to(out)) for entry in (*entries, *figures) if entry.name not in FILES):
         raise RunError(f"{out}: holds {foreign[0]}, which no run wrote, so it is not replaced; give another --out")
 
 
@@ -94,10 +119,10 @@ def resumed(folder: Path, data: str | None) -> TrainSettings:
         RunError: there is no unfinished run.
     """
     file = folder / UNFINISHED / SETTINGS
-    if not file.exists():
+    if not is_unfinished(folder):
         state = "is finished" if (folder / REPORT).exists() else "holds no run"
         raise RunError(f"{folder}: {state}, there is nothing to go on with; start with `digits train`")
-    saved = _read_json(file, "train anew")
+    saved = _read_json(file)
     try:
         own = TrainSettings(**saved["settings"] | {"layers": tuple(saved["settings"]["layers"]), "resume": folder})
     except (KeyError, TypeError) as error:
@@ -111,26 +136,29 @@ def unfinished(out: Path, settings: TrainSettings, data_sha256: str) -> Iterator
     """The sub-folder for a run that is not done, new or that of `settings.resume`; ours alone while the block lasts.
 
     Raises:
-        RunError: another process trains there; it cannot be written; or the run to go on with had other data.
+        RunError: another process trains there, or has done so meanwhile; it cannot be written; or the run to go on with
+            had other data.
     """
     work = out / UNFINISHED
     try:
         work.mkdir(parents=True, exist_ok=True)
-        with (work / LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(f"{out}: another process is training this run") from error
-            if settings.resume is None:
-                for old in work.iterdir():
-                    if old.name != LOCK:
-                        _remove(old)
-                write_json(work / SETTINGS, {"settings": asdict(settings), "data_sha256": data_sha256})
-            elif _read_json(work / SETTINGS, "train anew")["data_sha256"] != data_sha256:
-                raise RunError(f"--data {settings.data}: not the digits that this run has been trained on")
-            yield work
+        lock = (work / LOCK).open("w")
     except OSError as error:
         raise RunError(f"{out}: cannot be written ({error.strerror or error})") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(f"{out}: another process is training this run") from error
+        if settings.resume is None:
+            check_free(out, overwrite=settings.overwrite)  # a download may have lain between
+            for old in work.iterdir():
+                if old.name != LOCK:
+                    _remove(old)
+            write_json(work / SETTINGS, {"settings": asdict(settings), "data_sha256": data_sha256})
+        elif _read_json(work / SETTINGS)["data_sha256"] != data_sha256:
+            raise RunError(f"--data {settings.data}: not the digits that this run has been trained on")
+        yield work
 
 
 def finish(out: Path, results: Path) -> None:
@@ -142,6 +170,7 @@ def finish(out: Path, results: Path) -> None:
     for result in sorted(results.iterdir(), key=lambda path: path.name == REPORT):
         _remove(out / result.name)
         result.rename(out / result.name)
+    (out / UNFINISHED / SETTINGS).unlink()  # first, since the run is unfinished as long as it is there
     shutil.rmtree(out / UNFINISHED)
 
 
@@ -152,7 +181,15 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _read_json(path: Path, remedy: str) -> Any:
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -160,4 +197,4 @@ def _read_json(path: Path, remedy: str) -> Any:
             f"{path.parent}: not a run folder ({error.strerror}: {path.name}); make one with `digits train`"
         ) from error
     except ValueError as error:
-        raise RunError(f"{path}: damaged ({error}); {remedy}") from error
+        raise RunError(f"{path}: damaged ({error}); train again") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import replace
 from datetime import datetime
@@ -17,10 +18,10 @@ from digits.images import mnist
 from digits.train.dataset import batches, split, steps
 from digits.train.errors import RunError
 from digits.train.interruption import deferred
-from digits.train.network import build, flatten
+from digits.train.network import PIXELS, build, flatten
 from digits.train.progress import Progress
 from digits.train.results import write_results
-from digits.train.run_folder import Run, check_free, finish, read_run, resumed, unfinished
+from digits.train.run_folder import Run, check_free, finish, is_unfinished, read_run, resumed, unfinished
 
 if TYPE_CHECKING:
     from digits.train.dataset import Part
@@ -40,29 +41,29 @@ def train(settings: TrainSettings) -> Run:
     data = mnist.load(settings.data)
     settings = replace(settings, data=data.location)
     print(f"data: {data.source}")
-    x_train, x_test = flatten(data.x_train), flatten(data.x_test)
-    print(f"train: {data.x_train.shape} {data.x_train.dtype} -> {x_train.shape} {x_train.dtype}")
-    print(f"test:  {data.x_test.shape} {data.x_test.dtype} -> {x_test.shape} {x_test.dtype}")
+    for name, images in {"train:": data.x_train, "test: ": data.x_test}.items():
+        print(f"{name} {images.shape} {images.dtype} -> {(len(images), PIXELS)} float32")
 
     model, training, validation = prepare(settings, data)
     model.summary()
     with unfinished(out, settings, data.sha256) as work:
         progress = Progress(work, settings.early_stopping)
+        progress.restore(model)
         try:
             with deferred() as progress.interruption:
-                progress.restore(model)
                 if not settings.finish:
                     fit(model, training, validation, settings, progress)
-            if not progress.epochs:
-                raise RunError(f"{out}: has no whole epoch to end with; go on with --resume alone")
-            take_final_weights(model, progress)
-            held_out = len(data.x_train) - len(training[0])
-            results = write_results(work, model, data, settings, progress, validation=held_out)
-        except (KeyboardInterrupt, SystemExit):
-            print(f"unfinished: {progress.epochs} of {settings.epochs} epochs are done and kept")
-            print(f"next: digits train --resume {out}, or the same with --finish to end it here")
+                elif not progress.epochs:
+                    raise RunError(f"{out}: has no whole epoch to end with; go on with --resume alone")
+                if progress.best:
+                    model.set_weights(progress.best)
+                held_out = len(data.x_train) - len(training[0])
+                finish(out, write_results(work, model, data, settings, progress, validation=held_out))
+        except (KeyboardInterrupt, SystemExit, OSError):
+            if is_unfinished(out):
+                print(f"unfinished: {progress.epochs} of {settings.epochs} epochs are done and kept")
+                print(f"next: digits train --resume {shlex.quote(str(out))}, or the same with --finish to end it here")
             raise
-        finish(out, results)
     return read_run(out)
 
 
@@ -118,10 +119,3 @@ def fit(
             callbacks=[progress, *([TqdmCallback(verbose=0)] if bar else [])],
             verbose=0 if bar or quiet else 2,
         )
-
-
-def take_final_weights(model: Any, progress: Progress) -> None:
-    """Gives the model the average of its weights, or those of the lowest validation loss, where the settings say so."""
-    model.optimizer.finalize_variable_values(model.trainable_variables)
-    if progress.best:
-        model.set_weights(progress.best)
