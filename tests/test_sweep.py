@@ -103,6 +103,7 @@ def test_it_goes_on_after_ctrl_c(swept: Sweep) -> None:
     swept.check()
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_kill_9(interrupted_by: Callable[..., Sweep]) -> None:
     swept = interrupted_by(signal.SIGKILL)
     assert swept.states == {"COMPLETE": 5, "RUNNING": 1, "WAITING": 6}

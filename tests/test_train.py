@@ -7,6 +7,7 @@ import shutil
 import signal
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from digits.train.interruption import deferred
 from digits.train.recipes import RECIPES
 from digits.train.run_folder import check_free, finish, is_unfinished, read_run, resumed, unfinished
 from digits.train.settings import TrainSettings
+from digits.train.training import prepare
 
 if TYPE_CHECKING:
     import subprocess
@@ -97,15 +99,38 @@ def test_a_run_that_is_there_is_replaced_only_if_told_so(digits: Digits, run_fol
     assert (run_folder / "report.json").read_bytes() == before
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "love.txt").touch()
-    completed = digits("train", "--out", tmp_path / "letters", "--data", "embedded", "--overwrite")
-    assert "not a run folder, so it is not replaced" in completed.stderr
-    assert (tmp_path / "letters" / "love.txt").exists()
+    with pytest.raises(RunError, match="not a run folder, so it is not replaced"):
+        check_free(tmp_path / "letters", overwrite=True)
     shutil.copytree(run_folder, tmp_path / "run")
+    check_free(tmp_path / "run", overwrite=True)
     for foreign in ("notes.txt", "figures/notes.txt"):
         (tmp_path / "run" / foreign).touch()
-        completed = digits("train", "--out", tmp_path / "run", "--data", "embedded", "--overwrite")
-        assert f"holds {foreign}, which no run wrote, so it is not replaced" in completed.stderr
+        with pytest.raises(RunError, match=f"holds {foreign}, which no run wrote, so it is not replaced"):
+            check_free(tmp_path / "run", overwrite=True)
         (tmp_path / "run" / foreign).unlink()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {"activation": "rleu"},
+            "--activation rleu: Keras knows no such name; did you mean relu? There are celu, elu, ",
+        ),
+        ({"validation_split": 0.001}, "--validation-split 0.001: The test_size = 4 should be greater"),
+        (
+            {"activation": "glu"},
+            "--activation glu: Keras cannot make it from its name (TypeError: it changes the number",
+        ),
+        ({"early_stopping": 3, "validation_split": 0}, "--early-stopping 3 watches the validation loss"),
+        ({"optimizer": "adm"}, "--optimizer adm: Keras knows no such name; did you mean adam? There are adadelta, "),
+    ],
+)
+def test_a_setting_that_cannot_be_trained_with_is_named(data: Mnist, settings: dict[str, Any], expected: str) -> None:
+    with pytest.raises(RunError) as raised:
+        prepare(TrainSettings(**settings), data)
+    assert str(raised.value).startswith(expected)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -113,20 +138,7 @@ def test_a_run_that_is_there_is_replaced_only_if_told_so(digits: Digits, run_fol
     [
         (
             ["--activation", "rleu"],
-            "digits: --activation rleu: Keras knows no such name; did you mean relu? There are celu, elu, ",
-        ),
-        (["--validation-split", "0.001"], "digits: --validation-split 0.001: The test_size = 4 should be greater"),
-        (
-            ["--activation", "glu"],
-            "digits: --activation glu: Keras cannot make it from its name (TypeError: it changes the number",
-        ),
-        (
-            ["--early-stopping", "3", "--validation-split", "0"],
-            "digits: --early-stopping 3 watches the validation loss",
-        ),
-        (
-            ["--optimizer", "adm"],
-            "digits: --optimizer adm: Keras knows no such name; did you mean adam? There are adadelta, ",
+            "digits: --activation rleu: Keras knows no such name; did you mean relu? There are ",
         ),
         (["--data", "nowhere.npz"], "nowhere.npz does not exist; give an .npz file in Keras's layout"),
     ],
@@ -173,8 +185,8 @@ def test_ctrl_c_keeps_the_last_whole_epoch_and_resume_goes_on_as_if_nothing_had_
             assert process.wait(timeout=60) == code, stderr.read_text()
             assert f"next: digits train --resume {broken}, or the same with --finish to end it here\n" in rest
             assert "Traceback" not in stderr.read_text()
-        refused = digits("export", broken, "--models", tmp_path / "models")
-        assert refused.stderr == f"digits: {broken}: unfinished; go on with `digits train --resume {broken}`\n"
+        with pytest.raises(RunError, match=f"unfinished; go on with `digits train --resume {broken}`"):
+            read_run(broken)  # as export does first of all
     ended = shutil.copytree(broken, tmp_path / "ended")
     completed = digits("train", "--resume", ended, "--finish")
     assert completed.returncode == 0, completed.stderr
@@ -202,6 +214,7 @@ def test_a_first_signal_waits_and_a_second_does_not() -> None:
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_a_killed_training_is_never_taken_for_a_finished_one(
     digits: Digits, starting: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -278,7 +291,7 @@ def test_a_run_that_another_process_has_finished_meanwhile_is_not_replaced(run_f
 
 
 def test_an_old_run_stays_until_the_new_one_is_done(
-    digits: Digits, starting: Callable[..., Any], run_folder: Path, tmp_path: Path
+    starting: Callable[..., Any], run_folder: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(run_folder, tmp_path / "run")
     before = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
@@ -287,42 +300,35 @@ def test_an_old_run_stays_until_the_new_one_is_done(
         process.stdout.read()
         assert process.wait(timeout=60) == 130
     assert {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()} == before
-    assert digits("export", run, "--models", tmp_path / "models").returncode == 0
+    assert read_run(run).report == read_run(run_folder).report
 
 
-def test_a_resumed_run_keeps_its_own_settings(
-    digits: Digits, starting: Callable[..., Any], run_folder: Path, tmp_path: Path
-) -> None:
+def test_what_cannot_be_resumed_is_said_in_a_line(digits: Digits, run_folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with starting("train", "--out", run, *SMALL, "--epochs", 1000) as (process, _):
-        interrupt_at(process, "Epoch 2/", signal.SIGKILL)
-        process.wait(timeout=60)
+    with unfinished(run, TrainSettings(out=run, data="embedded", epochs=50), mnist.load("embedded").sha256) as work:
+        (work / "checkpoint.npz").write_bytes(b"PK, but no more")
+        with (
+            pytest.raises(RunError, match="another process is training this run"),
+            unfinished(run, TrainSettings(out=run, overwrite=True), ""),
+        ):
+            pass
+    with pytest.raises(RunError, match="holds an unfinished run; give --resume to go on with it"):
+        check_free(run, overwrite=False)
+    with pytest.raises(RunError, match="is finished, there is nothing to go on with"):
+        resumed(run_folder, None)
+    with pytest.raises(RunError, match="holds no run, there is nothing to go on with"):
+        resumed(tmp_path / "none", None)
+    with pytest.raises(RunError, match="not the digits that this run has been trained on"):
+        unfinished(run, replace(resumed(run, None), resume=run), "0" * 64).__enter__()
     for arguments, expected in (
         (("--resume", run, "--epochs", 10), "--epochs: a resumed run keeps its own settings; leave it out"),
-        (("--out", run), f"{run}: holds an unfinished run; give --resume to go on with it"),
-        (("--resume", tmp_path / "none"), f"{tmp_path / 'none'}: holds no run, there is nothing to go on with"),
         (("--finish",), "--finish ends a run that was interrupted; say which, with --resume"),
-        (("--resume", run_folder), f"{run_folder}: is finished, there is nothing to go on with"),
+        (("--resume", run), "checkpoint.npz: damaged"),
     ):
         completed = digits("train", *arguments)
         assert completed.returncode in {1, 2}
         (line,) = completed.stderr.splitlines()
         assert expected in line
-    checkpoint = run / "unfinished" / "checkpoint.npz"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
-    completed = digits("train", "--resume", run)
-    assert "checkpoint.npz: damaged" in completed.stderr.splitlines()[-1]
-
-
-def test_a_run_is_trained_by_one_process_at_a_time(
-    digits: Digits, starting: Callable[..., Any], tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    with starting("train", "--out", run, *SMALL, "--epochs", 100_000) as (process, _):
-        while not process.stdout.readline().startswith("Epoch 2"):
-            assert process.poll() is None
-        completed = digits("train", "--resume", run)
-        assert completed.stderr.splitlines()[-1] == f"digits: {run}: another process is training this run"
 
 
 def test_early_stopping_takes_the_weights_of_the_lowest_validation_loss(digits: Digits, tmp_path: Path) -> None:
@@ -358,6 +364,7 @@ def test_the_best_recipe_is_a_set_of_defaults(digits: Digits, tmp_path: Path) ->
     }
 
 
+@pytest.mark.slow
 def test_deterministic_training_gives_the_same_weights_bit_for_bit(digits: Digits, tmp_path: Path) -> None:
     for run in ("one", "other"):
         completed = digits("train", "--out", tmp_path / run, *SMALL, "--epochs", 2, "--deterministic", "--seed", 3)
