@@ -116,6 +116,6 @@ def fit(
             shuffle=False,  # the batches are
             validation_data=validation,
             validation_batch_size=1000,
-            callbacks=[progress, *([TqdmCallback(verbose=0)] if bar else [])],
+            callbacks=[progress, *([TqdmCallback(settings.epochs, verbose=0, dynamic_ncols=True)] if bar else [])],
             verbose=0 if bar or quiet else 2,
         )
