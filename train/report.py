@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -144,7 +143,8 @@ def _captions(history: History, evaluation: Evaluation, nodes: int, gallery: Kin
 def _result(report: Mapping[str, Any], evaluation: Evaluation) -> str:
     lowest, highest = map(percent, evaluation.accuracy_interval)
     n, images, layers = len(evaluation.truth), report["data"]["images"], report["settings"]["layers"]
-    headline = f"<p><strong class='headline'>{percent(evaluation.accuracy)}</strong><br>of {n:,} test images</p>"
+    accuracy = f"<strong class='headline'>{percent(evaluation.accuracy)}</strong>"
+    headline = f"<p>{accuracy}<br>of {n:,} test images are predicted correctly.</p>"
     rows = {
         "95 % interval": f"{lowest} to {highest} (Wilson), for the {n:,} images are a sample",
         "test loss": f"{report['test']['loss']:.4f}",
@@ -183,7 +183,8 @@ def _name(report: Mapping[str, Any]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{timedelta(seconds=round(seconds))}"  # noqa: PLR2004 - a minute
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def _defined(share: float) -> str:
