@@ -7,7 +7,6 @@ random state cannot.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from contextlib import ExitStack, closing, contextmanager
@@ -23,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from digits.lab.errors import LabError
 from digits.lab.plan import DATA, Candidate
+from digits.train.run_folder import LOCK, locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from digits.lab.plan import Plan
 
 STUDY = "study.db"
-LOCK = ".lock"
 BESIDE = f".{STUDY}"
 NAME = "digits sweep"
 TERMS = "plan"
@@ -139,11 +138,12 @@ def opened(out: Path, plan: Plan) -> Iterator[Study]:
     """The study in the folder, made if there is none; ours alone while the block lasts. None of its trials runs then.
 
     Raises:
-        LabError: the folder holds something else, or another plan; another process is at it; or the disk fails it.
+        LabError: the folder holds something else, or another plan; or the disk fails it.
+        RunError: another process is at it.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = out / STUDY
-    with _alone(out), _in_one_line(file):
+    with locked(out, f"{out}: another process is running this sweep"), _in_one_line(file):
         if not file.exists():
             _create(file, plan)
         with _storage(file) as storage:
@@ -163,21 +163,6 @@ def check_free(out: Path) -> None:
         raise LabError(f"{out}: not a folder; give another --out")
     if foreign := sorted({entry.name for entry in out.iterdir()} - BEGUN):
         raise LabError(f"{out}: holds {foreign[0]} and no sweep; give another --out")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / LOCK).open("w")
-    except OSError as error:
-        raise LabError(f"{out}: cannot be written ({error.strerror or error})") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LabError(f"{out}: another process is running this sweep") from error
-        yield
 
 
 @contextmanager

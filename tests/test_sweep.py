@@ -18,6 +18,7 @@ from digits.lab.errors import LabError
 from digits.lab.plan import plan
 from digits.lab.sweep_settings import SweepSettings
 from digits.lab.sweep_study import Score, check_free, opened
+from digits.train.errors import RunError
 
 if TYPE_CHECKING:
     import subprocess
@@ -240,7 +241,7 @@ def test_two_processes_cannot_run_the_same_sweep(tmp_path: Path) -> None:
     planned = plan(TINY, "")
     with (
         opened(tmp_path, planned),
-        pytest.raises(LabError, match="another process is running this sweep"),
+        pytest.raises(RunError, match="another process is running this sweep"),
         opened(tmp_path, planned),
     ):
         pass

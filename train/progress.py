@@ -40,6 +40,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
         self.interruption = Interruption()
         self.history: dict[str, list[float]] = {}
         self.seconds = 0.0
+        self.kept = 0  # epochs that the checkpoint holds
         self.best: list[Any] = []  # the weights of the lowest validation loss
 
     @property
@@ -73,6 +74,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
         except DAMAGE as error:
             raise RunError(f"{self.file}: damaged ({error}); train anew with --overwrite") from error
         self.history, self.seconds = state["history"], state["seconds"]
+        self.kept = self.epochs
 
     def on_epoch_begin(self, _epoch: int, _logs: object = None) -> None:
         self._began = time.perf_counter()
@@ -98,6 +100,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
             beside.replace(self.file)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.file)) from error  # NumPy's names no file
+        self.kept = self.epochs
 
 
 def _variables(model: Any) -> list[Any]:

@@ -132,6 +132,26 @@ def resumed(folder: Path, data: str | None) -> TrainSettings:
 
 
 @contextmanager
+def locked(folder: Path, otherwise: str) -> Iterator[None]:
+    """Makes the folder if it has to, and keeps other processes out of such a block while it lasts.
+
+    Raises:
+        RunError: another process is in one, which `otherwise` says; or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("w")
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(otherwise) from error
+        yield
+
+
+@contextmanager
 def unfinished(out: Path, settings: TrainSettings, data_sha256: str) -> Iterator[Path]:
     """The sub-folder for a run that is not done, new or that of `settings.resume`; ours alone while the block lasts.
 
@@ -140,16 +160,7 @@ def unfinished(out: Path, settings: TrainSettings, data_sha256: str) -> Iterator
             had other data.
     """
     work = out / UNFINISHED
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = (work / LOCK).open("w")
-    except OSError as error:
-        raise RunError(f"{out}: cannot be written ({error.strerror or error})") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"{out}: another process is training this run") from error
+    with locked(work, f"{out}: another process is training this run"):
         if settings.resume is None:
             check_free(out, overwrite=settings.overwrite)  # a download may have lain between
             for old in work.iterdir():

@@ -61,7 +61,7 @@ def train(settings: TrainSettings) -> Run:
                 finish(out, write_results(work, model, data, settings, progress, validation=held_out))
         except (KeyboardInterrupt, SystemExit, OSError):
             if is_unfinished(out):
-                print(f"unfinished: {progress.epochs} of {settings.epochs} epochs are done and kept")
+                print(f"unfinished: {progress.kept} of {settings.epochs} epochs are done and kept")
                 print(f"next: digits train --resume {shlex.quote(str(out))}, or the same with --finish to end it here")
             raise
     return read_run(out)
