@@ -16,11 +16,12 @@ from digits.images import mnist
 from digits.lab.errors import LabError
 from digits.lab.plan import plan
 from digits.lab.sweep_study import STUDY, Result, Score, check_free, opened
-from digits.train.errors import RunError
+from digits.train.errors import CheckpointError, RunError
 from digits.train.evaluation import percent
 from digits.train.interruption import Interruption, deferred
 from digits.train.network import require_activation
 from digits.train.progress import Progress
+from digits.train.run_folder import UNFINISHED
 from digits.train.training import fit, prepare
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from digits.lab.sweep_settings import SweepSettings
     from digits.lab.sweep_study import Study
     from digits.train.settings import TrainSettings
-
-UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +125,8 @@ def _run(study: Study, settings: SweepSettings, data: mnist.Mnist, interruption:
                 score = _train(candidate.training(settings), data, work, interruption)
                 study.finish(trial, score)
                 said = f"validation accuracy {percent(score.val_accuracy)}, {_best(study.results(), named=False)}"
+            except CheckpointError:
+                raise  # no fault of the trial's
             except RunError as error:
                 study.fail(trial, str(error))
                 said = f"cannot be trained ({error})"

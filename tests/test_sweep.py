@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 
+from digits.images import mnist
 from digits.lab.errors import LabError
 from digits.lab.plan import plan
 from digits.lab.sweep_settings import SweepSettings
@@ -235,6 +236,24 @@ def test_a_trial_that_cannot_be_trained_is_named_and_the_others_go_on(digits: Di
     assert "best: 1 x 4 relu, 1 epoch, " in completed.stdout
     assert "Trial 1 could not be trained: --layers 2000000000" in (tmp_path / "sweep" / "sweep.html").read_text()
     assert states(tmp_path / "sweep") == {"FAIL": 1, "COMPLETE": 1}
+
+
+def test_a_damaged_checkpoint_is_no_fault_of_its_trial(digits: Digits, tmp_path: Path) -> None:
+    arguments = ("--data", "embedded", "--layers", "1", "--nodes", "4", "--activations", "relu", "--epochs", 1)
+    settings = SweepSettings(data="embedded", layers=(1,), nodes=(4,), activations=("relu",), epochs=(1,))
+    with opened(tmp_path, plan(settings, mnist.load("embedded").sha256)):
+        checkpoint = tmp_path / "unfinished" / "trial-1" / "checkpoint.npz"
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.write_bytes(b"PK, but no more")
+    completed = digits("sweep", "--out", tmp_path, *arguments)
+    assert completed.returncode == 1
+    (line,) = completed.stderr.splitlines()
+    assert line.startswith(f"digits: {checkpoint}: damaged (")
+    assert line.endswith("; remove it to begin again at the first epoch")
+    assert states(tmp_path) == {"WAITING": 1}
+    checkpoint.unlink()
+    assert digits("sweep", "--out", tmp_path, *arguments).returncode == 0
+    assert states(tmp_path) == {"COMPLETE": 1}
 
 
 def test_two_processes_cannot_run_the_same_sweep(tmp_path: Path) -> None:

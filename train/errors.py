@@ -3,3 +3,7 @@
 
 class RunError(Exception):
     """A run folder that cannot be written, or is not one."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint that cannot be read."""

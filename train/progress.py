@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from digits.train.errors import RunError
+from digits.train.errors import CheckpointError
 from digits.train.interruption import Interruption
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
         """Takes model and optimizer to where the checkpoint has them, if there is one.
 
         Raises:
-            RunError: it is damaged.
+            CheckpointError: it is damaged.
         """
         if not self.file.exists():
             return
@@ -72,7 +72,9 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
                     variable.assign(saved[f"variable_{i}"])
                 self.best = [saved[f"best_{i}"] for i in range(state["best"])]
         except DAMAGE as error:
-            raise RunError(f"{self.file}: damaged ({error}); train anew with --overwrite") from error
+            raise CheckpointError(
+                f"{self.file}: damaged ({error}); remove it to begin again at the first epoch"
+            ) from error
         self.history, self.seconds = state["history"], state["seconds"]
         self.kept = self.epochs
 
