@@ -11,11 +11,13 @@ from digits.train.provenance import now, provenance
 from digits.train.run_folder import write_json
 
 if TYPE_CHECKING:
-    from digits.benchmarks.settings import TrainingBenchmarkSettings
+    from digits.benchmarks.settings import ExportBenchmarkSettings, TrainingBenchmarkSettings
     from digits.images.mnist import Mnist
 
+    BenchmarkSettings = ExportBenchmarkSettings | TrainingBenchmarkSettings
 
-def measurement(name: str, settings: TrainingBenchmarkSettings, data: Mnist) -> dict[str, Any]:
+
+def measurement(name: str, settings: BenchmarkSettings, data: Mnist) -> dict[str, Any]:
     """The head of a benchmark's JSON; the paths of this machine are left out of it."""
     kept = {key: value for key, value in asdict(settings).items() if key not in {"data", "out"}}
     options = [f"--{key.replace('_', '-')} {value}" for key, value in kept.items()]

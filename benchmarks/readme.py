@@ -14,21 +14,64 @@ from digits.train.evaluation import percent
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
-BEGIN, END = "<!-- begin: measured, see benchmarks/readme.py -->\n", "<!-- end -->\n"
+END = "<!-- end -->\n"
 MNIST_TEST = 10_000
 ACCURACY = "digits train", "model.fit"
+SHOWN = {"fp32": "fp32", "int8": "int8", "OpenVINO": "OpenVINO, fp32", "Keras predict": "Keras `predict`"}
 
 
-def rendered() -> str:
-    """The text between the marks."""
-    return _recipes(_read("recipes.json")) + "\n" + _training(_read("training.json"))
+def rendered() -> dict[str, str]:
+    """The text between the marks, by what the first of them says."""
+    return {
+        "exported": _export(_read("export.json")),
+        "trained": _recipes(_read("recipes.json")) + "\n" + _training(_read("training.json")),
+    }
 
 
 def put(readme: str) -> str:
-    """The README with what is rendered in its place."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + rendered() + END + after
+    """The README with what is rendered in its places."""
+    for name, text in rendered().items():
+        begin = f"<!-- begin: {name}, see benchmarks/readme.py -->\n"
+        before, _, rest = readme.partition(begin)
+        _, _, after = rest.partition(END)
+        readme = before + begin + text + END + after
+    return readme
+
+
+def _export(measured: dict[str, Any]) -> str:
+    """The model of the best recipe, every way there is to run it, and the lesson's int8 in a sentence."""
+    models = {model["recipe"]: model for model in measured["models"]}
+    if measured["data"]["test"] != MNIST_TEST:
+        raise ValueError(f"export.json is of {measured['data']['test']:,} test images, which is not all of MNIST")
+    best = models["best"]
+    lines = [
+        "| one thread | digits as Keras's | accuracy | us for 1 image | us an image of 64 | times as fast |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, shown in SHOWN.items():
+        if name not in best["times"]:
+            continue
+        one, many = best["times"][name]["1"], best["times"][name]["64"]
+        variant = best["variants"].get(name)
+        same = f"{round(variant['argmax_agreement'] * MNIST_TEST):,} of {MNIST_TEST:,}" if variant else ""
+        accuracy = percent(variant["accuracy"]) if variant else ""
+        times = f"{one['times_as_fast']:.2g}, {many['times_as_fast']:.2g}"
+        microseconds = f"{one['microseconds_per_image']:,.0f} | {many['microseconds_per_image']:,.1f}"
+        lines.append(f"| {shown} | {same} | {accuracy} | {microseconds} | {times} |")
+    lesson = models["lesson"]
+    flips = MNIST_TEST - round(lesson["variants"]["int8"]["argmax_agreement"] * MNIST_TEST)
+    one, many = (lesson["times"]["int8"][size]["times_as_fast"] for size in ("1", "64"))
+    machine, rounds = measured["machine"], measured["settings"]["rounds"]
+    command = measured["command"].replace("export", "export RUN...", 1)
+    where = f"on one of {machine['cores']} cores of {machine['cpu']}, medians of {rounds} rounds in turn"
+    lesson_speed = f"The lesson's int8 is {one:.2g} and {many:.2g} times as fast as its fp32"
+    lines += [
+        "",
+        f"That is the model of `--recipe best`, {where}.",
+        f"{lesson_speed}, and takes {flips} of {MNIST_TEST:,} images for another digit.",
+        f"`{command}`.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -11,6 +11,20 @@ from cyclopts.validators import Number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportBenchmarkSettings:
+    """What `digits bench export` is told."""
+
+    data: str | None = None
+    """Where the runs' own MNIST lies, if it has been moved."""
+
+    rounds: Annotated[int, Parameter(validator=Number(gte=2))] = 25
+    """How often each variant is measured, in turn with the others."""
+
+    out: Path | None = None
+    """The JSON file to write. Default: none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingBenchmarkSettings:
     """What `digits bench training` is told."""
 

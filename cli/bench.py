@@ -1,13 +1,36 @@
 from __future__ import annotations
 
+from pathlib import Path  # noqa: TC003 the command line resolves it at run time
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.benchmarks.settings import TrainingBenchmarkSettings
+from digits.benchmarks.settings import ExportBenchmarkSettings, TrainingBenchmarkSettings
+from digits.cli.errors import CommandError
 from digits.cli.quiet import quiet_stderr
 
+EXPORT = ExportBenchmarkSettings()
 TRAINING = TrainingBenchmarkSettings()
+
+
+def export(*runs: Path, settings: Annotated[ExportBenchmarkSettings, Parameter(name="*")] = EXPORT) -> None:
+    """Measures exported runs.
+
+    Args:
+        runs: The run folders.
+        settings: How.
+    """
+    if not runs:
+        raise CommandError("no run given; say `digits bench export RUN...`")
+    with quiet_stderr():
+        import digits.export.graph  # noqa: F401 TensorFlow
+        from digits.benchmarks import export as benchmark
+        from digits.benchmarks import measurement
+
+    result = benchmark.run(runs, settings)
+    if settings.out:
+        measurement.write(result, settings.out)
+        print(f"measured: {settings.out}")
 
 
 def training(settings: Annotated[TrainingBenchmarkSettings, Parameter(name="*")] = TRAINING) -> None:

@@ -63,7 +63,7 @@ def _classifier(settings: ClassifySettings) -> tuple[Classifier, int]:
         return client, min(CHUNK, client.model().limits.max_batch_size)
     from digits.client.local import LocalClassifier
 
-    return LocalClassifier(settings.models), CHUNK
+    return LocalClassifier(settings.models, precision=settings.precision), CHUNK
 
 
 def _classify(

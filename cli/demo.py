@@ -138,3 +138,6 @@ def _print_evidence(models: Path) -> None:
     print(f"model:    {model.folder}")
     print(f"accuracy: {evidence.accuracy:.2%} of {manifest.test_images:,} test images ({manifest.test_source})")
     print(f"parity:   max |dp| {evidence.max_abs_diff:.2g}, argmax {same:,} of {manifest.test_images:,}, with Keras")
+    for name, variant in manifest.variants.items():
+        microseconds = variant.seconds_per_image["64"] * 1e6
+        print(f"{name}:     {variant.accuracy:.2%}, {microseconds:.1f} us an image in batches of 64")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREFIX = "DIGITS_"
-ARGUMENTS = {"DIGITS_FILES", "DIGITS_RUN", "DIGITS_RUNS"}  # what stands on the command line without a name
+ARGUMENTS = {"DIGITS_FILES", "DIGITS_SOURCE", "DIGITS_RUNS"}  # what stands on the command line without a name
 
 
 def drop_empty_variables() -> None:
@@ -46,11 +46,13 @@ def _warn(given: set[str], known: set[str], what: str) -> None:
 
 
 def _known_variables() -> set[str]:
-    from digits.benchmarks.settings import TrainingBenchmarkSettings
+    from digits.benchmarks.settings import ExportBenchmarkSettings, TrainingBenchmarkSettings
+    from digits.cli.models import ChangeSettings, ModelsSettings
     from digits.cli.settings import ClassifySettings, DemoSettings
-    from digits.export.settings import ExportSettings
+    from digits.export.settings import ExportSettings, ForeignSettings, VerifySettings
     from digits.lab.comparison_settings import CompareSettings
     from digits.lab.sweep_settings import SweepSettings
+    from digits.model.limits import Limits
     from digits.serve.settings import ServeSettings
     from digits.train.settings import TrainSettings
 
@@ -59,9 +61,15 @@ def _known_variables() -> set[str]:
         CompareSettings,
         SweepSettings,
         ExportSettings,
+        ForeignSettings,
+        Limits,
+        VerifySettings,
+        ModelsSettings,
+        ChangeSettings,
         ServeSettings,
         ClassifySettings,
         DemoSettings,
+        ExportBenchmarkSettings,
         TrainingBenchmarkSettings,
     )
     return ARGUMENTS | {PREFIX + field.name.upper() for settings in every for field in fields(settings)}

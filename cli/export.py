@@ -6,28 +6,41 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from digits.cli.quiet import quiet_stderr
-from digits.export.settings import ExportSettings
+from digits.export.settings import ExportSettings, ForeignSettings
+from digits.model.limits import Limits
 
 DEFAULTS = ExportSettings()
+LIMITS = Limits()
+FOREIGN = ForeignSettings()
+LOW = 0.9  # accuracy
 
 
 def export(
-    run: Path,
+    source: Path,
     /,
     settings: Annotated[ExportSettings, Parameter(name="*")] = DEFAULTS,
+    limits: Annotated[Limits, Parameter(name="*")] = LIMITS,
+    foreign: Annotated[ForeignSettings, Parameter(name="*")] = FOREIGN,
 ) -> None:
-    """Exports a run.
+    """Exports a model.
 
     Args:
-        run: The run folder that `digits train` left.
+        source: The run folder that `digits train` left, or an ONNX file from elsewhere.
         settings: How.
+        limits: How near it has to be.
+        foreign: What an ONNX file takes and gives.
     """
     with quiet_stderr():
         from digits.export.publishing import export as publish
         from digits.model.manifest import FP32
 
-    model = publish(run, settings)
+        if (source / "report.json").is_file():
+            import digits.export.graph  # noqa: F401 TensorFlow, which an ONNX file does without
+
+    model = publish(source, settings, limits, foreign)
     evidence = model.manifest.variants[FP32]
     print(f"accuracy: {evidence.accuracy:.2%} of {model.manifest.test_images:,} test images")
+    if evidence.accuracy < LOW:
+        print(f"warning: that is below {LOW:.0%}; do --input-scale, --mean, --std and --output fit the model?")
     print(f"published: {model.folder}")
     print(f"next: digits serve --models {settings.models}")

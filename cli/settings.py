@@ -9,6 +9,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from digits.model.manifest import Precision  # noqa: TC001 the command line resolves it at run time
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifySettings:
@@ -17,8 +19,11 @@ class ClassifySettings:
     server: str | None = None
     """Ask the server at this address: HOST:PORT or unix:PATH. Default: classify in this process."""
 
-    models: Path = Path("models")
-    """The model repository, for classifying in this process."""
+    models: Path | None = None
+    """The model repository, for classifying in this process. Default: the model in the box."""
+
+    precision: Precision = "auto"
+    """Which variant of it; `auto` takes the fastest one that proves itself on this host."""
 
     timeout: Annotated[float, Parameter(validator=Number(gt=0, lte=86400))] = 10.0
     """Seconds that a call to the server may take."""

@@ -13,18 +13,24 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from digits.model.manifest import Precision
+
 
 class LocalClassifier:
-    """Classifies digits with the newest version of a model repository, on the CPU."""
+    """Classifies digits with one model version, on the CPU."""
 
-    def __init__(self, models: Path) -> None:
-        """Raises ModelError if there is no version that runs here."""
-        from digits.model.engine import load_engine
-        from digits.model.repository import Repository
+    def __init__(self, models: Path | None = None, *, precision: Precision = "auto") -> None:
+        """Opens the newest version of a repository, or else the model in the box.
 
-        model = Repository(models).open()
+        Raises:
+            ModelError: there is no version that runs here.
+        """
+        from digits.model import builtin
+        from digits.model.selection import select
+
+        model = builtin.repository(models).open()
         self._version = str(model.number)
-        self._engine = load_engine(model, provider="cpu")
+        self._engine = select(model, precision=precision, provider="cpu").engine
 
     def classify(self, pixels: NDArray[np.uint8], *, include_probabilities: bool = False) -> Predictions:
         """As Client.classify."""

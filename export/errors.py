@@ -1,9 +1,13 @@
-"""What can keep a run from being published."""
+"""What can keep a model from being published."""
 
 
 class ExportError(Exception):
-    """A run that cannot be exported."""
+    """A model that cannot be exported."""
 
 
 class ParityError(ExportError):
-    """An exported model that does not answer as Keras does."""
+    """An exported model that does not answer as its reference does."""
+
+
+class UnsupportedError(ExportError):
+    """A graph that a variant cannot be made of; the others still can."""

@@ -1,124 +1,159 @@
-"""Publishing, top to bottom: a run's model becomes a verified version in the repository."""
+"""Publishing, top to bottom: a model becomes a version in the repository, with every variant that passes the gates."""
 
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-import keras
 import onnx
 
-from digits.export import parity
-from digits.export.errors import ExportError
-from digits.export.graph import to_onnx
-from digits.images import mnist
+from digits.export.calibration import calibrated
+from digits.export.errors import ExportError, ParityError, UnsupportedError
+from digits.export.evidence import evidence, gate_table, seconds_per_image
+from digits.export.fp16 import to_fp16
+from digits.export.front import label
+from digits.export.openvino import openvino_run
+from digits.export.source import read_source
 from digits.model.engine import Engine
-from digits.model.golden import Golden, check_batch_invariance, choose
-from digits.model.manifest import FP32, Evidence, Manifest
-from digits.model.repository import GOLDEN, MANIFEST, ModelVersion, Repository, file_sha256
-from digits.train.network import flatten
+from digits.model.errors import ModelError
+from digits.model.gates import failure, measure
+from digits.model.golden import Golden, choose
+from digits.model.manifest import FP16, FP32, INT8, Manifest
+from digits.model.repository import GOLDEN, MANIFEST, ModelVersion, Repository
 from digits.train.provenance import now, provenance
-from digits.train.run_folder import Run, read_run
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Mapping
+    from pathlib import Path
 
-    from digits.export.settings import ExportSettings
-    from digits.images.mnist import Mnist
+    from digits.export.settings import ExportSettings, ForeignSettings
+    from digits.export.source import Source
+    from digits.model.limits import Limits
 
 NAME = "digits"
-ONNX_FILE = "model.onnx"
 LABELS = list("0123456789")
+FILES = {FP32: "model.onnx", INT8: "model.int8.onnx", FP16: "model.fp16.onnx"}
 
 
-def export(folder: Path, settings: ExportSettings) -> ModelVersion:
-    """Exports a training run, proves that it answers as Keras does, and publishes it.
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A variant that may be published: its graph, and how it was made."""
+
+    model: onnx.ModelProto
+    made: str
+
+
+def export(path: Path, settings: ExportSettings, limits: Limits, foreign: ForeignSettings) -> ModelVersion:
+    """Exports a run or an ONNX file, proves that it answers as the original does, and publishes it.
+
+    A variant that cannot be made, or fails a gate, is left out with its reason; without fp32 nothing is published.
 
     Raises:
         RunError: the folder is not a finished run's.
-        ExportError: the run's model or test set is damaged or missing; or parity fails (ParityError).
-        SelfTestError: an image's answer depends on its batch.
+        ExportError: the model or its data are damaged or missing; or fp32 fails a gate (ParityError).
     """
-    run = read_run(folder)
-    data = _test_set(run, settings.test_data)
-    model = _load_keras(run)
-    print(f"data: {data.source}, {len(data.x_test):,} test images")
-
+    source = read_source(path, settings.data, foreign)
+    print(f"data: {source.data.source}, {len(source.data.x_test):,} test images", flush=True)
     repository = Repository(settings.models, NAME)
     try:
-        with repository.staging() as staging:
-            _fill(Path(staging), run, model, data, settings.max_abs_diff)
-            return repository.publish(Path(staging))
+        with repository.staging() as staged:
+            write_version(staged, source, settings.variants, limits)
+            return repository.publish(staged)
     except OSError as error:
         raise ExportError(f"{repository.folder}: cannot be written ({error.strerror or error})") from error
 
 
-def _fill(staged: Path, run: Run, model: Any, data: Mnist, max_abs_diff: float) -> None:
-    """Writes all files of a version, if every gate holds."""
-    keras_answers = model.predict(flatten(data.x_test), batch_size=1024, verbose=0)
-    onnx.save(to_onnx(model, _metadata(run, data, keras_answers)), staged / ONNX_FILE)
-    engine = Engine(staged / ONNX_FILE, provider="cpu", threads=len(os.sched_getaffinity(0)))
-    answers = engine.run(data.x_test)
-    result = parity.compare(answers, keras_answers)
-    print(f"parity of {FP32} with Keras: {result}")
-    parity.require(result, max_abs_diff=max_abs_diff)
-    check_batch_invariance(engine.run, data.x_test, what=FP32)
+def write_version(staged: Path, source: Source, variants: tuple[str, ...], limits: Limits) -> None:
+    """Writes all files of a version but the sums, if fp32 passes the gates."""
+    candidates, left_out = _candidates(source, variants)
+    metadata = _metadata(source)
+    for name, candidate in candidates.items():
+        onnx.save(label(candidate.model, {**metadata, "precision": name}), staged / FILES[name])
+    engines = _engines(staged, candidates, left_out)
+    data = source.data
+    measured = {
+        name: measure(engine.run, data.x_test, data.y_test, source.answers, what=name)
+        for name, engine in engines.items()
+    }
+    runs = {name: engine.run for name, engine in engines.items()} | dict(source.baselines)
+    if (openvino := openvino_run(staged / FILES[FP32])) is not None:
+        runs["OpenVINO"] = openvino
+    seconds = seconds_per_image(runs, data.x_test)
+    found = {
+        name: evidence(staged / FILES[name], candidates[name].made, result, seconds.pop(name))
+        for name, result in measured.items()
+    }
+    print(gate_table(source.reference, found, seconds, f"{len(data.x_test):,} test images"), flush=True)
+    failures = {name: failure(name, result, limits) for name, result in measured.items()}
+    if why := failures[FP32]:
+        raise ParityError(f"not published: {why}")
+    left_out |= {name: why for name, why in failures.items() if why}
+    for name, why in left_out.items():
+        print(f"left out: {name}, {why}", flush=True)
 
-    golden = choose(keras_answers)
-    Golden(data.x_test[golden], keras_answers[golden], {FP32: answers[golden]}).write(staged / GOLDEN)
-    evidence = Evidence(
-        file=ONNX_FILE,
-        size_bytes=(staged / ONNX_FILE).stat().st_size,
-        accuracy=accuracy(answers, data),
-        max_abs_diff=result.max_abs_diff,
-        mean_abs_diff=result.mean_abs_diff,
-        argmax_agreement=result.argmax_agreement,
-    )
+    passed = {name: variant for name, variant in found.items() if name not in left_out}
+    for name in FILES.keys() - passed.keys():
+        (staged / FILES[name]).unlink(missing_ok=True)
+    chosen = choose(source.answers)
+    own = {name: measured[name].answers[chosen] for name in passed}
+    Golden(data.x_test[chosen], source.answers[chosen], own).write(staged / GOLDEN)
     Manifest(
         name=NAME,
         created=now(),
         labels=LABELS,
-        test_source=data.source,
+        reference=source.reference,
+        reference_sha256=source.sha256,
+        test_source=data.name,
         test_sha256=data.test_sha256,
         test_images=len(data.x_test),
-        variants={FP32: evidence},
-        training=run.report,
+        limits=asdict(limits),
+        variants=passed,
+        left_out=left_out,
+        baselines=seconds,
+        training=dict(source.training),
         provenance=provenance(),
     ).write(staged / MANIFEST)
 
 
-def accuracy(probabilities: NDArray[np.float32], data: Mnist) -> float:
-    """Share of the test images whose most probable digit is their label, 0 to 1."""
-    return float((probabilities.argmax(axis=1) == data.y_test).mean())
+def _candidates(source: Source, variants: tuple[str, ...]) -> tuple[dict[str, Candidate], dict[str, str]]:
+    """fp32 and what can be made of it, and why the others cannot."""
+    candidates = {FP32: Candidate(source.fp32, f"from {source.reference}")}
+    left_out: dict[str, str] = {}
+    for name in variants:
+        try:
+            if name == INT8:
+                candidates[name] = Candidate(*calibrated(source.fp32, source.front, *source.calibration_split()))
+            else:
+                candidates[name] = Candidate(to_fp16(source.fp32), "half precision between front and softmax")
+        except (UnsupportedError, ModelError) as error:
+            left_out[name] = str(error)
+    return candidates, left_out
 
 
-def _test_set(run: Run, moved_to: str | None) -> Mnist:
-    """The very test set that the run was measured on; never another one, so that accuracies can be compared."""
-    location = run.report["data"]["location"]
-    data = mnist.load(moved_to or location)
-    if data.test_sha256 != run.report["data"]["test_sha256"]:
-        raise ExportError(f"{data.source}: not the test set of this run; give --test-data with {location} as it was")
-    return data
+def _engines(staged: Path, candidates: Mapping[str, Candidate], left_out: dict[str, str]) -> dict[str, Engine]:
+    """The candidates that ONNX Runtime takes; fp32 has to be one."""
+    engines = {}
+    for name in candidates:
+        try:
+            engines[name] = Engine(staged / FILES[name], provider="cpu")
+        except ModelError as error:
+            if name == FP32:
+                raise ExportError(f"not published: {error}") from error
+            left_out[name] = str(error)
+    return engines
 
 
-def _load_keras(run: Run) -> Any:
-    try:
-        if file_sha256(run.model) != run.report["model_sha256"]:
-            raise ExportError(f"{run.model}: damaged, its SHA-256 is not the one in the run's report; train again")
-        return keras.models.load_model(run.model)
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{run.model}: cannot be read as a Keras model ({error})") from error
-
-
-def _metadata(run: Run, data: Mnist, keras_answers: NDArray[np.float32]) -> dict[str, str]:
-    return {
+def _metadata(source: Source) -> dict[str, str]:
+    """What every ONNX file says of itself. Nothing of it changes with the time or the place of the export."""
+    accuracy = float((source.answers.argmax(axis=1) == source.data.y_test).mean())
+    metadata = {
         "name": NAME,
         "labels": json.dumps(LABELS),
-        "accuracy": f"{accuracy(keras_answers, data):.4f}",
-        "test_source": data.source,
-        "model_sha256": run.report["model_sha256"],
-        "data_sha256": run.report["data"]["sha256"],
+        "accuracy": f"{accuracy:.4f}",
+        "reference": source.reference,
+        "model_sha256": source.sha256,
+        "test_source": source.data.name,
+        "test_sha256": source.data.test_sha256,
     }
+    return metadata | ({"data_sha256": source.data.sha256} if source.training else {})

@@ -1,13 +1,50 @@
-"""The settings of an export."""
+"""The settings of an export and of a verification."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from cyclopts.validators import Number
+
+from digits.model.manifest import FP16, INT8
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FOREIGN = "Foreign ONNX files"
+
+
+def _variants(_type: object, tokens: Sequence[Token]) -> tuple[str, ...]:
+    given = ",".join(token.value for token in tokens)  # several where a TOML file has a list
+    parts = [] if given == "none" else [part.strip() for part in given.split(",")]
+    if not set(parts) <= {INT8, FP16}:
+        raise ValueError(f'"{given}" is no list of variants; give int8, fp16, int8,fp16 or none')
+    return tuple(variant for variant in (INT8, FP16) if variant in parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignSettings:
+    """What an ONNX file from elsewhere takes and gives."""
+
+    input_scale: Annotated[Literal[1, 255], Parameter(group=FOREIGN)] = 1
+    """The largest pixel that a float input takes: 1 if pixels were divided by 255 in training, or 255."""
+
+    mean: Annotated[float, Parameter(group=FOREIGN)] = 0.0
+    """What was subtracted from the pixels then, as by PyTorch's `Normalize((mean,), (std,))`."""
+
+    std: Annotated[float, Parameter(group=FOREIGN, validator=Number(gt=0))] = 1.0
+    """What they were divided by after that."""
+
+    output: Annotated[Literal["probabilities", "logits", "log-probabilities"], Parameter(group=FOREIGN)] = (
+        "probabilities"
+    )
+    """What comes out. Logits get a softmax behind them, logarithms of probabilities an exponential."""
+
+    output_name: Annotated[str | None, Parameter(group=FOREIGN)] = None
+    """Which output it is, if several could be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +54,25 @@ class ExportSettings:
     models: Path = Path("models")
     """The model repository to publish in."""
 
-    test_data: str | None = None
-    """Where the run's own MNIST lies now, if not where the run found it: an .npz, a folder of IDX files, `embedded`."""
+    data: str | None = None
+    """MNIST, as for `digits train`, for an ONNX file; for a run, where its own MNIST lies if it has been moved."""
 
-    max_abs_diff: Annotated[float, Parameter(validator=Number(gte=0))] = 1e-5
-    """Largest difference of a probability from Keras's that is published."""
+    variants: Annotated[tuple[str, ...], Parameter(converter=_variants, n_tokens=1, show_default=",".join)] = (
+        INT8,
+        FP16,
+    )
+    """What to publish beside fp32: int8 for the CPU, fp16 for CUDA, by commas; or `none`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifySettings:
+    """What `digits verify` is told."""
+
+    models: Path | None = None
+    """The model repository of a version that is given by its number. Default: the model in the box."""
+
+    test_data: str | None = None
+    """A whole test set instead of the golden one: MNIST, as `--data` of `digits train` takes it."""
+
+    against: Path | None = None
+    """A Keras model to compare with, instead of the answers that the version carries."""

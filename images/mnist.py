@@ -28,6 +28,7 @@ IDX_FILES = {
     "y_test": ("t10k-labels", 1),
 }
 NPZ_ERRORS = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+MNIST_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"  # of Mnist.sha256
 Bytes = NDArray[np.uint8]
 
 
@@ -41,6 +42,13 @@ class Mnist:
     y_test: Bytes
     source: str  # for people
     location: str  # what `load` takes to get the same again: an absolute path, or "embedded"
+
+    @property
+    def name(self) -> str:
+        """What it is, without a place on this machine: for what travels."""
+        if self.sha256 == MNIST_SHA256:
+            return "all of MNIST (60,000 + 10,000 digits)"
+        return self.source.replace(self.location, Path(self.location).name)
 
     @cached_property
     def sha256(self) -> str:

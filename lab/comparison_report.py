@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from digits.lab.errors import LabError
-from digits.lab.table import text_table
+from digits.model.table import text_table
 from digits.train.evaluation import percent
 from digits.train.figures import overlaid_curves, png
 from digits.train.page import figure_tag, page, paragraph, table

@@ -14,7 +14,7 @@ from digits.lab.errors import LabError
 from digits.lab.plan import Candidate
 from digits.lab.sweep import trials
 from digits.lab.sweep_study import Score
-from digits.lab.table import text_table
+from digits.model.table import text_table
 from digits.train.evaluation import percent
 from digits.train.figures import png
 from digits.train.page import figure_tag, page, paragraph, table

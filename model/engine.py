@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from digits.model.errors import ModelError, SelfTestError
 from digits.model.golden import Golden, check_answers, check_batch_invariance
 from digits.model.manifest import FP32
-from digits.model.runtime import CPU, Provider, open_session
+from digits.model.runtime import CPU, Provider, bare_run, open_session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,26 +29,31 @@ class Engine:
 
     Attributes:
         provider: The execution provider that really runs, such as `CPUExecutionProvider`.
+        metadata: The file's `metadata_props`.
     """
 
-    def __init__(self, path: Path, *, provider: Provider = "auto", threads: int = 1) -> None:
-        """Raises ModelError, of which ProviderError where the provider cannot run here."""
-        self._session = open_session(path, provider, threads)
-        self.provider: str = self._session.get_providers()[0]
+    def __init__(self, path: Path | bytes, *, provider: Provider = "auto", threads: int = 1) -> None:
+        """Opens an ONNX file, or its content. Raises ModelError, of which ProviderError if the provider cannot run."""
+        session = open_session(path, provider, threads)
+        self.provider: str = session.get_providers()[0]
+        self.metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        self._run = bare_run(session)
         for kind, wanted, nodes in (
-            ("input", (INPUT, "tensor(uint8)", [28, 28]), self._session.get_inputs()),
-            ("output", (OUTPUT, "tensor(float)", [10]), self._session.get_outputs()),
+            ("input", (INPUT, "tensor(uint8)", [28, 28]), session.get_inputs()),
+            ("output", (OUTPUT, "tensor(float)", [10]), session.get_outputs()),
         ):
             found = [(node.name, node.type, node.shape[1:]) for node in nodes]
             if found != [wanted]:
-                raise ModelError(f"{path}: its {kind} is {found}; expected {[wanted]}")
+                raise ModelError(
+                    f"{'the model' if isinstance(path, bytes) else path}: its {kind} is {found}; expected {[wanted]}"
+                )
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The probabilities of the digits 0 to 9, float32 [n, 10], of images uint8 [n, 28, 28].
 
         Releases the GIL while it computes. On the CPU an image's answer does not depend on its batch.
         """
-        (probabilities,) = self._session.run([OUTPUT], {INPUT: pixels})
+        (probabilities,) = self._run([OUTPUT], {INPUT: pixels}, None)
         return probabilities  # type: ignore[no-any-return] # skipped by mypy: it has no types
 
 
@@ -61,7 +66,7 @@ def load_engine(model: ModelVersion, *, variant: str = FP32, provider: Provider 
     path = model.file(variant)
     engine = Engine(path, provider=provider, threads=threads)
     golden = Golden.read(model.golden)
-    check_answers(engine.run, golden, what=str(path))
+    check_answers(engine.run, golden, variant, what=str(path))
     try:
         check_batch_invariance(engine.run, golden.pixels, what=str(path))
     except SelfTestError as error:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from digits.model.errors import RepositoryError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA = 1
+SCHEMA = 2
 FP32 = "fp32"  # the variant that every version has
+INT8 = "int8"  # for the CPU
+FP16 = "fp16"  # for CUDA
+Precision = Literal["auto", "fp32", "int8", "fp16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +24,25 @@ class Evidence:
 
     Attributes:
         file: The ONNX file's name in the version's folder.
+        made: How it was made of the reference.
         size_bytes: Its size.
         accuracy: Share of test images classified correctly, 0 to 1.
-        max_abs_diff: Largest |probability - Keras's probability|.
+        max_abs_diff: Largest |probability - the reference's probability|.
         mean_abs_diff: Mean of the same.
-        argmax_agreement: Share of test images with Keras's own most probable digit, 0 to 1.
+        argmax_agreement: Share of test images with the reference's own most probable digit, 0 to 1.
+        batch_invariant: Whether an image's answer is the same, bit for bit, in batches of 1, 7, 64 and 513.
+        seconds_per_image: By batch size, on the CPU with one thread.
     """
 
     file: str
+    made: str
     size_bytes: int
     accuracy: float
     max_abs_diff: float
     mean_abs_diff: float
     argmax_agreement: float
+    batch_invariant: bool
+    seconds_per_image: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +53,31 @@ class Manifest:
         name: The model's name.
         created: When it was published, ISO 8601, UTC.
         labels: What each column of the probabilities means.
+        reference: What was exported, and what all variants were held against: `Keras`, or a foreign ONNX file.
+        reference_sha256: SHA-256 of its file.
         test_source: Where the test set came from.
         test_sha256: SHA-256 of its pixels and labels.
         test_images: How many images it holds.
+        limits: What the variants had to keep to (`digits.model.gates.Limits`).
         variants: Evidence by variant, such as `fp32`.
-        training: The training run's own report.
+        left_out: The variants that could not be made or did not keep to it, and why.
+        baselines: Seconds per image by batch size of other ways to run the same model, measured beside the variants.
+        training: The training run's own report, without the places on its machine; empty for a foreign model.
         provenance: Machine and versions of the export.
     """
 
     name: str
     created: str
     labels: list[str]
+    reference: str
+    reference_sha256: str
     test_source: str
     test_sha256: str
     test_images: int
+    limits: dict[str, float]
     variants: dict[str, Evidence]
+    left_out: dict[str, str]
+    baselines: dict[str, dict[str, float]]
     training: dict[str, Any]
     provenance: dict[str, Any]
 

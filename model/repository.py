@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import os
+import shutil
 import tempfile
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digits.model.errors import RepositoryError
 from digits.model.manifest import Manifest
+from digits.model.sums import check_sums, write_sums
+from digits.model.triton import config_pbtxt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-SUMS = "SHA256SUMS"
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
+CONFIG = "config.pbtxt"
+STAGING = ".staging-"
+WITHDRAWN = ".withdrawn-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +46,19 @@ class ModelVersion:
         evidence = self.manifest.variants.get(variant)
         if evidence is None:
             has = ", ".join(self.manifest.variants)
-            raise RepositoryError(f"{self.folder}: no variant {variant!r}; it has {has}")
+            why = self.manifest.left_out.get(variant)
+            raise RepositoryError(f"{self.folder}: no variant {variant!r}{f' ({why})' if why else ''}; it has {has}")
         return self.folder / evidence.file
+
+
+def open_version(folder: Path) -> ModelVersion:
+    """Opens the version in a folder after checking every file's sum.
+
+    Raises:
+        RepositoryError: it is none, or one of its files is missing or damaged.
+    """
+    check_sums(folder)
+    return ModelVersion(folder, Manifest.read(folder / MANIFEST))
 
 
 class Repository:
@@ -52,10 +69,7 @@ class Repository:
 
     def versions(self) -> list[int]:
         """The published version numbers, oldest first."""
-        if not self.folder.is_dir():
-            return []
-        folders = (entry.name for entry in self.folder.iterdir() if entry.is_dir())
-        return sorted(int(name) for name in folders if name.isdecimal() and name == str(int(name)))
+        return _numbers(self.folder)
 
     def open(self, version: int | None = None) -> ModelVersion:
         """Opens a version (by default the newest) after checking every file's sum.
@@ -65,64 +79,148 @@ class Repository:
         """
         versions = self.versions()
         if not versions:
-            raise RepositoryError(f"{self.folder}: no model version; publish one with `digits export RUN`")
+            raise self._empty()
         if version is None:
             version = versions[-1]
         if version not in versions:
             raise RepositoryError(f"{self.folder}: no version {version}; there are {versions}")
-        folder = self.folder / str(version)
-        check_sums(folder)
-        return ModelVersion(folder, Manifest.read(folder / MANIFEST))
+        return open_version(self.folder / str(version))
 
-    def staging(self) -> tempfile.TemporaryDirectory[str]:
-        """A folder beside the versions to fill and `publish`; it vanishes if it is not published."""
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A folder beside the versions to fill and `publish`; it vanishes if it is not published.
+
+        What a killed export left behind vanishes with it: a folder that nobody holds the lock of any more.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=".staging-", dir=self.folder)
+        with ExitStack() as stack:
+            with self._locked():
+                for left in self.folder.glob(f"{STAGING}*"):
+                    _remove_abandoned(left)
+                staged = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder))
+                stack.callback(shutil.rmtree, staged, ignore_errors=True)
+                stack.enter_context(_flock(staged, fcntl.LOCK_EX))
+            yield staged
 
     def publish(self, staged: Path) -> ModelVersion:
-        """Makes the staged folder the next version: sums, then one rename."""
+        """Makes the staged folder the next version: sums, then one rename. Then config.pbtxt is the newest version's.
+
+        A number that was used once, by a version that is withdrawn by now, is not used again.
+        """
         write_sums(staged)
         umask = os.umask(0)
         os.umask(umask)
         staged.chmod(0o777 & ~umask)  # a temporary folder is its owner's alone
-        while True:
-            folder = self.folder / str(max(self.versions(), default=0) + 1)
-            try:
-                staged.rename(folder)
-            except OSError:
-                if not folder.exists():
-                    raise
-            else:
-                return ModelVersion(folder, Manifest.read(folder / MANIFEST))
+        for path in (*staged.iterdir(), staged):
+            _sync(path)
+        with self._locked():
+            folder = self.folder / str(max([*self.versions(), *self.withdrawn()], default=0) + 1)
+            staged.rename(folder)
+            _sync(self.folder)
+            self._write_config()
+        return ModelVersion(folder, Manifest.read(folder / MANIFEST))
+
+    def withdrawn(self) -> list[int]:
+        """The versions that a rollback took out of service, oldest first; their files are still there."""
+        return _numbers(self.folder, WITHDRAWN)
+
+    def rollback(self, version: int | None = None) -> ModelVersion:
+        """Makes an earlier version the newest, by default the second newest: withdraws the ones above it by rename.
+
+        Raises:
+            RepositoryError: there is no such version, it is damaged, or there is none above it.
+        """
+        with self._locked():
+            versions = self.versions()
+            if version is None:
+                if len(versions) < 2:  # noqa: PLR2004 one to withdraw and one to stay
+                    raise RepositoryError(
+                        f"{self.folder}: there is no earlier version to roll back to; there are {versions}"
+                    )
+                version = versions[-2]
+            model = self.open(version)
+            if version == versions[-1]:
+                raise RepositoryError(f"{self.folder}: version {version} is the newest already; there are {versions}")
+            for above in reversed(versions[versions.index(version) + 1 :]):
+                (self.folder / str(above)).rename(self.folder / f"{WITHDRAWN}{above}")
+            self._write_config()
+            return model
+
+    def prune(self, keep: int) -> list[int]:
+        """Removes all but the newest `keep` versions, one at least, and the withdrawn ones below the newest.
+
+        A version loses its number first, by rename, so that nobody ever reads half of one.
+
+        Returns:
+            The numbers of what is removed.
+
+        Raises:
+            RepositoryError: there is no version, or the newest one is damaged: then older ones may be needed.
+        """
+        if keep < 1:
+            raise RepositoryError(f"--keep {keep}: the last version is never removed; say 1 or more")
+        with self._locked():
+            newest = self.open().number
+            old = self.versions()[:-keep]
+            below = [number for number in self.withdrawn() if number < newest]
+            gone = [self.folder / str(number) for number in old]
+            gone += [self.folder / f"{WITHDRAWN}{number}" for number in below]
+            for folder in gone:
+                unnumbered = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder))
+                folder.rename(unnumbered)  # over the empty folder
+                shutil.rmtree(unnumbered)
+            return sorted([*old, *below])
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Whoever publishes, rolls back or prunes does so alone. Readers need no lock: they see whole versions."""
+        if not self.folder.is_dir():
+            raise self._empty()
+        with _flock(self.folder, fcntl.LOCK_EX):
+            yield
+
+    def _empty(self) -> RepositoryError:
+        return RepositoryError(f"{self.folder}: no model version; publish one with `digits export RUN`")
+
+    def _write_config(self) -> None:
+        manifest = Manifest.read(self.folder / str(self.versions()[-1]) / MANIFEST)
+        beside = self.folder / f"{STAGING}{CONFIG}"
+        beside.write_text(config_pbtxt(manifest), encoding="utf-8")
+        beside.replace(self.folder / CONFIG)
 
 
-def write_sums(folder: Path) -> None:
-    """Writes SHA256SUMS of every other file, as sha256sum(1) does."""
-    lines = [f"{file_sha256(path)}  {path.name}\n" for path in _files(folder)]
-    (folder / SUMS).write_text("".join(lines), encoding="ascii")
+def _numbers(folder: Path, prefix: str = "") -> list[int]:
+    """The numbers that, after the prefix, name a folder here, in order."""
+    if not folder.is_dir():
+        return []
+    names = (entry.name for entry in folder.glob(f"{prefix}*") if entry.is_dir())
+    tails = (name.removeprefix(prefix) for name in names)
+    return sorted(int(tail) for tail in tails if tail.isascii() and tail.isdecimal() and tail == str(int(tail)))
 
 
-def check_sums(folder: Path) -> None:
-    """Raises RepositoryError unless the folder holds exactly the files that SHA256SUMS names, unchanged."""
+@contextmanager
+def _flock(path: Path, how: int) -> Iterator[None]:
+    """Holds the lock of a file or folder; the system lets go of it when the process ends, however it ends."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        lines = (folder / SUMS).read_text(encoding="ascii").splitlines()
-    except (OSError, ValueError) as error:
-        raise RepositoryError(f"{folder}: {SUMS} cannot be read ({error})") from error
-    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    present = {path.name for path in _files(folder)}
-    if missing := sorted(sums.keys() - present):
-        raise RepositoryError(f"{folder}: damaged, {missing[0]} is missing; export the run again")
-    if unknown := sorted(present - sums.keys()):
-        raise RepositoryError(f"{folder}: {unknown[0]} was not published with it; remove it")
-    for name, digest in sums.items():
-        if file_sha256(folder / name) != digest:
-            raise RepositoryError(f"{folder / name}: damaged, its SHA-256 is not the published one; export again")
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
 
 
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _remove_abandoned(left: Path) -> None:
+    try:
+        with _flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    except OSError:
+        return  # somebody is filling it, or somebody else's hands are on it
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.iterdir()) if path.name != SUMS)
+def _sync(path: Path) -> None:
+    """Onto the disk, so that a version is whole after a power cut too."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -23,11 +23,11 @@ Provider = Literal["auto", "cpu", "cuda"]
 log = logging.getLogger(__name__)
 
 
-def open_session(path: Path, provider: Provider, threads: int) -> Any:
+def open_session(path: Path | bytes, provider: Provider, threads: int) -> Any:
     """Opens an ONNX Runtime session that runs on the provider asked for, or not at all.
 
     Args:
-        path: The ONNX file.
+        path: The ONNX file, or its content.
         provider: `cuda` never falls back to the CPU; `auto` does, and logs why.
         threads: Threads of one run on the CPU.
 
@@ -45,6 +45,15 @@ def open_session(path: Path, provider: Provider, threads: int) -> Any:
             raise
         log.info("running on the CPU: %s", error)
         return _open_cpu(runtime, path, threads)
+
+
+def bare_run(session: Any) -> Any:
+    """The session's `run(outputs, inputs, options)` without the checks of its Python wrapper.
+
+    Names and types are checked when an engine opens. Of the 17 microseconds of a single image the wrapper of 1.32
+    takes 3.
+    """
+    return session._sess.run  # noqa: SLF001 it has been there since 1.0
 
 
 def _import_onnxruntime() -> ModuleType:
@@ -71,7 +80,7 @@ def _installed(distribution: str) -> bool:
     return True
 
 
-def _open_cpu(runtime: ModuleType, path: Path, threads: int) -> Any:
+def _open_cpu(runtime: ModuleType, path: Path | bytes, threads: int) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads  # set, since the default pins threads and fails in cpusets
     options.inter_op_num_threads = 1
@@ -80,7 +89,7 @@ def _open_cpu(runtime: ModuleType, path: Path, threads: int) -> Any:
     return _open(runtime, path, options, [CPU])
 
 
-def _open_cuda(runtime: ModuleType, path: Path) -> Any:
+def _open_cuda(runtime: ModuleType, path: Path | bytes) -> Any:
     if CUDA not in runtime.get_available_providers():
         raise ProviderError("this onnxruntime is built without CUDA: install digits[cuda] instead of digits[serve]")
     missing = _preload_cuda(runtime)
@@ -106,9 +115,10 @@ def _preload_cuda(runtime: ModuleType) -> str:
     return said.getvalue().partition("\n")[0]
 
 
-def _open(runtime: ModuleType, path: Path, options: Any, providers: list[Any]) -> Any:
+def _open(runtime: ModuleType, path: Path | bytes, options: Any, providers: list[Any]) -> Any:
     try:
         return runtime.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's own exceptions share no base but this
         first_line = str(error).strip().partition("\n")[0]
-        raise ModelError(f"{path}: {type(error).__name__}: {first_line}") from error
+        name = "the model" if isinstance(path, bytes) else path
+        raise ModelError(f"{name}: {type(error).__name__}: {first_line}") from error

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING
 from digits.protos.digits.v1 import digits_pb2
 
 if TYPE_CHECKING:
-    from digits.model.engine import Engine
     from digits.model.repository import ModelVersion
+    from digits.model.selection import Selection
     from digits.serve.settings import ServeSettings
 
 
-def describe(model: ModelVersion, variant: str, engine: Engine, settings: ServeSettings) -> bytes:
+def describe(model: ModelVersion, selection: Selection, settings: ServeSettings) -> bytes:
     """The GetModelResponse of a server. It does not change while the server runs."""
     manifest = model.manifest
-    evidence = manifest.variants[variant]
+    evidence = manifest.variants[selection.variant]
     return digits_pb2.GetModelResponse(
         name=manifest.name,
         version=str(model.number),
-        provider=engine.provider,
-        precision=variant,
+        provider=selection.engine.provider,
+        precision=selection.variant,
+        precision_reason=selection.reason,
         labels=manifest.labels,
         created=manifest.created,
         evidence=digits_pb2.Evidence(

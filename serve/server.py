@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from digits.model.engine import load_engine
-from digits.model.repository import Repository
+from digits.model import builtin
+from digits.model.selection import select
 from digits.serve.batcher import batch_forever
 from digits.serve.describe import describe
 from digits.serve.grpcio_transport import GrpcioTransport
@@ -16,7 +17,8 @@ from digits.serve.queue import JobQueue
 if TYPE_CHECKING:
     from digits.serve.settings import ServeSettings
 
-VARIANT = "fp32"
+log = logging.getLogger(__name__)
+
 LINGER = 0.25  # seconds in which newcomers are still told to go elsewhere
 
 
@@ -35,27 +37,32 @@ class Server:
             StartError: the address cannot be had.
         """
         self._settings = settings
-        self._model = Repository(settings.models).open()
-        self._engine = load_engine(self._model, variant=VARIANT, provider=settings.provider, threads=settings.threads)
+        self._origin = " of the box" if settings.models is None else ""
+        self._model = builtin.repository(settings.models).open()
+        log.info("model: %s", "in the box" if settings.models is None else self._model.folder)
+        self._selection = select(
+            self._model, precision=settings.precision, provider=settings.provider, threads=settings.threads
+        )
+        log.info("%s is served: %s", self._selection.variant, self._selection.reason)
         self._queue = JobQueue(settings.max_queue_size)
         self._transport = GrpcioTransport(
             settings,
             self._queue,
             str(self._model.number),
-            describe(self._model, VARIANT, self._engine, settings),
+            describe(self._model, self._selection, settings),
         )
         self.address = self._transport.address
         self._batcher = threading.Thread(
             target=batch_forever,
-            args=(self._queue, self._engine.run, settings.max_batch_size),
+            args=(self._queue, self._selection.engine.run, settings.max_batch_size),
             name="batcher",
             daemon=True,
         )
 
     def __str__(self) -> str:
         return (
-            f"digits: serving {self._model.manifest.name} version {self._model.number}, {VARIANT} "
-            f"on {self._engine.provider}, at {self.address}"
+            f"digits: serving {self._model.manifest.name} version {self._model.number}{self._origin}, "
+            f"{self._selection.variant} on {self._selection.engine.provider}, at {self.address}"
         )
 
     def start(self) -> None:

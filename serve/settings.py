@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 the command line resolves it at run time
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
+
+from digits.model.manifest import Precision  # noqa: TC001 the command line resolves it at run time
 
 Count = Annotated[int, Parameter(validator=Number(gte=1, lte=2**31 - 1))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0, lte=86400))]
@@ -17,14 +19,18 @@ Seconds = Annotated[float, Parameter(validator=Number(gte=0, lte=86400))]
 class ServeSettings:
     """What `digits serve` is told."""
 
-    models: Path = Path("models")
-    """The model repository; its newest version is served."""
+    models: Path | None = None
+    """The model repository; its newest version is served. Default: the model in the box, which comes with digits."""
 
     address: str = "127.0.0.1:50051"
     """Where to listen: HOST:PORT (port 0 takes a free one, 0.0.0.0 is open to the network) or unix:PATH."""
 
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs. `auto` takes CUDA where it can and says why it cannot; `cuda` never falls back."""
+
+    precision: Precision = "auto"
+    """Which variant. `auto` takes the fastest one that answers on this host as it was published: int8 on most CPUs,
+    fp16 on CUDA. Any other is served or the start fails."""
 
     threads: Count = 1
     """Threads of one run of the model on the CPU."""

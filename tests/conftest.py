@@ -6,11 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.neural_network import MLPClassifier
 
 from digits.client import Client
 from digits.images import mnist
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import numpy as np
+    import onnx
     from numpy.typing import NDArray
 
     from digits.images.mnist import Mnist
@@ -140,17 +144,17 @@ def run_folder(training: tuple[Path, str]) -> Path:
 def models(
     digits: Callable[..., subprocess.CompletedProcess[str]], run_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A repository with that run as version 1."""
+    """A repository with that run as version 1; its int8 may err more than usual, since 1,000 test images are few."""
     folder = tmp_path_factory.mktemp("export") / "models"
-    completed = digits("export", run_folder, "--models", folder)
+    completed = digits("export", run_folder, "--models", folder, "--int8-agreement", 99, "--int8-accuracy-loss", 1)
     assert completed.returncode == 0, completed.stderr
     return folder
 
 
 @pytest.fixture(scope="session")
 def server(serving: Callable[..., Any], models: Path) -> Iterator[ServerProcess]:
-    """A server of that version with the default settings."""
-    with serving("--models", models) as process:
+    """A server of that version with the default settings, but for the choice of the variant."""
+    with serving("--models", models, "--precision", "int8") as process:
         yield process
 
 
@@ -158,3 +162,44 @@ def server(serving: Callable[..., Any], models: Path) -> Iterator[ServerProcess]
 def client(server: ServerProcess) -> Iterator[Client]:
     with Client(server.address) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def classifier(data: Mnist) -> Any:
+    """A classifier of scikit-learn's, 784 - 64 ReLU - 32 ReLU - 10, on pixels of 0 to 1."""
+    model = MLPClassifier((64, 32), max_iter=12, random_state=0, early_stopping=True)
+    with warnings.catch_warnings(action="ignore"):  # it could be trained for longer
+        return model.fit(data.x_train.reshape(-1, 784) / np.float32(255), data.y_train)
+
+
+@pytest.fixture(scope="session")
+def torch_form() -> Callable[..., onnx.ModelProto]:
+    """Makes models in PyTorch's form."""
+    return _torch_form
+
+
+def _torch_form(
+    weights: list[NDArray[np.float32]],
+    biases: list[NDArray[np.float32]],
+    shape: tuple[int, ...],
+    *,
+    activation: str = "Relu",
+    ending: str | None = None,
+) -> onnx.ModelProto:
+    """What `torch.onnx.export` makes of Flatten and Linear layers: Gemm with transB, activations between, logits."""
+    nodes, constants, before = [helper.make_node("Flatten", ["image"], ["rows"])], [], "rows"
+    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        constants += [numpy_helper.from_array(np.ascontiguousarray(weight.T, np.float32), f"{i}.weight")]
+        constants += [numpy_helper.from_array(bias.astype(np.float32), f"{i}.bias")]
+        last = i == len(weights) - 1
+        name = "logits" if last else f"{i}.sums"
+        nodes.append(helper.make_node("Gemm", [before, f"{i}.weight", f"{i}.bias"], [name], transB=1))
+        if not last:
+            nodes.append(helper.make_node(activation, [name], [f"{i}.activation"]))
+            before = f"{i}.activation"
+    if ending is not None:
+        nodes.append(helper.make_node(ending, ["logits"], ["answer"], axis=1))
+    given = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *shape])
+    answer = helper.make_tensor_value_info("answer" if ending else "logits", TensorProto.FLOAT, ["N", 10])
+    graph = helper.make_graph(nodes, "main_graph", [given], [answer], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

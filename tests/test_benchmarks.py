@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def test_readme_says_what_was_measured() -> None:
     text = readme.README.read_text(encoding="utf-8")
-    assert readme.rendered() in text
+    for rendered in readme.rendered().values():
+        assert rendered in text
     assert readme.put(text) == text
 
 
@@ -59,4 +60,32 @@ def test_the_training_loop_beside_model_fit(digits: Digits, tmp_path: Path) -> N
             assert pair[way]["test_accuracy"] > 0.8
         assert pair["ratio"] == pytest.approx(pair["model.fit"]["seconds"] / pair["digits train"]["seconds"], abs=1e-3)
     assert {"machine", "versions", "commit", "data"} <= measured.keys()
+    assert str(tmp_path) not in file.read_text()
+
+
+def test_int8_is_as_near_and_as_fast_as_it_has_to_be() -> None:
+    """As measured and committed, for the default recipe and the best one, by the median of rounds on one thread."""
+    measured = json.loads((readme.HERE / "export.json").read_text(encoding="utf-8"))
+    assert measured["data"]["test"] == 10_000
+    assert [model["recipe"] for model in measured["models"]] == ["lesson", "best"]
+    for model in measured["models"]:
+        fp32, int8 = (model["variants"][name] for name in ("fp32", "int8"))
+        assert int8["argmax_agreement"] >= 0.999
+        assert abs(int8["accuracy"] - fp32["accuracy"]) <= 0.0005
+        assert {"OpenVINO", "Keras predict"} <= model["times"].keys()
+        for size in ("1", "64"):
+            assert model["times"]["int8"][size]["times_as_fast"] >= 2.5
+
+
+def test_the_variants_beside_each_other(digits: Digits, run_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "export.json"
+    completed = digits("bench", "export", run_folder, "--rounds", 2, "--out", file)
+    assert completed.returncode == 0, completed.stderr
+    assert "times fp32 at 64" in completed.stdout
+    measured = json.loads(file.read_text())
+    assert measured["command"] == "digits bench export --rounds 2"
+    (model,) = measured["models"]
+    assert {"fp32", "Keras predict"} <= model["times"].keys()
+    assert model["times"]["fp32"]["1"]["times_as_fast"] == 1
+    assert model["times"]["Keras predict"]["64"]["microseconds_per_image"] > 0
     assert str(tmp_path) not in file.read_text()

@@ -39,7 +39,7 @@ def test_one_image_needs_no_batch_dimension(client: Client, test_digits: NDArray
 
 
 def test_this_process_answers_as_the_server_does(client: Client, models: Path, test_digits: NDArray[np.uint8]) -> None:
-    here = LocalClassifier(models).classify(test_digits, include_probabilities=True)
+    here = LocalClassifier(models, precision="int8").classify(test_digits, include_probabilities=True)
     there = client.classify(test_digits, include_probabilities=True)
     assert here.probabilities is not None
     assert there.probabilities is not None

@@ -22,6 +22,7 @@ def test_the_demo_shows_every_stage_and_stops_its_server(
         "== export ==",
         "== serve and classify ==",
         "parity:   max |dp| ",
+        "fp32:     9",
         "files:    demo/run",
     ):
         assert part in printed

@@ -12,8 +12,9 @@ import pytest
 from digits.model.engine import Engine, load_engine
 from digits.model.errors import ModelError, ProviderError, RepositoryError, SelfTestError
 from digits.model.golden import SIZE, Golden, choose
-from digits.model.repository import Repository, write_sums
+from digits.model.repository import Repository
 from digits.model.runtime import CPU, CUDA
+from digits.model.sums import write_sums
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,7 @@ def test_weights_that_changed_fail_the_self_test(version: Path) -> None:
     values = onnx.numpy_helper.to_array(weights) * np.float32(1.01)
     weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
     onnx.save(model, version / "model.onnx")
-    with pytest.raises(SelfTestError, match=r"golden image \d+ is off Keras's answer by .*; 1e-04 is allowed"):
+    with pytest.raises(SelfTestError, match=r"golden image \d+ is off the reference's answer by .*; 1e-04 is allowed"):
         load(version)
 
 
@@ -89,8 +90,8 @@ def test_a_damaged_golden_set_is_one_line(version: Path) -> None:
 
 
 def test_a_variant_that_is_not_there_is_named(version: Path) -> None:
-    with pytest.raises(RepositoryError, match="no variant 'int8'; it has fp32"):
-        load(version, variant="int8")
+    with pytest.raises(RepositoryError, match="no variant 'int4'; it has fp32, int8, fp16"):
+        load(version, variant="int4")
 
 
 def test_auto_says_which_provider_runs(models: Path) -> None:
@@ -109,7 +110,7 @@ def test_cuda_never_falls_back_in_silence(models: Path) -> None:
 def test_the_golden_set_holds_the_closest_calls_and_some_of_the_rest(models: Path) -> None:
     golden = Golden.read(Repository(models).open().golden)
     assert golden.pixels.shape == (SIZE, 28, 28)
-    assert golden.keras.shape == golden.answers["fp32"].shape == (SIZE, 10)
+    assert golden.reference.shape == golden.answers["fp32"].shape == (SIZE, 10)
 
 
 def test_choosing_the_golden_set_is_seeded_and_takes_every_image_of_a_small_test_set() -> None:

@@ -10,8 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from digits.export.errors import ParityError
-from digits.export.parity import compare, require
+from digits.model.parity import compare
 from digits.model.repository import Repository
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def test_a_second_export_is_version_2_with_the_same_bytes(
     copy = shutil.copytree(models, tmp_path / "models")
     completed = digits("export", run_folder, "--models", copy)
     assert completed.returncode == 0, completed.stderr
-    assert "argmax 1,000 of 1,000" in completed.stdout
+    assert "1,000 of 1,000" in completed.stdout
     assert f"published: {copy}/digits/2" in completed.stdout
     first, second = (copy / "digits" / version / "model.onnx" for version in "12")
     assert first.read_bytes() == second.read_bytes()
@@ -97,7 +96,7 @@ def test_a_damaged_model_is_one_line_and_publishes_nothing(digits: Digits, run_f
     ("damage", "expected"),
     [
         (lambda report: report.pop("data"), "not a training report ('data'); train again"),
-        (lambda report: report["data"].update(test_sha256="0" * 64), "not the test set of this run"),
+        (lambda report: report["data"].update(sha256="0" * 64), "not the data of this run any more; give --data"),
     ],
 )
 def test_another_test_set_is_never_taken_instead(
@@ -134,15 +133,11 @@ def test_parity_finds_the_worst_image_and_every_flip() -> None:
     assert parity.flipped.tolist() == [4]
     assert parity.argmax_agreement == 0.8
     assert parity.max_abs_diff == pytest.approx(0.25, abs=1e-3)
-    with pytest.raises(ParityError, match="test image 4 is worst"):
-        require(parity, max_abs_diff=1e-5)
-    with pytest.raises(ParityError, match="1 of 5 test images get another digit"):
-        require(parity, max_abs_diff=1)
 
 
 def test_a_nan_is_never_parity() -> None:
     reference = np.full((2, 10), 0.1, np.float32)
     answers = reference.copy()
     answers[1, 0] = np.nan
-    with pytest.raises(ParityError, match="test image 1 is worst"):
-        require(compare(answers, reference), max_abs_diff=1)
+    parity = compare(answers, reference)
+    assert (parity.max_abs_diff, parity.worst) == (np.inf, 1)

@@ -36,10 +36,38 @@ def test_the_defaults_reach_97_7_percent_in_the_mean_and_export_without_a_flip(
     assert mean(accuracies) >= 0.977
     exported = digits("export", tmp_path / "run-0", "--models", tmp_path / "models")
     assert exported.returncode == 0, exported.stderr
-    assert "argmax 10,000 of 10,000" in exported.stdout
+    assert "10,000 of 10,000" in exported.stdout
     evidence = Repository(tmp_path / "models").open().manifest.variants["fp32"]
     assert evidence.max_abs_diff <= 1e-5
     assert evidence.argmax_agreement == 1
+
+
+@pytest.mark.parametrize(
+    ("layers", "activation"),
+    [
+        ("32", "relu"),
+        ("1024,512,256", "relu"),
+        ("512,256", "tanh"),
+        ("512,256", "gelu"),
+        (",".join(["64"] * 10), "relu"),
+    ],
+)
+def test_any_network_is_exported_with_int8_or_with_the_reason_why_not(
+    digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, layers: str, activation: str
+) -> None:
+    arguments = ("--layers", layers, "--activation", activation, "--epochs", 4, "--out", tmp_path / "run")
+    trained = digits("train", *arguments, env={"DIGITS_DATA": os.environ["DIGITS_DATA"]})
+    assert trained.returncode == 0, trained.stderr
+    exported = digits("export", tmp_path / "run", "--models", tmp_path / "models")
+    assert exported.returncode == 0, exported.stderr
+    print(exported.stdout)
+    manifest = Repository(tmp_path / "models").open().manifest
+    assert manifest.variants["fp32"].argmax_agreement == 1
+    assert manifest.variants["fp32"].max_abs_diff <= 1e-5
+    if "int8" in manifest.left_out:
+        assert "test images" in manifest.left_out["int8"]
+    else:
+        assert manifest.variants["int8"].argmax_agreement >= 0.999
 
 
 @pytest.mark.timeout(3600)

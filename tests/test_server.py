@@ -56,7 +56,7 @@ def failure(channel: grpc.Channel, message: bytes, method: str = CLASSIFY) -> gr
 def test_one_and_many_digits_are_answered_as_the_engine_answers(
     channel: grpc.Channel, models: Path, test_digits: NDArray[np.uint8]
 ) -> None:
-    expected = load_engine(Repository(models).open(), provider="cpu").run(test_digits)
+    expected = load_engine(Repository(models).open(), variant="int8", provider="cpu").run(test_digits)
     stub = digits_pb2_grpc.DigitClassifierStub(channel)
     for pixels, rows in ((test_digits[0], expected[:1]), (test_digits, expected)):
         response = stub.Classify(request(pixels), timeout=30)
@@ -79,7 +79,7 @@ def test_2000_concurrent_calls_over_50_connections_get_the_very_bits_of_one_run(
     server: Any, models: Path, test_digits: NDArray[np.uint8]
 ) -> None:
     images = np.concatenate([test_digits, test_digits[::-1]])
-    expected = load_engine(Repository(models).open(), provider="cpu").run(images)
+    expected = load_engine(Repository(models).open(), variant="int8", provider="cpu").run(images)
     # A channel has a connection of its own only if it shares no subchannel pool.
     channels = [
         grpc.insecure_channel(server.address, options=[("grpc.use_local_subchannel_pool", 1)]) for _ in range(50)
@@ -95,8 +95,8 @@ def test_2000_concurrent_calls_over_50_connections_get_the_very_bits_of_one_run(
 
 def test_get_model_tells_the_evidence_and_the_limits(client: Client, models: Path) -> None:
     model, manifest = client.model(), Repository(models).open().manifest
-    evidence = manifest.variants["fp32"]
-    assert (model.name, model.version, model.precision) == ("digits", "1", "fp32")
+    evidence = manifest.variants["int8"]
+    assert (model.name, model.version, model.precision) == ("digits", "1", "int8")
     assert model.provider == "CPUExecutionProvider"
     assert list(model.labels) == list("0123456789")
     assert model.created == manifest.created
@@ -104,7 +104,8 @@ def test_get_model_tells_the_evidence_and_the_limits(client: Client, models: Pat
     assert model.evidence.test_images == 1000
     assert model.evidence.accuracy == evidence.accuracy
     assert model.evidence.max_abs_diff == evidence.max_abs_diff
-    assert model.evidence.argmax_agreement == 1
+    assert model.evidence.argmax_agreement == evidence.argmax_agreement
+    assert model.precision_reason == "asked for"
     assert model.limits.max_batch_size == 1024
 
 
@@ -206,7 +207,7 @@ def test_reflection_gives_every_service_and_our_whole_contract(channel: grpc.Cha
 
 
 def test_the_ready_line_tells_address_version_provider_and_precision(server: Any) -> None:
-    expected = f"digits: serving digits version 1, fp32 on CPUExecutionProvider, at {server.address}\n"
+    expected = f"digits: serving digits version 1, int8 on CPUExecutionProvider, at {server.address}\n"
     assert server.ready == expected
     assert not server.address.endswith(":0")
 

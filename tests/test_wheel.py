@@ -24,7 +24,7 @@ models, picture, *modules = sys.argv[1:]
 for module in modules:
     importlib.import_module(module)
 command = [sys.executable, "-m", "digits.cli.app"]
-with subprocess.Popen([*command, "serve", "--models", models, "--address", "127.0.0.1:0"],
+with subprocess.Popen([*command, "serve", "--models", models, "--precision", "int8", "--address", "127.0.0.1:0"],
                       stdout=subprocess.PIPE, text=True) as server:
     try:
         address = server.stdout.readline().split()[-1]
@@ -32,8 +32,12 @@ with subprocess.Popen([*command, "serve", "--models", models, "--address", "127.
                                check=True, stdout=subprocess.PIPE)
     finally:
         server.terminate()
-here = subprocess.run([*command, "classify", picture, "--json", "--models", models], check=True, stdout=subprocess.PIPE)
+here, boxed = (subprocess.run([*command, "classify", picture, "--json", *where], check=True, stdout=subprocess.PIPE)
+               for where in (["--models", models, "--precision", "int8"], []))
 assert here.stdout == there.stdout
+assert json.loads(here.stdout)["digit"] == json.loads(boxed.stdout)["digit"]
+for where in ([], ["--models", models]):
+    subprocess.run([*command, "verify", "1", *where], check=True, stdout=subprocess.DEVNULL)
 print(json.loads(here.stdout)["digit"])
 """
 WITHOUT_TRAIN = ("cli", "client", "images", "model", "protos", "serve")  # what [serve] alone has to import
@@ -108,6 +112,9 @@ def test_the_wheel_carries_types_and_the_contract(wheel: Path) -> None:
         [sys.executable, "-m", "zipfile", "-l", str(wheel)], check=True, capture_output=True, text=True
     ).stdout
     for name in (
+        "digits/model/box/digits/config.pbtxt",
+        "digits/model/box/digits/1/model.int8.onnx",
+        "digits/model/box/digits/1/SHA256SUMS",
         "digits/train/training.py",
         "digits/export/publishing.py",
         "digits/serve/py.typed",

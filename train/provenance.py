@@ -9,7 +9,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("digits", "keras", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "tensorflow-cpu", "tf2onnx")
+PACKAGES = (
+    "digits",
+    "keras",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorflow-cpu",
+    "tf2onnx",
+)
 
 
 def provenance() -> dict[str, Any]:

@@ -121,6 +121,7 @@ class GetModelResponse(_message.Message):
     CREATED_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    PRECISION_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's name."""
     version: _builtins.str
@@ -128,9 +129,11 @@ class GetModelResponse(_message.Message):
     provider: _builtins.str
     """The ONNX Runtime execution provider that really runs the model, such as CPUExecutionProvider."""
     precision: _builtins.str
-    """The variant of the model that is served, such as fp32."""
+    """The variant of the model that is served: fp32, int8 or fp16."""
     created: _builtins.str
     """When the version was published: ISO 8601, UTC."""
+    precision_reason: _builtins.str
+    """Why this variant is served and no other: what was asked for, or what was measured when the server started."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What each column of the probabilities means."""
@@ -154,10 +157,11 @@ class GetModelResponse(_message.Message):
         created: _builtins.str = ...,
         evidence: Global___Evidence | None = ...,
         limits: Global___Limits | None = ...,
+        precision_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "evidence", b"evidence", "labels", b"labels", "limits", b"limits", "name", b"name", "precision", b"precision", "provider", b"provider", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "evidence", b"evidence", "labels", b"labels", "limits", b"limits", "name", b"name", "precision", b"precision", "precision_reason", b"precision_reason", "provider", b"provider", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -182,10 +186,10 @@ class Evidence(_message.Message):
     accuracy: _builtins.float
     """The share of them that the variant classifies correctly, 0 to 1."""
     max_abs_diff: _builtins.float
-    """The largest and the mean absolute difference of a probability from what Keras answers."""
+    """The largest and the mean absolute difference of a probability from what was exported, such as the Keras model."""
     mean_abs_diff: _builtins.float
     argmax_agreement: _builtins.float
-    """The share of images for which the most probable digit is the one that Keras finds, 0 to 1."""
+    """The share of images for which the most probable digit is the one that this finds, 0 to 1."""
     def __init__(
         self,
         *,

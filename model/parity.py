@@ -1,4 +1,4 @@
-"""Parity: how far an exported model's answers are from Keras's, over a whole test set."""
+"""Parity: how far a model's answers are from a reference's, over a whole test set."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from digits.export.errors import ParityError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,12 +34,6 @@ class Parity:
         """Share of the images with the same most probable digit, 0 to 1."""
         return 1 - len(self.flipped) / self.images
 
-    def __str__(self) -> str:
-        same = self.images - len(self.flipped)
-        return (
-            f"max |dp| {self.max_abs_diff:.2g}, mean |dp| {self.mean_abs_diff:.2g}, argmax {same:,} of {self.images:,}"
-        )
-
 
 def compare(answers: NDArray[np.float32], reference: NDArray[np.float32]) -> Parity:
     """Compares probabilities [n, 10] with a reference's, in float64. A NaN counts as infinitely far."""
@@ -54,17 +46,3 @@ def compare(answers: NDArray[np.float32], reference: NDArray[np.float32]) -> Par
         flipped=np.flatnonzero(answers.argmax(axis=1) != reference.argmax(axis=1)),
         images=len(answers),
     )
-
-
-def require(parity: Parity, *, max_abs_diff: float) -> None:
-    """Raises ParityError, naming the worst image, unless the answers are near enough and the digits the same."""
-    if not parity.max_abs_diff <= max_abs_diff:
-        raise ParityError(
-            f"not published: max |dp| {parity.max_abs_diff:.2g} is above {max_abs_diff:.2g}; "
-            f"test image {parity.worst} is worst"
-        )
-    if len(parity.flipped):
-        raise ParityError(
-            f"not published: {len(parity.flipped)} of {parity.images:,} test images get another digit than Keras's; "
-            f"test image {parity.flipped[0]} is the first, test image {parity.worst} is worst"
-        )

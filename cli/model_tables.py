@@ -1,0 +1,114 @@
+"""The repository in tables: its versions, one of them, the difference of two."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from digits.export.evidence import gate_table
+from digits.model.errors import RepositoryError
+from digits.model.manifest import FP32
+from digits.model.table import text_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from digits.model.repository import ModelVersion, Repository
+
+LIST_HEAD = ("version", "created", "accuracy", "test images", "reference", "variants", "size", "state")
+UNTOLD = ("training.epochs", "created", "training.finished")  # a value for each epoch; what always differs
+
+
+def list_table(repository: Repository) -> str:
+    """A line for each version, oldest first, and for each one that a rollback withdrew."""
+    versions = repository.versions()
+    if not versions:
+        repository.open()  # says so
+    rows = [_row(repository, number, "newest" if number == versions[-1] else "") for number in versions]
+    rows += [[str(number), *[""] * (len(LIST_HEAD) - 2), "withdrawn"] for number in repository.withdrawn()]
+    return text_table(LIST_HEAD, rows)
+
+
+def _row(repository: Repository, number: int, state: str) -> list[str]:
+    try:
+        manifest = repository.open(number).manifest
+    except RepositoryError as error:
+        return [str(number), *[""] * (len(LIST_HEAD) - 2), str(error).removeprefix(f"{repository.folder}/")]
+    size = sum(variant.size_bytes for variant in manifest.variants.values())
+    return [
+        str(number),
+        manifest.created.removesuffix("+00:00").replace("T", " "),
+        f"{manifest.variants[FP32].accuracy:.2%}",
+        f"{manifest.test_images:,}",
+        manifest.reference,
+        ", ".join(manifest.variants),
+        f"{size / 1e6:.2f} MB",
+        state,
+    ]
+
+
+def show_table(model: ModelVersion) -> str:
+    """All that is known of a version, but the story of its training."""
+    manifest = model.manifest
+    machine, versions = manifest.provenance["machine"], manifest.provenance["versions"]
+    facts = {
+        "version": f"{model.number}, {model.folder}",
+        "created": manifest.created,
+        "from": f"{manifest.reference}, SHA-256 {manifest.reference_sha256}",
+        "test set": f"{manifest.test_source}, SHA-256 {manifest.test_sha256}",
+        **_training(manifest.training),
+        "machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}",
+        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+        "limits": ", ".join(f"{name} {limit:g}" for name, limit in manifest.limits.items()),
+        **{name: f"{variant.file}, {variant.made}" for name, variant in manifest.variants.items()},
+        **{f"no {name}": why for name, why in manifest.left_out.items()},
+    }
+    width = max(map(len, facts))
+    lines = [f"{name:<{width}}  {value}" for name, value in facts.items()]
+    images = f"{manifest.test_images:,} test images"
+    return "\n".join([*lines, "", gate_table(manifest.reference, manifest.variants, manifest.baselines, images)])
+
+
+def _training(report: dict[str, Any]) -> dict[str, str]:
+    if not report:
+        return {}
+    settings = ", ".join(f"{name} {_short(value)}" for name, value in report["settings"].items() if value)
+    images = report["data"]["images"]
+    return {
+        "trained on": f"{report['data']['source']}, {images['train']:,} images, {report['training_seconds']:.0f} s",
+        "settings": settings,
+    }
+
+
+def diff_table(first: ModelVersion, second: ModelVersion) -> str:
+    """A line for each fact in which two manifests differ."""
+    one, other = (dict(_leaves(_as_dict(model))) for model in (first, second))
+    rows = [
+        [name, one.get(name, "-"), other.get(name, "-")]
+        for name in dict.fromkeys([*one, *other])
+        if one.get(name) != other.get(name) and not name.startswith(UNTOLD)
+    ]
+    if not rows:
+        return f"versions {first.number} and {second.number} say the same of themselves"
+    return text_table(["", f"version {first.number}", f"version {second.number}"], rows, left=1)
+
+
+def _as_dict(model: ModelVersion) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(model.manifest)
+
+
+def _leaves(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every value in nested dictionaries, by its dotted name."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, _short(value)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 48 else f"{text[:45]}..."  # noqa: PLR2004 a SHA-256 says enough by its start

@@ -1,0 +1,110 @@
+"""`digits models`: the repository, its versions and their evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+if TYPE_CHECKING:
+    from digits.model.repository import Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsSettings:
+    """Where the versions are."""
+
+    models: Path | None = None
+    """The model repository. Default: the model in the box."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSettings:
+    """Where the versions are that may change."""
+
+    models: Path = Path("models")
+    """The model repository."""
+
+
+READ = ModelsSettings()
+CHANGE = ChangeSettings()
+ReadSettings = Annotated[ModelsSettings, Parameter(name="*")]
+WriteSettings = Annotated[ChangeSettings, Parameter(name="*")]
+
+
+def list_(settings: ReadSettings = READ) -> None:
+    from digits.cli.model_tables import list_table
+
+    print(list_table(_repository(settings)))
+
+
+def show(version: int | None = None, /, *, figure: Path | None = None, settings: ReadSettings = READ) -> None:
+    """Shows a version.
+
+    Args:
+        version: Its number. Default: the newest.
+        figure: Draw the graph of each variant into this PNG, SVG or PDF file. Needs digits[train].
+        settings: Where it is.
+    """
+    from digits.cli.model_tables import show_table
+
+    model = _repository(settings).open(version)
+    print(show_table(model))
+    if figure is not None:
+        from digits.export.drawing import draw
+
+        draw({name: model.file(name) for name in model.manifest.variants}, figure)
+        print(f"figure: {figure}")
+
+
+def diff(first: int, second: int, /, settings: ReadSettings = READ) -> None:
+    """Compares two versions.
+
+    Args:
+        first: The number of one.
+        second: The number of the other.
+        settings: Where they are.
+    """
+    from digits.cli.model_tables import diff_table
+
+    repository = _repository(settings)
+    print(diff_table(repository.open(first), repository.open(second)))
+
+
+def rollback(version: int | None = None, /, settings: WriteSettings = CHANGE) -> None:
+    """Rolls back.
+
+    Args:
+        version: What shall be the newest. Default: the second newest.
+        settings: Where it is.
+    """
+    from digits.model.repository import Repository
+
+    repository = Repository(settings.models)
+    before = repository.versions()
+    model = repository.rollback(version)
+    gone = ", ".join(str(number) for number in before if number > model.number)
+    print(f"newest: {model.folder}")
+    print(f"withdrawn: {gone}; kept until a newer version is there and `digits models prune` runs")
+
+
+def prune(*, keep: Annotated[int, Parameter(validator=Number(gte=1))] = 3, settings: WriteSettings = CHANGE) -> None:
+    """Prunes.
+
+    Args:
+        keep: How many of the newest versions stay; one at least.
+        settings: Where they are.
+    """
+    from digits.model.repository import Repository
+
+    removed = Repository(settings.models).prune(keep)
+    print(f"removed: {', '.join(map(str, removed)) or 'nothing'}")
+
+
+def _repository(settings: ModelsSettings) -> Repository:
+    from digits.model import builtin
+
+    return builtin.repository(settings.models)

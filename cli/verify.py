@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from digits.cli.quiet import quiet_stderr
+from digits.export.settings import VerifySettings
+from digits.model.limits import Limits
+
+DEFAULTS = VerifySettings()
+LIMITS = Limits()
+
+
+def verify(
+    version: str,
+    /,
+    settings: Annotated[VerifySettings, Parameter(name="*")] = DEFAULTS,
+    limits: Annotated[Limits, Parameter(name="*")] = LIMITS,
+) -> int:
+    """Returns the exit code: 1 if anything failed.
+
+    Args:
+        version: A version's number in the repository, a version's folder, or an ONNX file.
+        settings: On what, and against what.
+        limits: How near it has to be.
+    """
+    with quiet_stderr():
+        from digits.export.verification import verify as run_gates
+
+        if settings.against is not None:
+            import digits.export.graph  # noqa: F401 TensorFlow
+
+    failed = run_gates(version, settings, limits)
+    for line in failed:
+        print(f"digits: failed: {line}", file=sys.stderr)
+    if not failed:
+        print("passed")
+    return 1 if failed else 0

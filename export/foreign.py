@@ -1,0 +1,163 @@
+"""ONNX models from elsewhere, such as PyTorch or scikit-learn: read, understood, and brought into digits' signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from digits.export.errors import ExportError
+from digits.export.front import Front, attach, prune
+from digits.model.runtime import open_session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from digits.export.settings import ForeignSettings
+
+SHAPES = ((784,), (1, 28, 28), (28, 28, 1), (28, 28))
+OLDEST_OPSET = 13
+CLASSES = 10
+TAILS = {"probabilities": None, "logits": "Softmax", "log-probabilities": "Exp"}
+TOGETHER = 500  # images that are asked at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A model from elsewhere.
+
+    Attributes:
+        path: Its file.
+        core: It, with one float input and one output [batch, 10].
+        front: What makes its input of pixels.
+        settings: What its output is.
+    """
+
+    path: Path
+    core: onnx.ModelProto
+    front: Front
+    settings: ForeignSettings
+
+    def to_onnx(self) -> onnx.ModelProto:
+        """It in digits' signature. Raises ExportError if `onnx.checker` finds fault with it."""
+        try:
+            return attach(self.core, self.front, TAILS[self.settings.output])
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            raise ExportError(f"{self.path}: {str(error).strip().splitlines()[0]}") from error
+
+    def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The file's own answer to images uint8 [n, 28, 28], without the uint8 front: probabilities float32 [n, 10].
+
+        Raises:
+            ExportError: it cannot be run on batches of any size.
+        """
+        session = open_session(self.path, "cpu", 1)
+        name, output = self.core.graph.input[0].name, self.core.graph.output[0].name
+        produced = {node.name for node in session.get_outputs()}
+        if output not in produced:  # what a ZipMap hid
+            session = open_session(self.core.SerializeToString(), "cpu", 1)
+        inputs: NDArray[Any] = pixels
+        if self.core.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT:
+            scaled = (pixels / np.float32(self.front.divisor) - np.float32(self.front.mean)) / np.float32(
+                self.front.std
+            )
+            inputs = scaled.astype(np.float32).reshape(self.front.shape)
+        parts = [inputs[start : start + TOGETHER] for start in range(0, len(inputs), TOGETHER)]
+        try:
+            answers = np.concatenate([session.run([output], {name: part})[0] for part in [inputs[:1], *parts]])[1:]
+        except Exception as error:  # ONNX Runtime's own exceptions share no base but this
+            raise ExportError(
+                f"{self.path}: cannot be run on batches of any size ({str(error).strip().splitlines()[0]}); "
+                "export it with a batch dimension that is dynamic"
+            ) from error
+        return _probabilities(answers, self.settings.output)
+
+
+def read_foreign(path: Path, settings: ForeignSettings) -> Foreign:
+    """Reads an ONNX file and finds its input and its output.
+
+    Raises:
+        ExportError: it is no ONNX model, or its signature is none that digits can serve.
+    """
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf's and the checker's own, and the system's
+        raise ExportError(f"{path}: cannot be read as an ONNX model ({str(error).strip().splitlines()[0]})") from error
+    opset = max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
+    if opset < OLDEST_OPSET:
+        raise ExportError(f"{path}: opset {opset}; convert it to {OLDEST_OPSET} or later by onnx.version_converter")
+    given, shape = _input(path, model)
+    answer = _output(path, model, settings.output_name)
+    del model.graph.input[:], model.graph.output[:], model.graph.value_info[:]
+    model.graph.input.append(onnx.helper.make_tensor_value_info(given.name, _type(given), ["batch", *shape]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info(answer, TensorProto.FLOAT, ["batch", CLASSES]))
+    prune(model)
+    divisor = 255.0 if settings.input_scale == 1 else 1.0
+    return Foreign(path, model, Front(divisor, settings.mean, settings.std, (-1, *shape)), settings)
+
+
+def _input(path: Path, model: onnx.ModelProto) -> tuple[Any, tuple[int, ...]]:
+    """The one input that is no constant, and the shape of an image in it."""
+    constants = {constant.name for constant in model.graph.initializer}
+    inputs = [node for node in model.graph.input if node.name not in constants]
+    described = ", ".join(f"{node.name} {_described(node)}" for node in inputs)
+    if len(inputs) == 1:
+        (given,) = inputs
+        shape = tuple(dimension.dim_value for dimension in given.type.tensor_type.shape.dim[1:])
+        if _type(given) == TensorProto.FLOAT and shape in SHAPES:
+            return given, shape
+        if _type(given) == TensorProto.UINT8 and shape == (28, 28):
+            return given, shape
+    raise ExportError(
+        f"{path}: its input is {described or 'nothing'}; expected one of uint8 [N,28,28], or float32 [N,784], "
+        "[N,1,28,28], [N,28,28,1] or [N,28,28]"
+    )
+
+
+def _output(path: Path, model: onnx.ModelProto, wanted: str | None) -> str:
+    """The name of the output of ten floats an image."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    candidates = {}
+    for node in model.graph.output:
+        maker = makers.get(node.name)
+        if maker is not None and maker.op_type == "ZipMap":  # scikit-learn's: a list of dicts of what goes into it
+            candidates[node.name] = maker.input[0]
+        elif _type(node) == TensorProto.FLOAT and _columns(node) in {0, CLASSES}:
+            candidates[node.name] = node.name
+    if wanted is not None:
+        candidates = {name: tensor for name, tensor in candidates.items() if name == wanted}
+    if len(candidates) == 1:
+        return next(iter(candidates.values()))
+    every = ", ".join(f"{node.name} {_described(node)}" for node in model.graph.output)
+    raise ExportError(f"{path}: its outputs are {every}; say --output-name with the one that is float32 [N,10]")
+
+
+def _probabilities(answers: NDArray[np.float32], output: str) -> NDArray[np.float32]:
+    if output == "probabilities":
+        return answers
+    logits = answers.astype(np.float64)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True)) if output == "logits" else np.exp(logits)
+    return (powers / powers.sum(axis=1, keepdims=True) if output == "logits" else powers).astype(np.float32)
+
+
+def _type(node: Any) -> int:
+    return int(node.type.tensor_type.elem_type)
+
+
+def _columns(node: Any) -> int:
+    """The size of the last dimension, 0 if it is not known."""
+    dimensions = node.type.tensor_type.shape.dim
+    return int(dimensions[-1].dim_value) if len(dimensions) else 0
+
+
+def _described(node: Any) -> str:
+    if not node.type.HasField("tensor_type"):
+        return str(node.type.WhichOneof("value"))
+    names = [dimension.dim_param or str(dimension.dim_value or "?") for dimension in node.type.tensor_type.shape.dim]
+    return f"{TensorProto.DataType.Name(_type(node)).lower()} [{','.join(names)}]"

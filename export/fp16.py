@@ -1,0 +1,78 @@
+"""The fp16 variant, for CUDA: the same graph in half precision between the front, which divides by 255, and softmax."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from digits.export.errors import UnsupportedError
+from digits.export.front import FRONT, SCALED
+from digits.model.engine import OUTPUT
+
+HALF_PIXELS = "fp16/scaled"
+
+
+def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Converts an fp32 model of digits' signature. Front and softmax stay in fp32.
+
+    Raises:
+        UnsupportedError: a weight is too large for half precision, an operator does not know it, or there is no front.
+    """
+    if not any(SCALED in node.output for node in model.graph.node):
+        raise UnsupportedError(
+            "it takes the pixels as they are, without a front behind which half precision could begin"
+        )
+    half = onnx.ModelProto()
+    half.CopyFrom(model)
+    for constant in half.graph.initializer:
+        if not constant.name.startswith(FRONT):
+            constant.CopyFrom(_halved(constant))
+    nodes = []
+    for node in half.graph.node:
+        if not node.output[0].startswith(FRONT):
+            _halve(node)
+        nodes.append(node)
+        if SCALED in node.output:
+            nodes.append(helper.make_node("Cast", [SCALED], [HALF_PIXELS], to=TensorProto.FLOAT16))
+    nodes[-1:] = _ending(nodes[-1])
+    del half.graph.node[:]
+    half.graph.node.extend(nodes)
+    try:
+        onnx.checker.check_model(half, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise UnsupportedError(
+            f"an operator of it has no half precision ({str(error).strip().splitlines()[-1]})"
+        ) from error
+    return half
+
+
+def _halve(node: onnx.NodeProto) -> None:
+    node.input[:] = [HALF_PIXELS if name == SCALED else name for name in node.input]
+    for option in node.attribute:
+        if node.op_type == "Cast" and option.name == "to" and option.i == TensorProto.FLOAT:
+            option.i = TensorProto.FLOAT16
+        if node.op_type in {"Constant", "ConstantOfShape"} and option.name == "value":
+            option.t.CopyFrom(_halved(option.t))
+
+
+def _ending(last: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """The node that gives the probabilities, in fp32: softmax itself, or a cast after another operator."""
+    if last.op_type in {"Exp", "Softmax"}:
+        logits = "fp16/logits"
+        cast = helper.make_node("Cast", [last.input[0]], [logits], to=TensorProto.FLOAT)
+        last.input[0] = logits
+        return [cast, last]
+    probabilities = "fp16/probabilities"
+    last.output[:] = [probabilities if name == OUTPUT else name for name in last.output]
+    return [last, helper.make_node("Cast", [probabilities], [OUTPUT], to=TensorProto.FLOAT)]
+
+
+def _halved(constant: onnx.TensorProto) -> onnx.TensorProto:
+    if constant.data_type != TensorProto.FLOAT:
+        return constant
+    with np.errstate(over="ignore"):
+        values = numpy_helper.to_array(constant).astype(np.float16)
+    if not np.isfinite(values).all():
+        raise UnsupportedError(f"{constant.name} has values beyond 65,504, which is as far as half precision goes")
+    return numpy_helper.from_array(values, constant.name)

@@ -1,0 +1,208 @@
+"""The int8 variant: the same graph with its matrix products in integers, on the pixels as they come.
+
+Pixels are a quantized tensor already (uint8, zero point 0), so the first product loses nothing at its input. Weights
+are int8, symmetric. Every scale is static: one taken from the batch would let an answer depend on its neighbours.
+
+Where ReLU follows, a column of weights may be scaled by any c > 0 if the next product's row is divided by it (Nagel et
+al. 2019, "Data-free quantization through weight equalization and bias correction"). That is how each column gets a
+scale of its own although ONNX Runtime is told a single one, which saves it a vector of factors in every call. Columns
+below the median are not scaled up beyond it; those of which nothing is left in int8 are dropped, with their constant
+part in the next bias. The last product stays in fp32, and what feeds it is not quantized: as fast, and nearer to fp32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from digits.export.front import prune
+from digits.export.products import products
+from digits.model.engine import INPUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from digits.export.front import Front
+    from digits.export.products import Product
+
+    Array = NDArray[np.float64]
+    ValueRange = Callable[[NDArray[np.float32]], tuple[float, float]]
+
+MICROSOFT = "com.microsoft"  # the domain of QGemm, an operator of ONNX Runtime's own
+INT8_MAX, UINT8_MAX = 127, 255
+TINY = float(np.finfo(np.float32).tiny) * UINT8_MAX  # the least range that makes a scale
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A tensor uint8 [n, k] that stands for (value - zero) * scale."""
+
+    tensor: str
+    scale: float
+    zero: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Weights int8 [k, m] that stand for weights * scale, a scale for all columns or one for each, and a bias [m]."""
+
+    weights: NDArray[np.int8]
+    scale: Array
+    bias: Array
+
+
+def quantized_tensors(model: onnx.ModelProto) -> list[str]:
+    """The activations that need a static scale: what feeds the products between the first and the last."""
+    return [product.input for product in products(model)[1:-1]]
+
+
+def to_int8(
+    model: onnx.ModelProto, front: Front, activations: Mapping[str, NDArray[np.float32]], value_range: ValueRange
+) -> onnx.ModelProto:
+    """Quantizes an fp32 model.
+
+    Args:
+        model: With digits' signature and the front's nodes.
+        front: Its front.
+        activations: Of `quantized_tensors`, on training images: float32 [n, k].
+        value_range: Gives the least and the greatest value that a scale has to cover; 0 is between them.
+
+    Returns:
+        A model of the same signature that has passed `onnx.checker`'s full check.
+
+    Raises:
+        UnsupportedError: the graph has no matrix product of the pixels with constant weights.
+    """
+    found = products(model)
+    weights = [product.weights.astype(np.float64) for product in found]
+    biases = [product.bias.astype(np.float64) for product in found]
+    biases[0] = biases[0] + front.offset * weights[0].sum(axis=0)
+    parts = _Parts()
+    rows: Rows | None = parts.pixels(found[0], front.scale)
+    last = max(len(found) - 1, 1)
+    for i, product in enumerate(found[:last]):
+        if rows is None:
+            rows = parts.quantize(product, *value_range(activations[product.input]))
+        if not product.relu or i + 1 == len(found) or found[i + 1].input != product.output or not product.sole:
+            parts.floats(product, rows, _by_column(weights[i], biases[i]))
+            rows = None
+            continue
+        layer, kept, factors = _equalized(weights[i], biases[i])
+        rest = np.maximum(biases[i], 0) @ np.where(kept[:, None], 0, weights[i + 1])
+        biases[i + 1] = biases[i + 1] + rest
+        weights[i + 1] = weights[i + 1][kept] / factors[:, None]
+        if i + 1 < last:
+            seen = activations[product.output][:, kept] * factors.astype(np.float32)
+            rows = parts.integers(product, rows, layer, value_range(seen)[1])
+        else:
+            parts.floats(product, rows, layer)
+            parts.fp32(found[i + 1], weights[i + 1], biases[i + 1])
+    return parts.put_in(model)
+
+
+def _by_column(weights: Array, bias: Array) -> Layer:
+    scale = np.maximum(np.abs(weights).max(axis=0), TINY) / INT8_MAX
+    return Layer(np.rint(weights / scale).astype(np.int8), scale, bias)
+
+
+def _equalized(weights: Array, bias: Array) -> tuple[Layer, NDArray[np.bool_], Array]:
+    """The layer with a single scale, which columns are left of it [m], and what each of them was multiplied by."""
+    greatest = np.maximum(np.abs(weights).max(axis=0), TINY)
+    factors = 1 / np.maximum(greatest, np.median(greatest))
+    scaled = weights * factors
+    scale = np.abs(scaled).max() / INT8_MAX
+    rounded = np.rint(scaled / scale).astype(np.int8)
+    kept = rounded.any(axis=0)
+    kept[0] |= not kept.any()
+    return Layer(rounded[:, kept], np.asarray(scale), (bias * factors)[kept]), kept, factors[kept]
+
+
+class _Parts:
+    """The nodes and constants that take the place of products, each product's where its first node stood."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[int, list[onnx.NodeProto]] = {}
+        self._replaced: set[int] = set()
+        self._constants: list[onnx.TensorProto] = []
+
+    def pixels(self, first: Product, scale: float) -> Rows:
+        """The raw pixels as the first product's rows."""
+        shape = self._constant("int8/shape", np.array([-1, len(first.weights)], np.int64))
+        self._add(first, "Reshape", [INPUT, shape], "int8/pixels")
+        return Rows("int8/pixels", scale)
+
+    def quantize(self, product: Product, least: float, greatest: float) -> Rows:
+        """Rows of floats in uint8, with a zero point for what is below 0."""
+        scale = max(greatest - least, TINY) / UINT8_MAX
+        rows = Rows(f"{product.input}/uint8", scale, round(-least / scale))
+        self._add(product, "QuantizeLinear", [product.input, *self._scale_of(rows)], rows.tensor)
+        return rows
+
+    def integers(self, product: Product, rows: Rows, layer: Layer, greatest: float) -> Rows:
+        """The product and its ReLU, in uint8: what is below the zero point of 0 is cut off."""
+        result = Rows(f"{product.output}/uint8", max(greatest, TINY) / UINT8_MAX)
+        self._gemm(product, rows, layer, result.tensor, self._scale_of(result))
+        return result
+
+    def floats(self, product: Product, rows: Rows, layer: Layer) -> None:
+        """The product of integers, and its ReLU if it has one, in floats."""
+        sums = f"{product.output}/sums" if product.relu else product.output
+        self._gemm(product, rows, layer, sums, [])
+        if product.relu:
+            self._add(product, "Relu", [sums], product.output)
+
+    def fp32(self, product: Product, weights: Array, bias: Array) -> None:
+        """The product of floats, with other weights and another bias than it had."""
+        sums = f"{product.output}/sums" if product.relu else product.output
+        constants = [
+            self._constant(f"{product.output}/weights", weights.astype(np.float32)),
+            self._constant(f"{product.output}/bias", bias.astype(np.float32)),
+        ]
+        self._add(product, "Gemm", [product.input, *constants], sums)
+        if product.relu:
+            self._add(product, "Relu", [sums], product.output)
+
+    def put_in(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """The model with these parts in it, checked, without what nobody needs any more."""
+        quantized = onnx.ModelProto()
+        quantized.CopyFrom(model)
+        del quantized.graph.node[:]
+        for position, node in enumerate(model.graph.node):
+            quantized.graph.node.extend(self._nodes.get(position, [] if position in self._replaced else [node]))
+        quantized.graph.initializer.extend(self._constants)
+        quantized.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
+        prune(quantized)
+        onnx.checker.check_model(quantized, full_check=True)
+        return quantized
+
+    def _gemm(self, product: Product, rows: Rows, layer: Layer, output: str, output_scale: list[str]) -> None:
+        """QGemm: rows times weights plus an int32 bias, in floats, or in uint8 if a scale for it is given."""
+        name = f"{product.output}/int8"
+        bias = np.rint(layer.bias / (rows.scale * layer.scale)).clip(-(2.0**31), 2.0**31 - 1).astype(np.int32)
+        constants = [
+            self._constant(f"{name}/weights", layer.weights),
+            self._constant(f"{name}/scale", layer.scale.astype(np.float32)),
+            self._constant(f"{name}/zero", np.zeros(layer.scale.shape, np.int8)),
+            self._constant(f"{name}/bias", bias),
+        ]
+        inputs = [rows.tensor, *self._scale_of(rows), *constants, *output_scale]
+        self._add(product, "QGemm", inputs, output, domain=MICROSOFT)
+
+    def _scale_of(self, rows: Rows) -> list[str]:
+        scale = self._constant(f"{rows.tensor}/scale", np.array(rows.scale, np.float32))
+        return [scale, self._constant(f"{rows.tensor}/zero", np.array(rows.zero, np.uint8))]
+
+    def _constant(self, name: str, value: NDArray[np.generic]) -> str:
+        if all(constant.name != name for constant in self._constants):
+            self._constants.append(numpy_helper.from_array(value, name))
+        return name
+
+    def _add(self, product: Product, operator: str, inputs: list[str], output: str, **options: str) -> None:
+        self._replaced.update(product.nodes)
+        self._nodes.setdefault(product.nodes[0], []).append(helper.make_node(operator, inputs, [output], **options))

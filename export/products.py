@@ -1,0 +1,120 @@
+"""The matrix products of a graph: what int8 makes faster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from onnx import helper, numpy_helper
+
+from digits.export.errors import UnsupportedError
+from digits.export.front import SCALED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import onnx
+    from numpy.typing import NDArray
+
+    Constants = Mapping[str, NDArray[np.float32]]
+    Consumers = Mapping[str, list[int]]
+
+SHAPED = {"Cast", "Flatten", "Identity", "Reshape"}  # operators that only give the pixels another form
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """rows [n, k] times weights, plus a bias: a layer before its activation.
+
+    Attributes:
+        weights: float32 [k, m].
+        bias: float32 [m].
+        input: The tensor of the rows.
+        output: The tensor of the sums, or what ReLU makes of them if it follows at once and nobody else takes them.
+        relu: Whether it does.
+        sole: Whether a single node takes the output.
+        nodes: The positions in the graph of the nodes that compute it.
+    """
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    input: str
+    output: str
+    relu: bool
+    sole: bool
+    nodes: tuple[int, ...]
+
+
+def products(model: onnx.ModelProto) -> list[Product]:
+    """The graph's products with constant weights, in order. The first one is fed by the pixels.
+
+    Raises:
+        UnsupportedError: there is none, or it is not fed by the front's pixels.
+    """
+    constants = _constants(model)
+    consumers: dict[str, list[int]] = {output.name: [-1] for output in model.graph.output}
+    for position, node in enumerate(model.graph.node):
+        for name in node.input:
+            consumers.setdefault(name, []).append(position)
+    found = []
+    for position, node in enumerate(model.graph.node):
+        if node.op_type in {"Gemm", "MatMul"} and (product := _product(model, position, constants, consumers)):
+            found.append(product)
+    if not found:
+        raise UnsupportedError("it has no matrix product with constant weights")
+    source = _source(model, found[0].input)
+    if source != SCALED:
+        raise UnsupportedError(f"its first matrix product is fed by {source}, not by the pixels")
+    return found
+
+
+def _product(model: onnx.ModelProto, start: int, constants: Constants, consumers: Consumers) -> Product | None:
+    nodes = model.graph.node
+    node = nodes[start]
+    weights = constants.get(node.input[1])
+    if weights is None or weights.ndim != 2:  # noqa: PLR2004 a matrix
+        return None
+    bias = np.zeros(weights.shape[1], np.float32)
+    if node.op_type == "Gemm":
+        options = {option.name: helper.get_attribute_value(option) for option in node.attribute}
+        if options.get("transA") or (len(node.input) > 2 and node.input[2] not in constants):  # noqa: PLR2004
+            return None
+        weights = (weights.T if options.get("transB") else weights) * np.float32(options.get("alpha", 1))
+        bias = np.zeros(weights.shape[1], np.float32)
+        if len(node.input) > 2:  # noqa: PLR2004 the third is the bias
+            bias = bias + constants[node.input[2]].reshape(-1) * np.float32(options.get("beta", 1))
+    positions, output, relu = [start], node.output[0], False
+    if (following := _sole(consumers, output)) is not None and nodes[following].op_type == "Add":
+        (other,) = [name for name in nodes[following].input if name != output] or [""]
+        if (added := constants.get(other)) is not None and added.size == len(bias):
+            bias = bias + added.reshape(-1)
+            positions.append(following)
+            output = nodes[following].output[0]
+    if (following := _sole(consumers, output)) is not None and nodes[following].op_type == "Relu":
+        positions.append(following)
+        output, relu = nodes[following].output[0], True
+    sole = _sole(consumers, output) is not None
+    return Product(weights, bias, node.input[0], output, relu, sole, tuple(positions))
+
+
+def _sole(consumers: Consumers, tensor: str) -> int | None:
+    """The position of the only node that takes a tensor; None if there are several, or it is an output."""
+    positions = consumers.get(tensor, [])
+    return positions[0] if len(positions) == 1 and positions[0] >= 0 else None
+
+
+def _source(model: onnx.ModelProto, tensor: str) -> str:
+    """Where a tensor comes from, looking through operators that only reshape: the front, or an operator's type."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    while tensor != SCALED and tensor in makers and makers[tensor].op_type in SHAPED:
+        tensor = makers[tensor].input[0]
+    return tensor if tensor == SCALED or tensor not in makers else makers[tensor].op_type
+
+
+def _constants(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    return constants

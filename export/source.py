@@ -1,0 +1,141 @@
+"""What is exported: a run or a foreign ONNX file, with the answers that all its variants are held against."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sklearn.model_selection import train_test_split
+
+from digits.export.errors import ExportError
+from digits.export.foreign import read_foreign
+from digits.export.front import Front, attach
+from digits.images import mnist
+from digits.images.errors import DataError
+from digits.model.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+
+    from digits.export.settings import ForeignSettings
+    from digits.images.mnist import Mnist
+    from digits.train.run_folder import Run
+
+    Pixels = NDArray[np.uint8]
+
+VALIDATION_SPLIT = 0.1  # for choosing the calibration, where the training kept no images for validation
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model, how it answers, and on what.
+
+    Attributes:
+        reference: What it is, for people: `Keras`, or the ONNX file's name.
+        sha256: Of its file.
+        fp32: It in digits' signature.
+        front: The front of that.
+        data: The test set and, for calibration, the training images.
+        answers: Its own to the test images, float32 [n, 10].
+        baselines: Its own ways to run, for the table of times.
+        training: The training run's report, without the places on its machine; empty for an ONNX file.
+    """
+
+    reference: str
+    sha256: str
+    fp32: onnx.ModelProto
+    front: Front
+    data: Mnist
+    answers: NDArray[np.float32]
+    baselines: Mapping[str, Callable[[Pixels], object]] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def calibration_split(self) -> tuple[Pixels, Pixels]:
+        """Training images to calibrate on, and those that the training validated on, or else a tenth of the others."""
+        settings = self.training.get("settings", {})
+        share, seed = settings.get("validation_split") or VALIDATION_SPLIT, settings.get("seed", 0)
+        images, labels = self.data.x_train, self.data.y_train
+        try:
+            training, validation = train_test_split(images, test_size=share, stratify=labels, random_state=seed)
+        except ValueError as error:
+            raise ExportError(f"{self.data.source}: cannot calibrate on it ({error}); say --variants fp16") from error
+        return training, validation
+
+
+def read_source(path: Path, data: str | None, foreign: ForeignSettings) -> Source:
+    """A run folder, or an ONNX file.
+
+    Raises:
+        RunError: the folder is not a finished run's.
+        ExportError: the model or its data are damaged, missing, or none that digits can serve.
+        DataError: the data given cannot be read.
+    """
+    return _from_file(path, mnist.load(data), foreign) if path.is_file() else _from_run(path, data)
+
+
+def _from_file(path: Path, data: Mnist, settings: ForeignSettings) -> Source:
+    model = read_foreign(path, settings)
+    fp32 = model.to_onnx()
+    try:
+        answers = model.predict(data.x_test)
+    except ModelError as error:
+        raise ExportError(str(error)) from error
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Source(path.name, sha256, fp32, model.front, data, answers)
+
+
+def _from_run(folder: Path, moved_to: str | None) -> Source:
+    from digits.train.run_folder import read_run
+
+    run = read_run(folder)
+    from digits.export.graph import load_keras, predict, to_onnx
+
+    sha256 = _unchanged(run)
+    data = _same_data(run, moved_to)
+    model = load_keras(run.model)
+    return Source(
+        "Keras",
+        sha256,
+        attach(to_onnx(model), Front()),
+        Front(),
+        data,
+        predict(model, data.x_test),
+        {"Keras predict": lambda pixels: predict(model, pixels)},
+        _portable(run.report, data),
+    )
+
+
+def _unchanged(run: Run) -> str:
+    try:
+        sha256 = hashlib.sha256(run.model.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ExportError(f"{run.model}: cannot be read ({error.strerror})") from error
+    if sha256 != run.report["model_sha256"]:
+        raise ExportError(f"{run.model}: damaged, its SHA-256 is not the one in the run's report; train again")
+    return sha256
+
+
+def _same_data(run: Run, moved_to: str | None) -> Mnist:
+    """The very data that the run was trained and measured on; never other ones, so that accuracies can be compared."""
+    location = run.report["data"]["location"]
+    for place in filter(None, (location, moved_to)):
+        try:
+            data = mnist.load(place)
+        except DataError:
+            continue
+        if data.sha256 == run.report["data"]["sha256"]:
+            return data
+    raise ExportError(f"{location}: not the data of this run any more; give --data with what was there")
+
+
+def _portable(report: dict[str, Any], data: Mnist) -> dict[str, Any]:
+    """The report as it may travel: without the places of the machine that it was made on."""
+    settings = {key: value for key, value in report["settings"].items() if key not in {"out", "data", "resume"}}
+    where = {key: value for key, value in report["data"].items() if key != "location"}
+    return {**report, "settings": settings, "data": {**where, "source": data.name}}

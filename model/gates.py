@@ -1,0 +1,103 @@
+"""The gates: what is measured of a variant on a test set, and what it takes to be published or to be trusted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from digits.model.errors import SelfTestError
+from digits.model.golden import check_batch_invariance
+from digits.model.manifest import FP16, FP32, INT8
+from digits.model.parity import compare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from digits.model.limits import Limits
+    from digits.model.parity import Parity
+
+    Pixels = NDArray[np.uint8]
+    Probabilities = NDArray[np.float32]
+    Run = Callable[[Pixels], Probabilities]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a variant answers to a set of images, and how that compares.
+
+    Attributes:
+        answers: float32 [n, 10].
+        parity: With the reference.
+        correct: How many images it classifies correctly; None where the labels are not known.
+        reference_correct: How many the reference does.
+        invariance: Why an image's answer depends on its batch; None if it does not, bit for bit.
+    """
+
+    answers: Probabilities
+    parity: Parity
+    correct: int | None
+    reference_correct: int | None
+    invariance: str | None
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the images classified correctly, 0 to 1."""
+        return None if self.correct is None else self.correct / self.parity.images
+
+
+def measure(
+    run: Run, pixels: Pixels, labels: NDArray[np.uint8] | None, reference: Probabilities, *, what: str
+) -> Measured:
+    """Runs a variant over images uint8 [n, 28, 28], whole and in batches of 1, 7, 64 and 513.
+
+    Args:
+        run: The variant.
+        pixels: The images.
+        labels: What they show, uint8 [n], if that is known.
+        reference: The probabilities to compare with, float32 [n, 10].
+        what: The variant's name, for messages.
+    """
+    answers = run(pixels)
+    try:
+        check_batch_invariance(run, pixels, what=what)
+        invariance = None
+    except SelfTestError as error:
+        invariance = str(error)
+    correct, reference_correct = (
+        None if labels is None else int((probabilities.argmax(axis=1) == labels).sum())
+        for probabilities in (answers, reference)
+    )
+    return Measured(answers, compare(answers, reference), correct, reference_correct, invariance)
+
+
+def failure(variant: str, measured: Measured, limits: Limits) -> str | None:
+    """Why a variant does not pass, by how much and with the worst image; None if it does.
+
+    The limits of int8 are counted in images. Its loss of a single one is allowed, since a test set of fewer than 2,000
+    cannot show less.
+    """
+    parity = measured.parity
+    flips, images = len(parity.flipped), parity.images
+    worst = f"test image {parity.worst} is worst"
+    bound = {FP32: limits.max_abs_diff, FP16: limits.fp16_max_abs_diff}.get(variant, 1.0)
+    if not parity.max_abs_diff <= bound:
+        return f"max |dp| {parity.max_abs_diff:.2g} is above {bound:.2g}; {worst}"
+    allowed = {FP32: 0, INT8: _images(images, 100 - limits.int8_agreement)}.get(variant, images)
+    if flips > allowed:
+        return (
+            f"{flips} of {images:,} test images get another digit, and {allowed} may; "
+            f"test image {parity.flipped[0]} is the first, {worst}"
+        )
+    lost = (measured.reference_correct or 0) - (measured.correct or 0)
+    if variant == INT8 and lost > (loss := max(_images(images, limits.int8_accuracy_loss), 1)):
+        return f"{lost} of {images:,} test images fewer are right, and {loss} may be; {worst}"
+    return measured.invariance
+
+
+def _images(images: int, percent: float) -> int:
+    """A percentage in whole images, rounded down."""
+    return math.floor(images * percent / 100 + 1e-6)

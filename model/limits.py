@@ -1,0 +1,29 @@
+"""The limits of the gates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+Distance = Annotated[float, Parameter(group="Limits", validator=Number(gte=0))]
+Percent = Annotated[float, Parameter(group="Limits", validator=Number(gte=0, lte=100))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How far a variant may be from the reference, which is what was exported: a Keras model or an ONNX file."""
+
+    max_abs_diff: Distance = 1e-5
+    """Largest difference of a probability of fp32 from the reference's. Not one digit may differ."""
+
+    int8_agreement: Percent = 99.9
+    """Least percentage of the test images on which int8 finds the same digit as fp32."""
+
+    int8_accuracy_loss: Percent = 0.05
+    """Most percentage points of accuracy that int8 may lose; one image is allowed on a test set of any size."""
+
+    fp16_max_abs_diff: Distance = 5e-3
+    """Largest difference of a probability of fp16 from the reference's."""

@@ -1,0 +1,102 @@
+"""The choice of a variant on this host: of those that prove themselves here, the fastest."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from digits.model.engine import Engine, load_engine
+from digits.model.errors import ModelError, ProviderError
+from digits.model.golden import Golden
+from digits.model.manifest import FP16, FP32, INT8
+from digits.model.runtime import CPU
+from digits.model.timing import seconds_per_run, speedup
+
+if TYPE_CHECKING:
+    from digits.model.manifest import Precision
+    from digits.model.repository import ModelVersion
+    from digits.model.runtime import Provider
+
+WORTH_IT = 1.2  # times as fast as fp32, or fp32 it is
+BATCH_SIZES = (1, 64)  # that are timed
+ROUNDS = 7
+LEAST = 2e-4  # seconds of a measurement
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What answers on this host.
+
+    Attributes:
+        variant: Such as `int8`.
+        engine: It, open and proven.
+        reason: Why this one, for people.
+    """
+
+    variant: str
+    engine: Engine
+    reason: str
+
+
+def select(model: ModelVersion, *, precision: Precision = "auto", provider: Provider, threads: int = 1) -> Selection:
+    """Opens the variant asked for or, with `auto`, the fastest one that passes its self-test on this host.
+
+    `auto` measures for a few milliseconds. int8 runs on the CPU alone and fp16 on CUDA alone; they win over fp32 only
+    if they are 1.2 times as fast.
+
+    Raises:
+        ModelError: the version has no such variant, or it cannot be run here or fails its self-test.
+    """
+    if precision == "auto":
+        return _fastest(model, provider, threads)
+    engine = load_engine(model, variant=precision, provider=_home(precision, provider), threads=threads)
+    return Selection(precision, engine, "asked for")
+
+
+def _home(precision: str, provider: Provider) -> Provider:
+    """Where a variant runs, given what is allowed."""
+    if precision == INT8:
+        if provider == "cuda":
+            raise ProviderError("int8 runs on the CPU only; say --provider cpu, or --precision fp16 or fp32")
+        return "cpu"
+    if precision == FP16:
+        if provider == "cpu":
+            raise ProviderError("fp16 runs on CUDA only; say --provider cuda, or --precision int8 or fp32")
+        return "cuda"
+    return provider
+
+
+def _fastest(model: ModelVersion, provider: Provider, threads: int) -> Selection:
+    fp32 = load_engine(model, variant=FP32, provider=provider, threads=threads)
+    other: Literal["int8", "fp16"] = "int8" if fp32.provider == CPU else "fp16"
+    if other not in model.manifest.variants:
+        why = model.manifest.left_out.get(other, "not exported")
+        return Selection(FP32, fp32, f"version {model.number} has no {other}: {why}")
+    try:
+        faster = load_engine(model, variant=other, provider=_home(other, "auto"), threads=threads)
+    except ModelError as error:
+        log.warning("%s is not served: %s", other, error)
+        return Selection(FP32, fp32, f"{other} is not served here: {error}")
+    times_as_fast, times = _compare(model, faster, fp32)
+    reason = f"{other} is {times_as_fast:.1f} times as fast as {FP32} here ({times})"
+    if times_as_fast < WORTH_IT:
+        return Selection(FP32, fp32, f"{reason}, less than {WORTH_IT} times")
+    return Selection(other, faster, reason)
+
+
+def _compare(model: ModelVersion, faster: Engine, fp32: Engine) -> tuple[float, str]:
+    """How many times as fast one is, by the geometric mean over the batch sizes, and the times in words."""
+    pixels = Golden.read(model.golden).pixels
+    ratios, times = [], []
+    for size in BATCH_SIZES:
+        seconds = seconds_per_run({"faster": faster.run, FP32: fp32.run}, pixels, size, rounds=ROUNDS, least=LEAST)
+        ratios.append(speedup(seconds["faster"], seconds[FP32]))
+        one, other = (float(np.median(seconds[name])) * 1e6 for name in ("faster", FP32))
+        times.append(f"batch {size}: {one:.0f} against {other:.0f} us")
+    return math.exp(float(np.mean(np.log(ratios)))), ", ".join(times)

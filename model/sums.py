@@ -1,0 +1,54 @@
+"""SHA256SUMS: proof that a folder holds the files that were published, unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from digits.model.errors import RepositoryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUMS = "SHA256SUMS"
+MEND = "export it again"
+
+
+def write_sums(folder: Path) -> None:
+    """Writes SHA256SUMS of every other file, as sha256sum(1) does."""
+    (folder / SUMS).write_bytes(_sums(folder))
+
+
+def check_sums(folder: Path) -> None:
+    """Raises RepositoryError unless the folder holds exactly the files that SHA256SUMS names, unchanged."""
+    try:
+        published = (folder / SUMS).read_bytes()
+    except OSError as error:
+        raise RepositoryError(f"{folder}: {SUMS} cannot be read ({error})") from error
+    present = _sums(folder)
+    if published == present:
+        return
+    then, now = _by_name(published), _by_name(present)
+    if missing := sorted(then.keys() - now.keys()):
+        raise RepositoryError(f"{folder}: damaged, {missing[0]} is missing; {MEND}")
+    if unknown := sorted(now.keys() - then.keys()):
+        raise RepositoryError(f"{folder}: {unknown[0]} was not published with it; remove it")
+    for name, digest in now.items():
+        if then[name] != digest:
+            raise RepositoryError(f"{folder / name}: damaged, its SHA-256 is not the published one; {MEND}")
+    raise RepositoryError(f"{folder / SUMS}: damaged; {MEND}")
+
+
+def _sums(folder: Path) -> bytes:
+    files = (path for path in sorted(folder.iterdir()) if path.name != SUMS)
+    return "".join(f"{file_sha256(path)}  {path.name}\n" for path in files).encode()
+
+
+def _by_name(sums: bytes) -> dict[str, str]:
+    lines = sums.decode(errors="backslashreplace").split("\n")
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines if line)}
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,52 @@
+"""How long models take, measured in turn, since on a shared machine only ratios within one run count."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    Run = Callable[[NDArray[np.uint8]], object]
+
+
+def seconds_per_run(
+    runs: Mapping[str, Run], pixels: NDArray[np.uint8], batch_size: int, *, rounds: int, least: float
+) -> dict[str, NDArray[np.float64]]:
+    """Seconds that each model takes for a batch, [rounds]: every model is measured once in each round.
+
+    Args:
+        runs: The models by name, each taking uint8 [n, 28, 28].
+        pixels: Images uint8 [n, 28, 28], repeated as needed.
+        batch_size: Images in a batch.
+        rounds: How often it is measured, after two calls of each to warm up.
+        least: Seconds that a measurement takes at least: the mean of so many calls, of 1 to 1000.
+    """
+    batch = np.resize(pixels, (batch_size, *pixels.shape[1:]))
+    calls = {}
+    for name, run in runs.items():
+        run(batch)
+        calls[name] = min(max(math.ceil(least / max(_seconds(run, batch, 1), 1e-9)), 1), 1000)
+    seconds = {name: np.empty(rounds) for name in runs}
+    for number in range(rounds):
+        for name, run in runs.items():
+            seconds[name][number] = _seconds(run, batch, calls[name])
+    return seconds
+
+
+def _seconds(run: Run, batch: NDArray[np.uint8], calls: int) -> float:
+    started = time.perf_counter()
+    for _ in range(calls):
+        run(batch)
+    return (time.perf_counter() - started) / calls
+
+
+def speedup(seconds: NDArray[np.float64], baseline: NDArray[np.float64]) -> float:
+    """How many times as fast as the baseline, by the median of the rounds' ratios."""
+    return float(np.median(baseline / seconds))

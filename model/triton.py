@@ -1,0 +1,28 @@
+"""config.pbtxt: what NVIDIA's Triton reads to serve the same repository by its ONNX Runtime backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from digits.model.manifest import FP32
+
+if TYPE_CHECKING:
+    from digits.model.manifest import Manifest
+
+MAX_BATCH_SIZE = 1024
+
+
+def config_pbtxt(manifest: Manifest) -> str:
+    """A `ModelConfig` of Triton's in protobuf's text format: fp32, which every version has, batched dynamically."""
+    return f"""\
+# {manifest.name}: generated from the newest version's manifest.json when it was published.
+name: "{manifest.name}"
+backend: "onnxruntime"
+platform: "onnxruntime_onnx"
+default_model_filename: "{manifest.variants[FP32].file}"
+max_batch_size: {MAX_BATCH_SIZE}
+input [ {{ name: "pixels" data_type: TYPE_UINT8 dims: [ 28, 28 ] }} ]
+output [ {{ name: "probabilities" data_type: TYPE_FP32 dims: [ {len(manifest.labels)} ] }} ]
+version_policy {{ latest {{ num_versions: 1 }} }}
+dynamic_batching {{ }}
+"""

@@ -1,0 +1,150 @@
+"""Models from elsewhere are published in digits' signature, answer as their file does, and are served."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from skl2onnx import to_onnx
+
+from digits.client import Client
+from digits.export.errors import ExportError
+from digits.export.publishing import export
+from digits.export.settings import ExportSettings, ForeignSettings
+from digits.model.engine import load_engine
+from digits.model.limits import Limits
+from digits.model.selection import select
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from digits.images.mnist import Mnist
+    from digits.model.repository import ModelVersion
+
+    Digits = Callable[..., subprocess.CompletedProcess[str]]
+    TorchForm = Callable[..., onnx.ModelProto]
+
+MEAN, STD = 0.1307, 0.3081
+LENIENT = Limits(int8_agreement=99, int8_accuracy_loss=1)  # a thousand test images are few
+
+
+def published(
+    file: Path, model: onnx.ModelProto, variants: tuple[str, ...] = ("int8", "fp16"), **foreign: Any
+) -> ModelVersion:
+    """Publishes the model beside its file."""
+    onnx.save(model, file)
+    settings = ExportSettings(models=file.parent / "models", data="embedded", variants=variants)
+    return export(file, settings, LENIENT, ForeignSettings(**foreign))
+
+
+def test_scikit_learns_classifier_is_published_and_served_as_it_answers(
+    digits: Digits, serving: Callable[..., Any], classifier: Any, data: Mnist, tmp_path: Path
+) -> None:
+    """As skl2onnx makes it: labels and a list of dicts of probabilities."""
+    rows = data.x_test.reshape(-1, 784) / np.float32(255)
+    (tmp_path / "mlp.onnx").write_bytes(to_onnx(classifier, rows[:1], target_opset=18).SerializeToString())
+    completed = digits("export", tmp_path / "mlp.onnx", "--models", tmp_path / "models", "--data", "embedded")
+    assert completed.returncode == 0, completed.stderr
+    assert "gates: 1,000 test images against mlp.onnx" in completed.stdout
+    assert "accuracy: 9" in completed.stdout
+    assert "warning" not in completed.stdout
+    with serving("--models", tmp_path / "models", "--precision", "fp32") as server, Client(server.address) as client:
+        predictions = client.classify(data.x_test, include_probabilities=True)
+    assert predictions.probabilities is not None
+    assert np.abs(predictions.probabilities - classifier.predict_proba(rows)).max() < 1e-4
+    assert np.array_equal(predictions.digits, classifier.predict(rows))
+
+
+@pytest.mark.parametrize("shape", [(784,), (1, 28, 28), (28, 28, 1), (28, 28)])
+def test_every_float_shape_gets_the_front_before_it(
+    torch_form: TorchForm, classifier: Any, data: Mnist, tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    """PyTorch's form with normalized pixels and logits, made of the same weights, answers as the original does."""
+    first, *others = classifier.coefs_
+    weights = [first * STD, *others]  # of (x - mean) / std
+    biases = [classifier.intercepts_[0] + MEAN * first.sum(axis=0), *classifier.intercepts_[1:]]
+    model = torch_form(weights, biases, shape)
+    variants = ("int8", "fp16") if shape == (1, 28, 28) else ()
+    version = published(tmp_path / "torch.onnx", model, variants, output="logits", mean=MEAN, std=STD)
+    answers = load_engine(version, provider="cpu").run(data.x_test)
+    expected = classifier.predict_proba(data.x_test.reshape(-1, 784) / 255)
+    assert np.abs(answers - expected).max() < 1e-4
+    assert version.manifest.variants.keys() == {"fp32", *variants}
+    assert version.manifest.training == {}
+    assert version.manifest.reference == "torch.onnx"
+
+
+def test_pixels_of_0_to_255_and_logarithms_are_understood(
+    torch_form: TorchForm, data: Mnist, classifier: Any, tmp_path: Path
+) -> None:
+    first, *others = classifier.coefs_
+    model = torch_form([first / 255, *others], classifier.intercepts_, (1, 28, 28), ending="LogSoftmax")
+    version = published(tmp_path / "log.onnx", model, output="log-probabilities", input_scale=255)
+    answers = select(version, precision="int8", provider="cpu").engine.run(data.x_test)
+    expected = classifier.predict_proba(data.x_test.reshape(-1, 784) / 255)
+    assert (answers.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.99
+
+
+def test_digits_own_signature_needs_no_front(models: Path, data: Mnist, tmp_path: Path) -> None:
+    """int8 begins with the pixels of a front that it knows, and is left out here with that reason."""
+    file = tmp_path / "own.onnx"
+    shutil.copy(models / "digits" / "1" / "model.onnx", file)
+    version = published(file, onnx.load(file))
+    again = load_engine(version, provider="cpu").run(data.x_test)
+    assert again.tobytes() == load_engine(version, variant="fp32").run(data.x_test).tobytes()
+    assert version.manifest.left_out["int8"] == "its first matrix product is fed by Div, not by the pixels"
+    assert version.manifest.variants["fp32"].max_abs_diff == 0
+
+
+def test_a_model_that_reads_nothing_is_published_with_a_warning(
+    digits: Digits, torch_form: TorchForm, classifier: Any, tmp_path: Path
+) -> None:
+    onnx.save(torch_form(classifier.coefs_, classifier.intercepts_, (784,)), tmp_path / "model.onnx")
+    arguments = ("--models", tmp_path / "models", "--data", "embedded", "--output", "logits", "--mean", 0.9)
+    completed = digits("export", tmp_path / "model.onnx", *arguments)
+    assert completed.returncode == 0, completed.stderr
+    assert "warning: that is below 90%; do --input-scale, --mean, --std and --output fit the model?" in completed.stdout
+
+
+def fixed_batch(model: onnx.ModelProto) -> None:
+    """As an export without a dynamic axis: Reshape to [1, 784] instead of Flatten."""
+    model.graph.node[0].CopyFrom(helper.make_node("Reshape", ["image", "one"], ["rows"]))
+    model.graph.initializer.append(helper.make_tensor("one", TensorProto.INT64, [2], [1, 784]))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[2], "dim_value", 32), r"its input is image"),
+        (lambda m: setattr(m.graph.output[0].type.tensor_type.shape.dim[1], "dim_value", 7), r"say --output-name"),
+        (lambda m: setattr(m.opset_import[0], "version", 9), "opset 9; convert it to 13 or later"),
+        (fixed_batch, "cannot be run on batches of any size"),
+        (lambda m: setattr(m.graph.node[0], "op_type", "Flaten"), "cannot be read as an ONNX model"),
+    ],
+)
+def test_what_cannot_be_served_says_why(
+    torch_form: TorchForm,
+    classifier: Any,
+    tmp_path: Path,
+    change: Callable[[onnx.ModelProto], object],
+    expected: str,
+) -> None:
+    model = torch_form(classifier.coefs_, classifier.intercepts_, (1, 28, 28))
+    change(model)
+    with pytest.raises(ExportError, match=expected) as error:
+        published(tmp_path / "model.onnx", model)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_file_that_is_no_model_is_one_line(digits: Digits, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_text("not a model")
+    completed = digits("export", tmp_path / "model.onnx", "--models", tmp_path / "models", "--data", "embedded")
+    (line,) = completed.stderr.splitlines()
+    assert line.startswith(f"digits: {tmp_path}/model.onnx: cannot be read as an ONNX model")

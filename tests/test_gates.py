@@ -1,0 +1,159 @@
+"""The gates: what is too far off is left out with its reason, and the choice on a host is of what passes there."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+
+from digits.model.errors import ProviderError, RepositoryError, SelfTestError
+from digits.model.gates import failure, measure
+from digits.model.limits import Limits
+from digits.model.repository import Repository
+from digits.model.selection import select
+from digits.model.sums import write_sums
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Digits = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def answers(images: int, wrong: int = 0, by: float = 0.5) -> NDArray[np.float32]:
+    """Probabilities of the digit 3, and of 7 for the last ones."""
+    probabilities = np.full((images, 10), 0.02, np.float32)
+    probabilities[:, 3] = 0.82
+    if wrong:
+        probabilities[-wrong:, 3] -= by
+        probabilities[-wrong:, 7] += by
+    return probabilities
+
+
+def verdict(variant: str, images: int, *, wrong: int = 0, by: float = 0.5, limits: Limits | None = None) -> str | None:
+    """Of answers of which so many are off, where the reference is always right."""
+    pixels = np.zeros((images, 28, 28), np.uint8)
+    numbered = iter(range(10**9))
+    given = answers(images, wrong, by)
+
+    def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        next(numbered)
+        return given if len(batch) == images else answers(len(batch))
+
+    labels = np.full(images, 3, np.uint8)
+    return failure(variant, measure(run, pixels, labels, answers(images), what=variant), limits or Limits())
+
+
+def test_fp32_may_not_differ_at_all() -> None:
+    assert verdict("fp32", 1000) is None
+    assert verdict("fp32", 1000, wrong=1, by=2e-5) == "max |dp| 2e-05 is above 1e-05; test image 999 is worst"
+    flipped = verdict("fp32", 1000, wrong=2, limits=Limits(max_abs_diff=1))
+    assert flipped == (
+        "2 of 1,000 test images get another digit, and 0 may; test image 998 is the first, test image 998 is worst"
+    )
+
+
+@pytest.mark.parametrize(
+    ("images", "wrong", "passes"),
+    [(10_000, 5, True), (10_000, 6, False), (10_000, 11, False), (1000, 1, True), (1000, 2, False), (100, 1, False)],
+)
+def test_int8_may_lose_little_and_a_small_test_set_one_image(images: int, wrong: int, passes: bool) -> None:
+    said = verdict("int8", images, wrong=wrong)
+    assert (said is None) == passes, said
+
+
+def test_limits_are_settings() -> None:
+    assert verdict("int8", 1000, wrong=20, limits=Limits(int8_agreement=98, int8_accuracy_loss=2)) is None
+    lost = verdict("int8", 1000, wrong=20, limits=Limits(int8_agreement=98))
+    assert lost == "20 of 1,000 test images fewer are right, and 1 may be; test image 980 is worst"
+    assert verdict("fp16", 1000, wrong=1, by=4e-3) is None
+    assert verdict("fp16", 1000, wrong=1, by=6e-3) == "max |dp| 0.006 is above 0.005; test image 999 is worst"
+
+
+def test_answers_that_depend_on_the_batch_never_pass() -> None:
+    """As dynamic quantization would give them."""
+
+    def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return answers(len(batch)) - np.float32(1e-7 * len(batch))
+
+    pixels = np.zeros((1000, 28, 28), np.uint8)
+    measured = measure(run, pixels, None, answers(1000), what="int8")
+    said = failure("int8", measured, Limits())
+    assert said == "int8: on this host answers in batches of 1 differ from those in one of 513"
+
+
+def test_a_failing_variant_is_left_out_and_the_others_are_published(
+    digits: Digits, run_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ("--models", tmp_path, "--fp16-max-abs-diff", 0, "--int8-agreement", 99, "--int8-accuracy-loss", 1)
+    completed = digits("export", run_folder, *arguments)
+    assert completed.returncode == 0, completed.stderr
+    version = Repository(tmp_path).open()
+    assert version.manifest.variants.keys() == {"fp32", "int8"}
+    assert version.manifest.left_out["fp16"].startswith("max |dp| ")
+    assert f"left out: fp16, {version.manifest.left_out['fp16']}" in completed.stdout
+    assert not (version.folder / "model.fp16.onnx").exists()
+    with pytest.raises(RepositoryError, match=r"no variant 'fp16' \(max \|dp\| .* is worst\); it has fp32, int8"):
+        version.file("fp16")
+
+
+# The choice on this host
+
+
+@pytest.fixture
+def version(models: Path, tmp_path: Path) -> Path:
+    """The folder of a version of this test's own."""
+    shutil.copytree(models, tmp_path / "models")
+    return tmp_path / "models" / "digits" / "1"
+
+
+def spoil(version: Path, file: str) -> None:
+    """Changes the largest weights of an ONNX file by a percent, with sums that fit."""
+    model = onnx.load(version / file)
+    weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    values = onnx.numpy_helper.to_array(weights)
+    spoiled = (values * 0.9).astype(values.dtype)
+    weights.CopyFrom(onnx.numpy_helper.from_array(spoiled, weights.name))
+    onnx.save(model, version / file)
+    write_sums(version)
+
+
+def test_auto_takes_a_variant_that_passes_and_says_why(models: Path) -> None:
+    selection = select(Repository(models).open(), provider="cpu")
+    assert selection.variant in {"fp32", "int8"}
+    assert selection.reason.startswith("int8 is ")
+    assert " times as fast as fp32 here (batch 1: " in selection.reason
+
+
+def test_auto_serves_fp32_where_int8_answers_otherwise_than_where_it_was_exported(version: Path) -> None:
+    """As on a CPU without VNNI, whose int8 saturates."""
+    spoil(version, "model.int8.onnx")
+    model = Repository(version.parent.parent).open()
+    selection = select(model, provider="cpu")
+    assert selection.variant == "fp32"
+    assert selection.reason.startswith("int8 is not served here: ")
+    assert "is off its own answer where it was exported by" in selection.reason
+    with pytest.raises(SelfTestError, match="off its own answer where it was exported"):
+        select(model, precision="int8", provider="cpu")
+
+
+def test_fp32_that_answers_otherwise_starts_nothing(version: Path) -> None:
+    spoil(version, "model.onnx")
+    with pytest.raises(SelfTestError, match="off the reference's answer"):
+        select(Repository(version.parent.parent).open(), provider="cpu")
+
+
+def test_a_variant_that_this_provider_cannot_run_is_an_error(models: Path) -> None:
+    model = Repository(models).open()
+    with pytest.raises(ProviderError, match="int8 runs on the CPU only; say --provider cpu"):
+        select(model, precision="int8", provider="cuda")
+    with pytest.raises(ProviderError, match="fp16 runs on CUDA only; say --provider cuda"):
+        select(model, precision="fp16", provider="cpu")
+    with pytest.raises(ProviderError, match="built without CUDA"):
+        select(model, precision="fp16", provider="auto")

@@ -1,0 +1,199 @@
+"""int8: static, exact at its input, near to fp32, and an answer never depends on the neighbours in its batch."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from digits.export.calibration import activations, calibrated, entropy, full_range, percentile
+from digits.export.errors import UnsupportedError
+from digits.export.fp16 import to_fp16
+from digits.export.front import Front, attach
+from digits.export.int8 import quantized_tensors, to_int8
+from digits.export.products import products
+from digits.model.engine import Engine, load_engine
+from digits.model.parity import compare
+from digits.model.repository import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from digits.images.mnist import Mnist
+
+    TorchForm = Callable[..., onnx.ModelProto]
+
+STATIC = {"Gemm", "QGemm", "QuantizeLinear", "Relu", "Reshape", "Softmax", "MatMul", "Add"}
+KINDS = ("blank", "full", "noise", "checkered")
+
+
+def adversarial(kind: str, count: int, seed: int) -> NDArray[np.uint8]:
+    """Images that are no digits: what a stranger may send."""
+    shape = (count, 28, 28)
+    if kind == "noise":
+        return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    if kind == "checkered":
+        return np.asarray(np.indices(shape).sum(axis=0) % 2 * 255, np.uint8)
+    return np.full(shape, 255 if kind == "full" else 0, np.uint8)
+
+
+def engine(model: onnx.ModelProto) -> Engine:
+    return Engine(model.SerializeToString(), provider="cpu")
+
+
+def front_of(torch_form: TorchForm, weights: list[Any], **options: Any) -> onnx.ModelProto:
+    return attach(torch_form(weights, [np.zeros(w.shape[1]) for w in weights], (784,), **options), Front(), "Softmax")
+
+
+@pytest.fixture(scope="module")
+def variants(models: Path) -> dict[str, Engine]:
+    version = Repository(models).open()
+    return {name: load_engine(version, variant=name, provider="cpu") for name in version.manifest.variants}
+
+
+# What the fixture's run became
+
+
+def test_every_scale_is_static_and_the_first_product_takes_the_raw_pixels(models: Path) -> None:
+    model = onnx.load(models / "digits" / "1" / "model.int8.onnx")
+    assert {node.op_type for node in model.graph.node} <= STATIC
+    constants = {constant.name: onnx.numpy_helper.to_array(constant) for constant in model.graph.initializer}
+    first, second = [node for node in model.graph.node if node.op_type == "QGemm"]
+    assert model.graph.node[0].op_type == "Reshape"
+    assert model.graph.node[0].input[0] == "pixels"
+    assert first.input[0] == model.graph.node[0].output[0]
+    assert constants[first.input[1]] == np.float32(1 / 255)
+    assert constants[first.input[2]] == 0
+    for node in (first, second):
+        assert constants[node.input[3]].dtype == np.int8
+        assert np.abs(constants[node.input[3]]).max() <= 127
+        assert not constants[node.input[5]].any()
+
+
+def test_all_variants_have_one_signature_and_say_what_they_are(models: Path) -> None:
+    for name, file in (("fp32", "model.onnx"), ("int8", "model.int8.onnx"), ("fp16", "model.fp16.onnx")):
+        model = onnx.load(models / "digits" / "1" / file)
+        (pixels,), (probabilities,) = model.graph.input, model.graph.output
+        assert (pixels.name, pixels.type.tensor_type.elem_type) == ("pixels", onnx.TensorProto.UINT8)
+        assert (probabilities.name, probabilities.type.tensor_type.elem_type) == (
+            "probabilities",
+            onnx.TensorProto.FLOAT,
+        )
+        assert [d.dim_param or d.dim_value for d in pixels.type.tensor_type.shape.dim] == ["batch", 28, 28]
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        assert metadata["precision"] == name
+        assert json.loads(metadata["labels"]) == list("0123456789")
+
+
+def test_int8_and_fp16_are_near_to_fp32(variants: dict[str, Engine], test_digits: NDArray[np.uint8]) -> None:
+    reference = variants["fp32"].run(test_digits)
+    assert compare(variants["int8"].run(test_digits), reference).argmax_agreement >= 0.99
+    half = compare(variants["fp16"].run(test_digits), reference)
+    assert half.max_abs_diff <= 5e-3
+    assert half.argmax_agreement >= 0.999
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_an_answer_never_depends_on_its_neighbours(
+    variants: dict[str, Engine], test_digits: NDArray[np.uint8], data: st.DataObject
+) -> None:
+    """Bit for bit, in every variant: alone, and anywhere in a batch of adversarial images."""
+    image = test_digits[data.draw(st.integers(0, 999))]
+    kind = data.draw(st.sampled_from(KINDS))
+    before, after = data.draw(st.integers(0, 80)), data.draw(st.integers(0, 80))
+    neighbours = adversarial(kind, before + after, data.draw(st.integers(0, 2**32)))
+    batch = np.concatenate([neighbours[:before], image[None], neighbours[before:]])
+    for variant in variants.values():
+        assert variant.run(batch)[before].tobytes() == variant.run(image[None])[0].tobytes()
+
+
+# Other graphs
+
+
+@pytest.mark.parametrize("activation", ["Relu", "Tanh", "Sigmoid", "LeakyRelu", "Elu", "Identity"])
+@pytest.mark.parametrize("layers", [(32,), (96, 64, 48), (24,) * 6])
+def test_any_shape_and_activation_gets_an_int8_form_near_to_fp32(
+    torch_form: TorchForm, data: Mnist, layers: tuple[int, ...], activation: str
+) -> None:
+    """Of random weights, whose probabilities are spread out, so that an error shows."""
+    random = np.random.default_rng(len(layers))
+    sizes = [784, *layers, 10]
+    gain = 2.0 if activation in {"Relu", "LeakyRelu"} else 1.0
+    weights = [random.normal(0, np.sqrt(gain / k), (k, m)) for k, m in pairwise(sizes)]
+    model = front_of(torch_form, weights, activation=activation)
+    quantized, made = calibrated(model, Front(), data.x_train[:1000], data.x_train[1000:1500])
+    parity = compare(engine(quantized).run(data.x_test), engine(model).run(data.x_test))
+    assert parity.mean_abs_diff < 4e-3
+    assert parity.argmax_agreement > 0.9
+    assert sum(node.op_type == "QGemm" for node in quantized.graph.node) == len(layers)
+    assert ("calibration on 1,000 training images" in made) == (len(layers) > 1)
+
+
+def test_a_column_of_which_nothing_is_left_is_dropped_with_its_constant_part(
+    torch_form: TorchForm, data: Mnist
+) -> None:
+    random = np.random.default_rng(0)
+    weights = [random.normal(0, 0.05, (k, m)).astype(np.float32) for k, m in ((784, 40), (40, 20), (20, 10))]
+    weights[0][:, 5:15] = 1e-6
+    biases = [np.full(w.shape[1], 0.3, np.float32) for w in weights]
+    model = attach(torch_form(weights, biases, (784,)), Front(), "Softmax")
+    seen = activations(model, quantized_tensors(model), data.x_train[:500])
+    quantized = to_int8(model, Front(), seen, full_range)
+    kept = [list(c.dims) for c in quantized.graph.initializer if c.data_type == onnx.TensorProto.INT8 and len(c.dims)]
+    assert kept == [[784, 30], [30, 20]]
+    parity = compare(engine(quantized).run(data.x_test), engine(model).run(data.x_test))
+    assert parity.max_abs_diff < 2e-3
+
+
+def test_the_front_of_a_normalized_model_goes_into_the_bias(torch_form: TorchForm, data: Mnist) -> None:
+    random = np.random.default_rng(1)
+    weights = [random.normal(0, 0.05, (k, m)) for k, m in ((784, 40), (40, 10))]
+    front = Front(255, 0.1307, 0.3081)
+    model = attach(torch_form(weights, [np.zeros(40), np.zeros(10)], (784,)), front, "Softmax")
+    quantized, _ = calibrated(model, front, data.x_train[:500], data.x_train[500:1000])
+    parity = compare(engine(quantized).run(data.x_test), engine(model).run(data.x_test))
+    assert parity.max_abs_diff < 0.02
+
+
+def test_a_convolution_is_no_product_and_says_so(torch_form: TorchForm) -> None:
+    model = front_of(torch_form, [np.zeros((784, 32)), np.zeros((32, 10))])
+    for node in model.graph.node:
+        if node.op_type == "Gemm":
+            node.op_type = "Other"
+    with pytest.raises(UnsupportedError, match="no matrix product with constant weights"):
+        products(model)
+
+
+def test_weights_beyond_half_precision_are_said(torch_form: TorchForm) -> None:
+    model = front_of(torch_form, [np.full((784, 32), 1e5), np.zeros((32, 10))])
+    with pytest.raises(UnsupportedError, match="values beyond 65,504"):
+        to_fp16(model)
+
+
+# Calibration
+
+
+def test_ranges_cover_what_they_are_told_to() -> None:
+    values = np.random.default_rng(0).normal(0, 1, 100_000).astype(np.float32)
+    values[0] = 50
+    assert full_range(values) == (values.min(), 50)
+    least, greatest = percentile(99.9)(values)
+    assert 2.9 < greatest < 3.3
+    assert -3.3 < least < -2.9
+    least, greatest = entropy(values)
+    assert 2.5 < greatest < 12
+    assert -greatest <= least <= -2.5
+    positive = np.maximum(values, 0)
+    assert entropy(positive)[0] == 0
+    assert full_range(-np.abs(values) - 1)[1] == 0
+    assert entropy(np.zeros(10, np.float32)) == (0, 0)
