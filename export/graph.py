@@ -55,12 +55,15 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     def classify(rows: Any) -> dict[str, Any]:
         return {"probabilities": model(rows, training=False)}
 
-    graph, _ = tf2onnx.convert.from_function(
-        classify,
-        classify.input_signature,
-        opset=OPSET,
-        custom_op_handlers={"Erfc": (_erfc, []), "Expm1": (_expm1, [])},
-    )
+    try:
+        graph, _ = tf2onnx.convert.from_function(
+            classify,
+            classify.input_signature,
+            opset=OPSET,
+            custom_op_handlers={"Erfc": (_erfc, []), "Expm1": (_expm1, [])},
+        )
+    except ValueError as error:
+        raise ExportError(f"the model cannot be exported: tf2onnx says {str(error).strip()}") from error
     unknown = {node.op_type for node in graph.graph.node if not onnx.defs.has(node.op_type, OPSET)}
     if unknown:
         raise ExportError(f"the model cannot be exported: ONNX has no {', '.join(sorted(unknown))}")
@@ -70,21 +73,20 @@ def to_onnx(model: Any) -> onnx.ModelProto:
 
 def _erfc(graph: Any, node: Any, name: str, _arguments: list[Any]) -> None:
     """Erfc, of which Keras's gelu is made and which neither ONNX nor tf2onnx knows, as 1 - Erf."""
-    one, erf = _one(graph, name), _inner(graph, node, "Erf")
-    graph.remove_node(node.name)
-    graph.make_node("Sub", [one, erf], name=name, outputs=node.output, dtypes=node.output_dtypes)
+    one, erf, dtypes = _one_and(graph, node, name, "Erf")
+    graph.make_node("Sub", [one, erf], name=name, outputs=node.output, dtypes=dtypes)
 
 
 def _expm1(graph: Any, node: Any, name: str, _arguments: list[Any]) -> None:
     """Expm1, of which Keras's celu is made, as Exp - 1."""
-    one, exp = _one(graph, name), _inner(graph, node, "Exp")
+    one, exp, dtypes = _one_and(graph, node, name, "Exp")
+    graph.make_node("Sub", [exp, one], name=name, outputs=node.output, dtypes=dtypes)
+
+
+def _one_and(graph: Any, node: Any, name: str, operator: str) -> tuple[str, str, Any]:
+    """The constant 1, another operator of the node's input, and its type; the node itself is removed."""
+    dtypes = node.output_dtypes
+    one = graph.make_const(f"{name}/one", np.array(1, np.float32)).output[0]
+    other = graph.make_node(operator, list(node.input), dtypes=dtypes).output[0]
     graph.remove_node(node.name)
-    graph.make_node("Sub", [exp, one], name=name, outputs=node.output, dtypes=node.output_dtypes)
-
-
-def _one(graph: Any, name: str) -> str:
-    return str(graph.make_const(f"{name}/one", np.array(1, np.float32)).output[0])
-
-
-def _inner(graph: Any, node: Any, operator: str) -> str:
-    return str(graph.make_node(operator, list(node.input), dtypes=node.output_dtypes).output[0])
+    return one, other, dtypes

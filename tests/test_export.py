@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +16,6 @@ from digits.model.parity import compare
 from digits.model.repository import Repository
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -141,3 +142,25 @@ def test_a_nan_is_never_parity() -> None:
     answers[1, 0] = np.nan
     parity = compare(answers, reference)
     assert (parity.max_abs_diff, parity.worst) == (np.inf, 1)
+
+
+CONVERT = """
+import keras, numpy as np, sys
+from digits.export.front import Front, attach
+from digits.export.graph import predict, to_onnx
+from digits.model.engine import Engine
+
+pixels = np.random.default_rng(0).integers(0, 256, (500, 28, 28), np.uint8)
+for activation in sys.argv[1:]:
+    layers = [keras.layers.Dense(nodes, activation) for nodes in (48, 24)]
+    model = keras.Sequential([keras.Input((784,)), *layers, keras.layers.Dense(10, "softmax")])
+    model.set_weights([weights * 3 for weights in model.get_weights()])
+    engine = Engine(attach(to_onnx(model), Front()).SerializeToString(), provider="cpu")
+    assert np.abs(engine.run(pixels) - predict(model, pixels)).max() < 1e-5, activation
+"""
+
+
+def test_activations_that_onnx_has_no_operator_for_are_made_of_others(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-c", CONVERT, "gelu", "celu", "silu"]
+    completed = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert completed.returncode == 0, completed.stderr
