@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from digits.benchmarks.measurement import measurement
+from digits.export.errors import ExportError
 from digits.export.evidence import TIMED
-from digits.export.openvino import openvino_run
-from digits.export.publishing import write_version
+from digits.export.publishing import other_ways, write_version
 from digits.export.settings import ForeignSettings
 from digits.export.source import read_source
 from digits.model.engine import Engine
@@ -37,6 +37,8 @@ def run(folders: Sequence[Path], settings: ExportBenchmarkSettings) -> dict[str,
     models = []
     sources = [read_source(folder, settings.data, ForeignSettings()) for folder in folders]
     for folder, source in zip(folders, sources, strict=True):
+        if not source.training:
+            raise ExportError(f"{folder}: is no run folder, and only those are measured")
         print(f"{folder}:")
         with tempfile.TemporaryDirectory() as staged:
             write_version(Path(staged), source, (INT8, FP16), Limits())
@@ -58,9 +60,7 @@ def run(folders: Sequence[Path], settings: ExportBenchmarkSettings) -> dict[str,
 def _times(staged: Path, source: Source, manifest: Manifest, rounds: int) -> dict[str, dict[str, dict[str, float]]]:
     """By name and batch size: microseconds an image, and how many times as fast as fp32, with the rounds' quartiles."""
     runs = {name: Engine(staged / variant.file, provider="cpu").run for name, variant in manifest.variants.items()}
-    every = runs | dict(source.baselines)
-    if (openvino := openvino_run(staged / manifest.variants[FP32].file)) is not None:
-        every["OpenVINO"] = openvino
+    every = runs | other_ways(source, staged / manifest.variants[FP32].file)
     times: dict[str, dict[str, dict[str, float]]] = {name: {} for name in every}
     for size in TIMED:
         seconds = seconds_per_run(every, source.data.x_test, size, rounds=rounds, least=LEAST)

@@ -69,6 +69,7 @@ def _export(measured: dict[str, Any]) -> str:
         "",
         f"That is the model of `--recipe best`, {where}.",
         f"{lesson_speed}, and takes {flips} of {MNIST_TEST:,} images for another digit.",
+        "OpenVINO hands each call over to a thread of its own, which a single image feels most.",
         f"`{command}`.",
     ]
     return "\n".join(lines) + "\n"

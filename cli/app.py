@@ -22,7 +22,7 @@ EXTRAS = {
     "compare": "train",
     "sweep": "train",
     "export": "train,serve",
-    "verify": "serve",
+    "verify": "train,serve",
     "models": "train",
     "serve": "serve",
     "classify": "serve",
@@ -139,9 +139,9 @@ COMMANDS = {
     digits classify scans/*.jpg --server localhost:50051 --json
     ```
 
-    One digit a picture, dark on light or light on dark. Works in this process (with digits[serve] and --models), or
-    over a server. Without --models and --server, the model that comes with digits answers. A file that cannot be read
-    is reported, the others are classified, and the exit code is 1.
+    One digit a picture, dark on light or light on dark. Works in this process (with digits[serve]), by the
+    model that comes with digits or by the newest of --models; or over a server. A file that cannot be read is reported,
+    the others are classified, and the exit code is 1.
     """,
     "bench export": """Time the variants of exported runs beside each other, Keras and OpenVINO, in turn.
 

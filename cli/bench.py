@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from digits.benchmarks.settings import ExportBenchmarkSettings, TrainingBenchmarkSettings
 from digits.cli.errors import CommandError
-from digits.cli.quiet import quiet_stderr
+from digits.train.quiet import quiet_stderr
 
 EXPORT = ExportBenchmarkSettings()
 TRAINING = TrainingBenchmarkSettings()
@@ -22,10 +22,8 @@ def export(*runs: Path, settings: Annotated[ExportBenchmarkSettings, Parameter(n
     """
     if not runs:
         raise CommandError("no run given; say `digits bench export RUN...`")
-    with quiet_stderr():
-        import digits.export.graph  # noqa: F401 TensorFlow
-        from digits.benchmarks import export as benchmark
-        from digits.benchmarks import measurement
+    from digits.benchmarks import export as benchmark
+    from digits.benchmarks import measurement
 
     result = benchmark.run(runs, settings)
     if settings.out:

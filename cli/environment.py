@@ -23,10 +23,16 @@ def drop_empty_variables() -> None:
 
 
 def warn_of_unknown_variables() -> None:
-    """Warns of each DIGITS_* variable that no setting reads: a mistyped one would be ignored in silence."""
+    """Warns of each DIGITS_* variable that is no setting, and drops it: a mistyped one would be ignored in silence.
+
+    Dropped, since the library would fill any argument from one, a version's number from DIGITS_VERSION say.
+    """
     given = {name for name in os.environ if name.startswith(PREFIX)}
     if given:
-        _warn(given, _known_variables(), "is no setting")
+        known = _known_variables()
+        _warn(given, known, "is no setting")
+        for name in given - known:
+            del os.environ[name]
 
 
 def warn_of_unknown_tables(file: Path, commands: set[str]) -> None:
@@ -47,7 +53,7 @@ def _warn(given: set[str], known: set[str], what: str) -> None:
 
 def _known_variables() -> set[str]:
     from digits.benchmarks.settings import ExportBenchmarkSettings, TrainingBenchmarkSettings
-    from digits.cli.models import ChangeSettings, ModelsSettings
+    from digits.cli.models import ModelsSettings, PruneSettings, ShowSettings
     from digits.cli.settings import ClassifySettings, DemoSettings
     from digits.export.settings import ExportSettings, ForeignSettings, VerifySettings
     from digits.lab.comparison_settings import CompareSettings
@@ -65,7 +71,8 @@ def _known_variables() -> set[str]:
         Limits,
         VerifySettings,
         ModelsSettings,
-        ChangeSettings,
+        ShowSettings,
+        PruneSettings,
         ServeSettings,
         ClassifySettings,
         DemoSettings,

@@ -5,7 +5,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.cli.quiet import quiet_stderr
 from digits.export.settings import ExportSettings, ForeignSettings
 from digits.model.limits import Limits
 
@@ -30,17 +29,14 @@ def export(
         limits: How near it has to be.
         foreign: What an ONNX file takes and gives.
     """
-    with quiet_stderr():
-        from digits.export.publishing import export as publish
-        from digits.model.manifest import FP32
-
-        if (source / "report.json").is_file():
-            import digits.export.graph  # noqa: F401 TensorFlow, which an ONNX file does without
+    from digits.export.publishing import export as publish
+    from digits.model.manifest import FP32
 
     model = publish(source, settings, limits, foreign)
     evidence = model.manifest.variants[FP32]
     print(f"accuracy: {evidence.accuracy:.2%} of {model.manifest.test_images:,} test images")
     if evidence.accuracy < LOW:
-        print(f"warning: that is below {LOW:.0%}; do --input-scale, --mean, --std and --output fit the model?")
+        hint = "" if model.manifest.training else "; do --input-scale, --mean, --std and --output fit the model?"
+        print(f"warning: that is below {LOW:.0%}{hint}")
     print(f"published: {model.folder}")
     print(f"next: digits serve --models {settings.models}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from digits.export.evidence import gate_table
@@ -64,8 +65,8 @@ def show_table(model: ModelVersion) -> str:
     }
     width = max(map(len, facts))
     lines = [f"{name:<{width}}  {value}" for name, value in facts.items()]
-    images = f"{manifest.test_images:,} test images"
-    return "\n".join([*lines, "", gate_table(manifest.reference, manifest.variants, manifest.baselines, images)])
+    table = gate_table(manifest.reference, manifest.variants, manifest.baselines, manifest.test_images)
+    return "\n".join([*lines, "", table])
 
 
 def _training(report: dict[str, Any]) -> dict[str, str]:
@@ -81,9 +82,9 @@ def _training(report: dict[str, Any]) -> dict[str, str]:
 
 def diff_table(first: ModelVersion, second: ModelVersion) -> str:
     """A line for each fact in which two manifests differ."""
-    one, other = (dict(_leaves(_as_dict(model))) for model in (first, second))
+    one, other = (dict(_leaves(asdict(model.manifest))) for model in (first, second))
     rows = [
-        [name, one.get(name, "-"), other.get(name, "-")]
+        [name, _short(one.get(name, "-")), _short(other.get(name, "-"))]
         for name in dict.fromkeys([*one, *other])
         if one.get(name) != other.get(name) and not name.startswith(UNTOLD)
     ]
@@ -92,23 +93,17 @@ def diff_table(first: ModelVersion, second: ModelVersion) -> str:
     return text_table(["", f"version {first.number}", f"version {second.number}"], rows, left=1)
 
 
-def _as_dict(model: ModelVersion) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(model.manifest)
-
-
-def _leaves(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+def _leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:
     """Every value in nested dictionaries, by its dotted name."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, f"{name}.{key}" if name else str(key))
     else:
-        yield name, _short(value)
+        yield name, value
 
 
 def _short(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.5g}"
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 48 else f"{text[:45]}..."  # noqa: PLR2004 a SHA-256 says enough by its start

@@ -22,6 +22,14 @@ class ModelsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShowSettings(ModelsSettings):
+    """What `digits models show` is told."""
+
+    figure: Path | None = None
+    """Draw the graph of each variant into this PNG, SVG or PDF file. Needs digits[train]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeSettings:
     """Where the versions are that may change."""
 
@@ -29,8 +37,18 @@ class ChangeSettings:
     """The model repository."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneSettings(ChangeSettings):
+    """What `digits models prune` is told."""
+
+    keep: Annotated[int, Parameter(validator=Number(gte=1))] = 3
+    """How many of the newest versions stay; one at least."""
+
+
 READ = ModelsSettings()
+SHOW = ShowSettings()
 CHANGE = ChangeSettings()
+PRUNE = PruneSettings()
 ReadSettings = Annotated[ModelsSettings, Parameter(name="*")]
 WriteSettings = Annotated[ChangeSettings, Parameter(name="*")]
 
@@ -41,23 +59,22 @@ def list_(settings: ReadSettings = READ) -> None:
     print(list_table(_repository(settings)))
 
 
-def show(version: int | None = None, /, *, figure: Path | None = None, settings: ReadSettings = READ) -> None:
+def show(version: int | None = None, /, settings: Annotated[ShowSettings, Parameter(name="*")] = SHOW) -> None:
     """Shows a version.
 
     Args:
         version: Its number. Default: the newest.
-        figure: Draw the graph of each variant into this PNG, SVG or PDF file. Needs digits[train].
         settings: Where it is.
     """
     from digits.cli.model_tables import show_table
 
     model = _repository(settings).open(version)
     print(show_table(model))
-    if figure is not None:
+    if settings.figure is not None:
         from digits.export.drawing import draw
 
-        draw({name: model.file(name) for name in model.manifest.variants}, figure)
-        print(f"figure: {figure}")
+        draw({name: model.file(name) for name in model.manifest.variants}, settings.figure)
+        print(f"figure: {settings.figure}")
 
 
 def diff(first: int, second: int, /, settings: ReadSettings = READ) -> None:
@@ -91,16 +108,10 @@ def rollback(version: int | None = None, /, settings: WriteSettings = CHANGE) ->
     print(f"withdrawn: {gone}; kept until a newer version is there and `digits models prune` runs")
 
 
-def prune(*, keep: Annotated[int, Parameter(validator=Number(gte=1))] = 3, settings: WriteSettings = CHANGE) -> None:
-    """Prunes.
-
-    Args:
-        keep: How many of the newest versions stay; one at least.
-        settings: Where they are.
-    """
+def prune(settings: Annotated[PruneSettings, Parameter(name="*")] = PRUNE) -> None:
     from digits.model.repository import Repository
 
-    removed = Repository(settings.models).prune(keep)
+    removed = Repository(settings.models).prune(settings.keep)
     print(f"removed: {', '.join(map(str, removed)) or 'nothing'}")
 
 

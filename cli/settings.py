@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-
-from digits.model.manifest import Precision  # noqa: TC001 the command line resolves it at run time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +20,7 @@ class ClassifySettings:
     models: Path | None = None
     """The model repository, for classifying in this process. Default: the model in the box."""
 
-    precision: Precision = "auto"
+    precision: Literal["auto", "fp32", "int8"] = "auto"
     """Which variant of it; `auto` takes the fastest one that proves itself on this host."""
 
     timeout: Annotated[float, Parameter(validator=Number(gt=0, lte=86400))] = 10.0

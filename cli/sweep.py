@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.cli.quiet import quiet_stderr
 from digits.lab.sweep_settings import SweepSettings
+from digits.train.quiet import quiet_stderr
 
 DEFAULTS = SweepSettings()
 

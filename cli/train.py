@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.cli.quiet import quiet_stderr
+from digits.train.quiet import quiet_stderr
 from digits.train.settings import TrainSettings
 
 DEFAULTS = TrainSettings()

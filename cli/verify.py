@@ -5,7 +5,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.cli.quiet import quiet_stderr
 from digits.export.settings import VerifySettings
 from digits.model.limits import Limits
 
@@ -26,11 +25,7 @@ def verify(
         settings: On what, and against what.
         limits: How near it has to be.
     """
-    with quiet_stderr():
-        from digits.export.verification import verify as run_gates
-
-        if settings.against is not None:
-            import digits.export.graph  # noqa: F401 TensorFlow
+    from digits.export.verification import verify as run_gates
 
     failed = run_gates(version, settings, limits)
     for line in failed:

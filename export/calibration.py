@@ -52,11 +52,11 @@ def calibrated(
     if not tensors:
         return to_int8(model, front, {}, full_range), made
     seen = activations(model, tensors, training[:IMAGES])
-    reference = Engine(model.SerializeToString(), provider="cpu").run(validation[:IMAGES])
+    reference = _answers(model, validation[:IMAGES])
     candidates = {name: to_int8(model, front, seen, value_range) for name, value_range in RANGES.items()}
     distance = {
-        name: compare(Engine(m.SerializeToString(), provider="cpu").run(validation[:IMAGES]), reference).mean_abs_diff
-        for name, m in candidates.items()
+        name: compare(_answers(candidate, validation[:IMAGES]), reference).mean_abs_diff
+        for name, candidate in candidates.items()
     }
     best = min(distance, key=distance.__getitem__)
     return candidates[best], f"{made}; {best} calibration on {len(training[:IMAGES]):,} training images"
@@ -69,6 +69,10 @@ def activations(model: onnx.ModelProto, tensors: list[str], pixels: Pixels) -> d
     opened.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
     session = open_session(opened.SerializeToString(), "cpu", 1)
     return dict(zip(tensors, session.run(tensors, {INPUT: pixels}), strict=True))
+
+
+def _answers(model: onnx.ModelProto, pixels: Pixels) -> NDArray[np.float32]:
+    return Engine(model.SerializeToString(), provider="cpu").run(pixels)
 
 
 def full_range(values: Activations) -> tuple[float, float]:

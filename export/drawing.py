@@ -39,6 +39,8 @@ def draw(variants: Mapping[str, Path], file: Path) -> None:
         mpl.patches.Patch(facecolor=COLORS[kind], edgecolor="#666666", label=text) for kind, text in LEGEND.items()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+    if not file.suffix:
+        raise ExportError(f"{file}: no kind of picture; say {file}.png, .svg or .pdf")
     try:
         figure.savefig(file, dpi=150)
     except ValueError as error:

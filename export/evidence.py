@@ -52,7 +52,11 @@ def seconds_per_image(
 
 
 def gate_table(
-    reference: str, variants: Mapping[str, Evidence], baselines: Mapping[str, Mapping[str, float]], images: str
+    reference: str,
+    variants: Mapping[str, Evidence],
+    baselines: Mapping[str, Mapping[str, float]],
+    count: int,
+    images: str = "test images",
 ) -> str:
     """A line for each variant and for each other way to run the same model.
 
@@ -60,14 +64,14 @@ def gate_table(
         reference: What the variants were held against.
         variants: Their evidence.
         baselines: Seconds an image of the other ways.
-        images: Which images they were measured on, and how many, such as `1,000 test images`.
+        count: How many images they were measured on.
+        images: Which.
     """
-    count = int(images.partition(" ")[0].replace(",", ""))
     rows = [[name, *_cells(found, count), *_times(found.seconds_per_image)] for name, found in variants.items()]
     rows += [[name, *[""] * (len(HEAD) - 1), *_times(times)] for name, times in baselines.items()]
     sizes = [f"us at {size}" for size in TIMED]
-    title = f"gates: {images} against {reference}; microseconds an image in batches of {', '.join(map(str, TIMED))}"
-    return f"{title}, one thread\n{text_table([*HEAD, *sizes], rows, left=1)}"
+    title = f"gates: {count:,} {images} against {reference}; microseconds an image in batches of"
+    return f"{title} {', '.join(map(str, TIMED))}, one thread\n{text_table([*HEAD, *sizes], rows, left=1)}"
 
 
 def _cells(found: Evidence, images: int) -> list[str]:

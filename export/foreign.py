@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SHAPES = ((784,), (1, 28, 28), (28, 28, 1), (28, 28))
 OLDEST_OPSET = 13
 CLASSES = 10
+SUM_TOLERANCE = 1e-3  # of the probabilities of an image, from 1
 TAILS = {"probabilities": None, "logits": "Softmax", "log-probabilities": "Exp"}
 TOGETHER = 500  # images that are asked at a time
 
@@ -75,7 +76,10 @@ class Foreign:
                 f"{self.path}: cannot be run on batches of any size ({str(error).strip().splitlines()[0]}); "
                 "export it with a batch dimension that is dynamic"
             ) from error
-        return _probabilities(answers, self.settings.output)
+        probabilities = _probabilities(answers, self.settings.output)
+        if (fault := _fault(answers, probabilities, self.settings.output)) is not None:
+            raise ExportError(f"{self.path}: {fault}")
+        return probabilities
 
 
 def read_foreign(path: Path, settings: ForeignSettings) -> Foreign:
@@ -92,7 +96,17 @@ def read_foreign(path: Path, settings: ForeignSettings) -> Foreign:
     opset = max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
     if opset < OLDEST_OPSET:
         raise ExportError(f"{path}: opset {opset}; convert it to {OLDEST_OPSET} or later by onnx.version_converter")
+    if model.graph.sparse_initializer or any(
+        option.type in {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}
+        for node in model.graph.node
+        for option in node.attribute
+    ):
+        raise ExportError(f"{path}: graphs within the graph (If, Loop) and sparse constants are not supported")
     given, shape = _input(path, model)
+    if _type(given) == TensorProto.UINT8 and (settings.input_scale, settings.mean, settings.std) != (1, 0, 1):
+        raise ExportError(
+            f"{path}: takes uint8 pixels as they are; --input-scale, --mean and --std are for float inputs"
+        )
     answer = _output(path, model, settings.output_name)
     del model.graph.input[:], model.graph.output[:], model.graph.value_info[:]
     model.graph.input.append(onnx.helper.make_tensor_value_info(given.name, _type(given), ["batch", *shape]))
@@ -144,6 +158,21 @@ def _probabilities(answers: NDArray[np.float32], output: str) -> NDArray[np.floa
     logits = answers.astype(np.float64)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True)) if output == "logits" else np.exp(logits)
     return (powers / powers.sum(axis=1, keepdims=True) if output == "logits" else powers).astype(np.float32)
+
+
+def _fault(answers: NDArray[np.float32], probabilities: NDArray[np.float32], output: str) -> str | None:
+    """Why the answers are not what they are said to be; None if they may be."""
+    sums = probabilities.sum(axis=1)
+    wrong = ~(np.isfinite(sums) & (probabilities >= 0).all(axis=1) & (np.abs(sums - 1) < SUM_TOLERANCE))
+    if wrong.any():
+        image = int(wrong.argmax())
+        return (
+            f"its output is no {output}: those of test image {image} come to {sums[image]:.4g} in all; "
+            f"say --output {' or '.join(sorted(TAILS.keys() - {output}))}"
+        )
+    if output == "logits" and (answers >= 0).all() and (np.abs(answers.sum(axis=1) - 1) < SUM_TOLERANCE).all():
+        return "its output is probabilities already, and no logits; say --output probabilities"
+    return None
 
 
 def _type(node: Any) -> int:

@@ -73,11 +73,10 @@ def attach(core: onnx.ModelProto, front: Front, tail: str | None = None) -> onnx
     (given,), (answer,) = core.graph.input, core.graph.output
     bare = given.type.tensor_type.elem_type == TensorProto.UINT8
     nodes, constants = ([], []) if bare else front.nodes()
+    ends = {given.name: INPUT if bare else SCALED} | ({answer.name: OUTPUT} if tail is None else {})
     for node in core.graph.node:
-        node.input[:] = [(INPUT if bare else SCALED) if name == given.name else name for name in node.input]
-        if tail is None:
-            node.input[:] = [OUTPUT if name == answer.name else name for name in node.input]
-            node.output[:] = [OUTPUT if name == answer.name else name for name in node.output]
+        node.input[:] = [ends.get(name, name) for name in node.input]
+        node.output[:] = [ends.get(name, name) for name in node.output]
     nodes.extend(core.graph.node)
     if tail is not None:
         nodes.append(helper.make_node(tail, [answer.name], [OUTPUT]))  # softmax is over the last dimension

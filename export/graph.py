@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf2onnx
 
 from digits.export.errors import ExportError
-from digits.train.network import PIXELS, flatten
+from digits.train.network import CLASSES, PIXELS, flatten
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,11 +22,18 @@ OPSET = 18
 
 
 def load_keras(path: Path) -> Any:
-    """Raises ExportError if the file cannot be read as a Keras model."""
+    """Raises ExportError if the file cannot be read as a Keras model of flattened digits."""
     try:
-        return keras.models.load_model(path)
+        model = keras.models.load_model(path)
     except (OSError, ValueError) as error:
-        raise ExportError(f"{path}: cannot be read as a Keras model ({error})") from error
+        reason = str(error).strip().partition(". ")[0]
+        raise ExportError(f"{path}: cannot be read as a Keras model ({' '.join(reason.split())})") from error
+    if (model.input_shape, model.output_shape) != ((None, PIXELS), (None, CLASSES)):
+        raise ExportError(
+            f"{path}: takes {model.input_shape} and gives {model.output_shape}; "
+            f"expected {(None, PIXELS)} and {(None, CLASSES)}"
+        )
+    return model
 
 
 def predict(model: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from digits.export.errors import UnsupportedError
 from digits.export.front import prune
 from digits.export.products import products
 from digits.model.engine import INPUT
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 MICROSOFT = "com.microsoft"  # the domain of QGemm, an operator of ONNX Runtime's own
 INT8_MAX, UINT8_MAX = 127, 255
-TINY = float(np.finfo(np.float32).tiny) * UINT8_MAX  # the least range that makes a scale
+INT32_MAX = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def to_int8(
         A model of the same signature that has passed `onnx.checker`'s full check.
 
     Raises:
-        UnsupportedError: the graph has no matrix product of the pixels with constant weights.
+        UnsupportedError: the graph has no matrix product of the pixels with constant weights, or none that fits.
     """
     found = products(model)
     weights = [product.weights.astype(np.float64) for product in found]
@@ -107,20 +108,25 @@ def to_int8(
 
 
 def _by_column(weights: Array, bias: Array) -> Layer:
-    scale = np.maximum(np.abs(weights).max(axis=0), TINY) / INT8_MAX
+    scale = _or_one(np.abs(weights).max(axis=0)) / INT8_MAX
     return Layer(np.rint(weights / scale).astype(np.int8), scale, bias)
 
 
 def _equalized(weights: Array, bias: Array) -> tuple[Layer, NDArray[np.bool_], Array]:
     """The layer with a single scale, which columns are left of it [m], and what each of them was multiplied by."""
-    greatest = np.maximum(np.abs(weights).max(axis=0), TINY)
-    factors = 1 / np.maximum(greatest, np.median(greatest))
+    greatest = np.abs(weights).max(axis=0)
+    factors = 1 / _or_one(np.maximum(greatest, np.median(greatest)))
     scaled = weights * factors
-    scale = np.abs(scaled).max() / INT8_MAX
+    scale = _or_one(np.abs(scaled).max()) / INT8_MAX
     rounded = np.rint(scaled / scale).astype(np.int8)
-    kept = rounded.any(axis=0)
+    kept: NDArray[np.bool_] = np.asarray(rounded.any(axis=0))
     kept[0] |= not kept.any()
     return Layer(rounded[:, kept], np.asarray(scale), (bias * factors)[kept]), kept, factors[kept]
+
+
+def _or_one(greatest: Array) -> Array:
+    """What a scale is made of: the greatest magnitude, or 1 where all are 0."""
+    return np.where(greatest > 0, greatest, 1.0)
 
 
 class _Parts:
@@ -130,6 +136,7 @@ class _Parts:
         self._nodes: dict[int, list[onnx.NodeProto]] = {}
         self._replaced: set[int] = set()
         self._constants: list[onnx.TensorProto] = []
+        self._quantized: dict[str, Rows] = {}
 
     def pixels(self, first: Product, scale: float) -> Rows:
         """The raw pixels as the first product's rows."""
@@ -138,15 +145,19 @@ class _Parts:
         return Rows("int8/pixels", scale)
 
     def quantize(self, product: Product, least: float, greatest: float) -> Rows:
-        """Rows of floats in uint8, with a zero point for what is below 0."""
-        scale = max(greatest - least, TINY) / UINT8_MAX
+        """Rows of floats in uint8, with a zero point for what is below 0; those of a tensor once."""
+        if product.input in self._quantized:
+            self._replaced.update(product.nodes)
+            return self._quantized[product.input]
+        scale = float(_or_one(np.asarray(greatest - least))) / UINT8_MAX
         rows = Rows(f"{product.input}/uint8", scale, round(-least / scale))
+        self._quantized[product.input] = rows
         self._add(product, "QuantizeLinear", [product.input, *self._scale_of(rows)], rows.tensor)
         return rows
 
     def integers(self, product: Product, rows: Rows, layer: Layer, greatest: float) -> Rows:
         """The product and its ReLU, in uint8: what is below the zero point of 0 is cut off."""
-        result = Rows(f"{product.output}/uint8", max(greatest, TINY) / UINT8_MAX)
+        result = Rows(f"{product.output}/uint8", float(_or_one(np.asarray(greatest))) / UINT8_MAX)
         self._gemm(product, rows, layer, result.tensor, self._scale_of(result))
         return result
 
@@ -178,18 +189,23 @@ class _Parts:
         quantized.graph.initializer.extend(self._constants)
         quantized.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
         prune(quantized)
-        onnx.checker.check_model(quantized, full_check=True)
+        try:
+            onnx.checker.check_model(quantized, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            raise UnsupportedError(f"its int8 form is no valid graph ({str(error).strip().splitlines()[0]})") from error
         return quantized
 
     def _gemm(self, product: Product, rows: Rows, layer: Layer, output: str, output_scale: list[str]) -> None:
         """QGemm: rows times weights plus an int32 bias, in floats, or in uint8 if a scale for it is given."""
         name = f"{product.output}/int8"
-        bias = np.rint(layer.bias / (rows.scale * layer.scale)).clip(-(2.0**31), 2.0**31 - 1).astype(np.int32)
+        bias = np.rint(layer.bias / (rows.scale * layer.scale))
+        if not (np.abs(bias) <= INT32_MAX).all():
+            raise UnsupportedError(f"the bias of {product.output} is beyond int32 in units of its scales")
         constants = [
             self._constant(f"{name}/weights", layer.weights),
             self._constant(f"{name}/scale", layer.scale.astype(np.float32)),
             self._constant(f"{name}/zero", np.zeros(layer.scale.shape, np.int8)),
-            self._constant(f"{name}/bias", bias),
+            self._constant(f"{name}/bias", bias.astype(np.int32)),
         ]
         inputs = [rows.tensor, *self._scale_of(rows), *constants, *output_scale]
         self._add(product, "QGemm", inputs, output, domain=MICROSOFT)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from digits.export.errors import UnsupportedError
 from digits.export.front import SCALED
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     Constants = Mapping[str, NDArray[np.float32]]
     Consumers = Mapping[str, list[int]]
 
-SHAPED = {"Cast", "Flatten", "Identity", "Reshape"}  # operators that only give the pixels another form
+
+MATRIX = 2  # dimensions
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +58,17 @@ def products(model: onnx.ModelProto) -> list[Product]:
     for position, node in enumerate(model.graph.node):
         for name in node.input:
             consumers.setdefault(name, []).append(position)
+    ranks = _ranks(model)
     found = []
     for position, node in enumerate(model.graph.node):
-        if node.op_type in {"Gemm", "MatMul"} and (product := _product(model, position, constants, consumers)):
+        of_rows = node.op_type == "Gemm" or (node.op_type == "MatMul" and ranks.get(node.input[0]) == MATRIX)
+        if of_rows and (product := _product(model, position, constants, consumers)):
             found.append(product)
     if not found:
         raise UnsupportedError("it has no matrix product with constant weights")
     source = _source(model, found[0].input)
     if source != SCALED:
-        raise UnsupportedError(f"its first matrix product is fed by {source}, not by the pixels")
+        raise UnsupportedError(f"its first matrix product is fed by {source}, and not by a front of ours")
     return found
 
 
@@ -73,22 +76,23 @@ def _product(model: onnx.ModelProto, start: int, constants: Constants, consumers
     nodes = model.graph.node
     node = nodes[start]
     weights = constants.get(node.input[1])
-    if weights is None or weights.ndim != 2:  # noqa: PLR2004 a matrix
+    if weights is None or weights.ndim != MATRIX:
         return None
     bias = np.zeros(weights.shape[1], np.float32)
     if node.op_type == "Gemm":
         options = {option.name: helper.get_attribute_value(option) for option in node.attribute}
-        if options.get("transA") or (len(node.input) > 2 and node.input[2] not in constants):  # noqa: PLR2004
+        added = node.input[2] if len(node.input) > 2 else ""  # noqa: PLR2004 the third is the bias
+        if options.get("transA") or (added and added not in constants):
             return None
         weights = (weights.T if options.get("transB") else weights) * np.float32(options.get("alpha", 1))
         bias = np.zeros(weights.shape[1], np.float32)
-        if len(node.input) > 2:  # noqa: PLR2004 the third is the bias
-            bias = bias + constants[node.input[2]].reshape(-1) * np.float32(options.get("beta", 1))
+        if added:
+            bias = bias + constants[added].reshape(-1) * np.float32(options.get("beta", 1))
     positions, output, relu = [start], node.output[0], False
     if (following := _sole(consumers, output)) is not None and nodes[following].op_type == "Add":
         (other,) = [name for name in nodes[following].input if name != output] or [""]
-        if (added := constants.get(other)) is not None and added.size == len(bias):
-            bias = bias + added.reshape(-1)
+        if (term := constants.get(other)) is not None and term.size == len(bias):
+            bias = bias + term.reshape(-1)
             positions.append(following)
             output = nodes[following].output[0]
     if (following := _sole(consumers, output)) is not None and nodes[following].op_type == "Relu":
@@ -107,9 +111,26 @@ def _sole(consumers: Consumers, tensor: str) -> int | None:
 def _source(model: onnx.ModelProto, tensor: str) -> str:
     """Where a tensor comes from, looking through operators that only reshape: the front, or an operator's type."""
     makers = {name: node for node in model.graph.node for name in node.output}
-    while tensor != SCALED and tensor in makers and makers[tensor].op_type in SHAPED:
+    while tensor != SCALED and tensor in makers and _only_reshapes(makers[tensor]):
         tensor = makers[tensor].input[0]
     return tensor if tensor == SCALED or tensor not in makers else makers[tensor].op_type
+
+
+def _ranks(model: onnx.ModelProto) -> dict[str, int]:
+    """How many dimensions each tensor has, where that is known."""
+    inferred = shape_inference.infer_shapes(model).graph
+    return {
+        value.name: len(value.type.tensor_type.shape.dim)
+        for value in (*inferred.input, *inferred.value_info)
+        if value.type.tensor_type.HasField("shape")
+    }
+
+
+def _only_reshapes(node: onnx.NodeProto) -> bool:
+    """Whether a node only gives the pixels another form."""
+    if node.op_type == "Cast":
+        return any(option.name == "to" and option.i == TensorProto.FLOAT for option in node.attribute)
+    return node.op_type in {"Flatten", "Identity", "Reshape"}
 
 
 def _constants(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:

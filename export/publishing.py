@@ -17,15 +17,18 @@ from digits.export.openvino import openvino_run
 from digits.export.source import read_source
 from digits.model.engine import Engine
 from digits.model.errors import ModelError
-from digits.model.gates import failure, measure
+from digits.model.gates import Measured, failure, measure
 from digits.model.golden import Golden, choose
-from digits.model.manifest import FP16, FP32, INT8, Manifest
+from digits.model.manifest import FP16, FP32, INT8, Evidence, Manifest
 from digits.model.repository import GOLDEN, MANIFEST, ModelVersion, Repository
 from digits.train.provenance import now, provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from digits.export.settings import ExportSettings, ForeignSettings
     from digits.export.source import Source
@@ -67,53 +70,66 @@ def export(path: Path, settings: ExportSettings, limits: Limits, foreign: Foreig
 def write_version(staged: Path, source: Source, variants: tuple[str, ...], limits: Limits) -> None:
     """Writes all files of a version but the sums, if fp32 passes the gates."""
     candidates, left_out = _candidates(source, variants)
-    metadata = _metadata(source)
     for name, candidate in candidates.items():
-        onnx.save(label(candidate.model, {**metadata, "precision": name}), staged / FILES[name])
-    engines = _engines(staged, candidates, left_out)
-    data = source.data
-    measured = {
-        name: measure(engine.run, data.x_test, data.y_test, source.answers, what=name)
-        for name, engine in engines.items()
-    }
-    runs = {name: engine.run for name, engine in engines.items()} | dict(source.baselines)
-    if (openvino := openvino_run(staged / FILES[FP32])) is not None:
-        runs["OpenVINO"] = openvino
-    seconds = seconds_per_image(runs, data.x_test)
+        onnx.save(label(candidate.model, {**_metadata(source), "precision": name}), staged / FILES[name])
+    engines, data = _engines(staged, candidates, left_out), source.data
+    measured = {name: measure(engine.run, data.x_test, data.y_test, source.answers) for name, engine in engines.items()}
+    runs = {name: engine.run for name, engine in engines.items()}
+    seconds = seconds_per_image(runs | other_ways(source, staged / FILES[FP32]), data.x_test)
     found = {
         name: evidence(staged / FILES[name], candidates[name].made, result, seconds.pop(name))
         for name, result in measured.items()
     }
-    print(gate_table(source.reference, found, seconds, f"{len(data.x_test):,} test images"), flush=True)
-    failures = {name: failure(name, result, limits) for name, result in measured.items()}
-    if why := failures[FP32]:
-        raise ParityError(f"not published: {why}")
-    left_out |= {name: why for name, why in failures.items() if why}
+    print(gate_table(source.reference, found, seconds, len(data.x_test)), flush=True)
+    left_out |= _failures(measured, limits)
     for name, why in left_out.items():
         print(f"left out: {name}, {why}", flush=True)
-
-    passed = {name: variant for name, variant in found.items() if name not in left_out}
-    for name in FILES.keys() - passed.keys():
         (staged / FILES[name]).unlink(missing_ok=True)
+        found.pop(name, None)
+
     chosen = choose(source.answers)
-    own = {name: measured[name].answers[chosen] for name in passed}
+    own = {name: measured[name].answers[chosen] for name in found}
     Golden(data.x_test[chosen], source.answers[chosen], own).write(staged / GOLDEN)
-    Manifest(
+    _manifest(source, limits, found, left_out, seconds).write(staged / MANIFEST)
+
+
+def other_ways(source: Source, fp32: Path) -> dict[str, Callable[[NDArray[np.uint8]], object]]:
+    """What else can run the model, for its time: the original's own way, and OpenVINO where it is installed."""
+    openvino = openvino_run(fp32)
+    return dict(source.baselines) | ({"OpenVINO": openvino} if openvino else {})
+
+
+def _failures(measured: Mapping[str, Measured], limits: Limits) -> dict[str, str]:
+    """Why which variants do not pass. Raises ParityError if fp32 is one."""
+    failures = {name: why for name, result in measured.items() if (why := failure(name, result, limits))}
+    if FP32 in failures:
+        raise ParityError(f"not published: {failures[FP32]}")
+    return failures
+
+
+def _manifest(
+    source: Source,
+    limits: Limits,
+    variants: dict[str, Evidence],
+    left_out: dict[str, str],
+    baselines: dict[str, dict[str, float]],
+) -> Manifest:
+    return Manifest(
         name=NAME,
         created=now(),
         labels=LABELS,
         reference=source.reference,
         reference_sha256=source.sha256,
-        test_source=data.name,
-        test_sha256=data.test_sha256,
-        test_images=len(data.x_test),
+        test_source=source.data.name,
+        test_sha256=source.data.test_sha256,
+        test_images=len(source.data.x_test),
         limits=asdict(limits),
-        variants=passed,
+        variants=variants,
         left_out=left_out,
-        baselines=seconds,
+        baselines=baselines,
         training=dict(source.training),
         provenance=provenance(),
-    ).write(staged / MANIFEST)
+    )
 
 
 def _candidates(source: Source, variants: tuple[str, ...]) -> tuple[dict[str, Candidate], dict[str, str]]:

@@ -32,10 +32,10 @@ class ForeignSettings:
     input_scale: Annotated[Literal[1, 255], Parameter(group=FOREIGN)] = 1
     """The largest pixel that a float input takes: 1 if pixels were divided by 255 in training, or 255."""
 
-    mean: Annotated[float, Parameter(group=FOREIGN)] = 0.0
+    mean: Annotated[float, Parameter(group=FOREIGN, validator=Number(gte=-255, lte=255))] = 0.0
     """What was subtracted from the pixels then, as by PyTorch's `Normalize((mean,), (std,))`."""
 
-    std: Annotated[float, Parameter(group=FOREIGN, validator=Number(gt=0))] = 1.0
+    std: Annotated[float, Parameter(group=FOREIGN, validator=Number(gte=1e-6, lte=1e6))] = 1.0
     """What they were divided by after that."""
 
     output: Annotated[Literal["probabilities", "logits", "log-probabilities"], Parameter(group=FOREIGN)] = (

@@ -11,9 +11,11 @@ from sklearn.model_selection import train_test_split
 from digits.export.errors import ExportError
 from digits.export.foreign import read_foreign
 from digits.export.front import Front, attach
+from digits.export.settings import ForeignSettings
 from digits.images import mnist
 from digits.images.errors import DataError
 from digits.model.errors import ModelError
+from digits.train.quiet import quiet_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from digits.export.settings import ForeignSettings
     from digits.images.mnist import Mnist
     from digits.train.run_folder import Run
 
@@ -76,12 +77,19 @@ def read_source(path: Path, data: str | None, foreign: ForeignSettings) -> Sourc
         ExportError: the model or its data are damaged, missing, or none that digits can serve.
         DataError: the data given cannot be read.
     """
-    return _from_file(path, mnist.load(data), foreign) if path.is_file() else _from_run(path, data)
+    if path.is_file():
+        return _from_file(path, data, foreign)
+    if not path.exists():
+        raise ExportError(f"{path}: there is no such run folder or ONNX file")
+    if foreign != ForeignSettings():
+        raise ExportError(f"{path}: is no ONNX file; --input-scale, --mean, --std and --output are for those")
+    return _from_run(path, data)
 
 
-def _from_file(path: Path, data: Mnist, settings: ForeignSettings) -> Source:
+def _from_file(path: Path, location: str | None, settings: ForeignSettings) -> Source:
     model = read_foreign(path, settings)
     fp32 = model.to_onnx()
+    data = mnist.load(location)
     try:
         answers = model.predict(data.x_test)
     except ModelError as error:
@@ -94,10 +102,11 @@ def _from_run(folder: Path, moved_to: str | None) -> Source:
     from digits.train.run_folder import read_run
 
     run = read_run(folder)
-    from digits.export.graph import load_keras, predict, to_onnx
-
     sha256 = _unchanged(run)
     data = _same_data(run, moved_to)
+    with quiet_stderr():
+        from digits.export.graph import load_keras, predict, to_onnx
+
     model = load_keras(run.model)
     return Source(
         "Keras",

@@ -66,11 +66,14 @@ def load_engine(model: ModelVersion, *, variant: str = FP32, provider: Provider 
     path = model.file(variant)
     engine = Engine(path, provider=provider, threads=threads)
     golden = Golden.read(model.golden)
-    check_answers(engine.run, golden, variant, what=str(path))
     try:
-        check_batch_invariance(engine.run, golden.pixels, what=str(path))
+        check_answers(engine.run, golden, variant)
+    except SelfTestError as error:
+        raise SelfTestError(f"{path}: {error}") from error
+    try:
+        check_batch_invariance(engine.run, golden.pixels)
     except SelfTestError as error:
         if engine.provider == CPU:
-            raise
-        log.warning("%s", error)  # a GPU promises no such thing
+            raise SelfTestError(f"{path}: {error}") from error
+        log.warning("%s: %s", path, error)  # a GPU promises no such thing
     return engine

@@ -49,21 +49,18 @@ class Measured:
         return None if self.correct is None else self.correct / self.parity.images
 
 
-def measure(
-    run: Run, pixels: Pixels, labels: NDArray[np.uint8] | None, reference: Probabilities, *, what: str
-) -> Measured:
-    """Runs a variant over images uint8 [n, 28, 28], whole and in batches of 1, 7, 64 and 513.
+def measure(run: Run, pixels: Pixels, labels: NDArray[np.uint8] | None, reference: Probabilities) -> Measured:
+    """Runs a variant over images uint8 [n, 28, 28], and over 513 of them in batches of 1, 7, 64 and 513.
 
     Args:
         run: The variant.
         pixels: The images.
         labels: What they show, uint8 [n], if that is known.
         reference: The probabilities to compare with, float32 [n, 10].
-        what: The variant's name, for messages.
     """
     answers = run(pixels)
     try:
-        check_batch_invariance(run, pixels, what=what)
+        check_batch_invariance(run, pixels)
         invariance = None
     except SelfTestError as error:
         invariance = str(error)

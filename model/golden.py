@@ -54,9 +54,20 @@ class Golden:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as npz:
                 arrays = dict(npz)
-            return cls(arrays.pop("pixels"), arrays.pop("reference"), arrays)
+            golden = cls(arrays.pop("pixels"), arrays.pop("reference"), arrays)
+            golden._check()
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise RepositoryError(f"{path}: not a golden set ({error})") from error
+        return golden
+
+    def _check(self) -> None:
+        """Raises ValueError if an array is none that its name promises."""
+        images = len(self.pixels)
+        if self.pixels.dtype != np.uint8 or self.pixels.shape != (images, 28, 28) or not images:
+            raise ValueError(f"pixels are {self.pixels.dtype} {list(self.pixels.shape)}")
+        for name, answers in {"reference": self.reference, **self.answers}.items():
+            if answers.dtype != np.float32 or answers.shape != (images, 10):
+                raise ValueError(f"{name} is {answers.dtype} {list(answers.shape)}")
 
 
 def choose(probabilities: Probabilities, seed: int = 0) -> NDArray[np.intp]:
@@ -80,12 +91,14 @@ def choose(probabilities: Probabilities, seed: int = 0) -> NDArray[np.intp]:
     return np.sort(np.concatenate([by_margin[:half], chosen]))
 
 
-def check_answers(run: Run, golden: Golden, variant: str, *, what: str) -> None:
+def check_answers(run: Run, golden: Golden, variant: str) -> None:
     """Raises SelfTestError unless a variant answers the golden set on this host as it did where it was published.
 
     fp32 is held against the reference, any other variant against its own answers: within a tolerance, and with the
     same digits. A CPU without VNNI, say, saturates in int8, which hardly shows in the accuracy.
     """
+    if variant != FP32 and variant not in golden.answers:
+        raise SelfTestError(f"its golden set has no answers of {variant}")
     if variant == FP32:
         expected, tolerance, whose = golden.reference, REFERENCE_TOLERANCE, "the reference's answer"
     else:
@@ -93,20 +106,18 @@ def check_answers(run: Run, golden: Golden, variant: str, *, what: str) -> None:
     parity = compare(run(golden.pixels), expected)
     if not parity.max_abs_diff <= tolerance:
         raise SelfTestError(
-            f"{what}: on this host golden image {parity.worst} is off {whose} by {parity.max_abs_diff:.2g}; "
+            f"on this host golden image {parity.worst} is off {whose} by {parity.max_abs_diff:.2g}; "
             f"{tolerance:.0e} is allowed"
         )
     if len(parity.flipped):
-        raise SelfTestError(f"{what}: on this host golden image {parity.flipped[0]} gets another digit than in {whose}")
+        raise SelfTestError(f"on this host golden image {parity.flipped[0]} gets another digit than in {whose}")
 
 
-def check_batch_invariance(run: Run, pixels: Pixels, *, what: str) -> None:
+def check_batch_invariance(run: Run, pixels: Pixels) -> None:
     """Raises SelfTestError unless an image's answer is the same, bit for bit, whatever its batch."""
     tiled = np.resize(pixels, (WHOLE, *pixels.shape[1:]))
     whole = run(tiled)
     for size in BATCH_SIZES:
         parts = np.concatenate([run(tiled[start : start + size]) for start in range(0, len(tiled), size)])
         if parts.tobytes() != whole.tobytes():
-            raise SelfTestError(
-                f"{what}: on this host answers in batches of {size} differ from those in one of {WHOLE}"
-            )
+            raise SelfTestError(f"on this host answers in batches of {size} differ from those in one of {WHOLE}")

@@ -30,7 +30,8 @@ class Evidence:
         max_abs_diff: Largest |probability - the reference's probability|.
         mean_abs_diff: Mean of the same.
         argmax_agreement: Share of test images with the reference's own most probable digit, 0 to 1.
-        batch_invariant: Whether an image's answer is the same, bit for bit, in batches of 1, 7, 64 and 513.
+        batch_invariant: Whether an image's answer is the same, bit for bit, in batches of 1, 7, 64 and 513 images,
+            of the first 513.
         seconds_per_image: By batch size, on the CPU with one thread.
     """
 
@@ -58,7 +59,7 @@ class Manifest:
         test_source: Where the test set came from.
         test_sha256: SHA-256 of its pixels and labels.
         test_images: How many images it holds.
-        limits: What the variants had to keep to (`digits.model.gates.Limits`).
+        limits: What the variants had to keep to (`digits.model.limits.Limits`).
         variants: Evidence by variant, such as `fp32`.
         left_out: The variants that could not be made or did not keep to it, and why.
         baselines: Seconds per image by batch size of other ways to run the same model, measured beside the variants.
@@ -93,6 +94,23 @@ class Manifest:
             if schema != SCHEMA:
                 raise RepositoryError(f"{path}: manifest schema {schema}; this program reads {SCHEMA}")
             variants = {name: Evidence(**evidence) for name, evidence in fields.pop("variants").items()}
-            return cls(variants=variants, **fields)
+            manifest = cls(variants=variants, **fields)
+            manifest._check()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RepositoryError(f"{path}: not a manifest ({type(error).__name__}: {error})") from error
+        return manifest
+
+    def _check(self) -> None:
+        """Raises ValueError if a value is none that its name promises."""
+        if FP32 not in self.variants:
+            raise ValueError(f"no {FP32}")
+        tables = (self.limits, self.left_out, self.baselines, self.training, self.provenance)
+        times = [found.seconds_per_image for found in self.variants.values()]
+        if not all(isinstance(table, dict) for table in (*tables, *times, *self.baselines.values())):
+            raise ValueError("a table is none")
+        for found in self.variants.values():
+            numbers = (found.size_bytes, found.accuracy, found.max_abs_diff, found.mean_abs_diff)
+            if not all(isinstance(number, int | float) for number in (*numbers, found.argmax_agreement)):
+                raise ValueError("a number is none")
+            if "/" in found.file:
+                raise ValueError(f"{found.file} is not in the version's folder")

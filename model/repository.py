@@ -115,9 +115,10 @@ class Repository:
             _sync(path)
         with self._locked():
             folder = self.folder / str(max([*self.versions(), *self.withdrawn()], default=0) + 1)
+            config = self._config_beside(staged)
             staged.rename(folder)
+            config.replace(self.folder / CONFIG)
             _sync(self.folder)
-            self._write_config()
         return ModelVersion(folder, Manifest.read(folder / MANIFEST))
 
     def withdrawn(self) -> list[int]:
@@ -141,9 +142,10 @@ class Repository:
             model = self.open(version)
             if version == versions[-1]:
                 raise RepositoryError(f"{self.folder}: version {version} is the newest already; there are {versions}")
+            config = self._config_beside(model.folder)
             for above in reversed(versions[versions.index(version) + 1 :]):
                 (self.folder / str(above)).rename(self.folder / f"{WITHDRAWN}{above}")
-            self._write_config()
+            config.replace(self.folder / CONFIG)
             return model
 
     def prune(self, keep: int) -> list[int]:
@@ -182,11 +184,12 @@ class Repository:
     def _empty(self) -> RepositoryError:
         return RepositoryError(f"{self.folder}: no model version; publish one with `digits export RUN`")
 
-    def _write_config(self) -> None:
-        manifest = Manifest.read(self.folder / str(self.versions()[-1]) / MANIFEST)
+    def _config_beside(self, version: Path) -> Path:
+        """The config.pbtxt of a version, written where it only has to be renamed."""
         beside = self.folder / f"{STAGING}{CONFIG}"
-        beside.write_text(config_pbtxt(manifest), encoding="utf-8")
-        beside.replace(self.folder / CONFIG)
+        beside.write_text(config_pbtxt(Manifest.read(version / MANIFEST)), encoding="utf-8")
+        _sync(beside)
+        return beside
 
 
 def _numbers(folder: Path, prefix: str = "") -> list[int]:

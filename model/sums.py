@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from digits.model.errors import RepositoryError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 SUMS = "SHA256SUMS"
 MEND = "export it again"
+DIGITS_OF_SHA256 = 64
 
 
 def write_sums(folder: Path) -> None:
@@ -22,13 +20,15 @@ def write_sums(folder: Path) -> None:
 def check_sums(folder: Path) -> None:
     """Raises RepositoryError unless the folder holds exactly the files that SHA256SUMS names, unchanged."""
     try:
-        published = (folder / SUMS).read_bytes()
+        published, present = (folder / SUMS).read_bytes(), _sums(folder)
     except OSError as error:
-        raise RepositoryError(f"{folder}: {SUMS} cannot be read ({error})") from error
-    present = _sums(folder)
+        what = f"{error.strerror}: {Path(error.filename).name}" if error.filename else str(error)
+        raise RepositoryError(f"{folder}: no version's folder, or a damaged one ({what})") from error
     if published == present:
         return
     then, now = _by_name(published), _by_name(present)
+    if any(len(digest) != DIGITS_OF_SHA256 for digest in then.values()):
+        raise RepositoryError(f"{folder / SUMS}: damaged; {MEND}")
     if missing := sorted(then.keys() - now.keys()):
         raise RepositoryError(f"{folder}: damaged, {missing[0]} is missing; {MEND}")
     if unknown := sorted(now.keys() - then.keys()):
@@ -40,8 +40,9 @@ def check_sums(folder: Path) -> None:
 
 
 def _sums(folder: Path) -> bytes:
-    files = (path for path in sorted(folder.iterdir()) if path.name != SUMS)
-    return "".join(f"{file_sha256(path)}  {path.name}\n" for path in files).encode()
+    """The lines of sha256sum(1); a folder within the folder, which is none of ours, has no sum."""
+    paths = (path for path in sorted(folder.iterdir()) if path.name != SUMS)
+    return "".join(f"{file_sha256(path) if path.is_file() else '-'}  {path.name}\n" for path in paths).encode()
 
 
 def _by_name(sums: bytes) -> dict[str, str]:

@@ -15,7 +15,7 @@ MAX_BATCH_SIZE = 1024
 def config_pbtxt(manifest: Manifest) -> str:
     """A `ModelConfig` of Triton's in protobuf's text format: fp32, which every version has, batched dynamically."""
     return f"""\
-# {manifest.name}: generated from the newest version's manifest.json when it was published.
+# {manifest.name}: generated from the manifest.json of the newest version.
 name: "{manifest.name}"
 backend: "onnxruntime"
 platform: "onnxruntime_onnx"

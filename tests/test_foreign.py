@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from skl2onnx import to_onnx
+from sklearn.tree import DecisionTreeClassifier
 
 from digits.client import Client
 from digits.export.errors import ExportError
@@ -98,7 +99,7 @@ def test_digits_own_signature_needs_no_front(models: Path, data: Mnist, tmp_path
     version = published(file, onnx.load(file))
     again = load_engine(version, provider="cpu").run(data.x_test)
     assert again.tobytes() == load_engine(version, variant="fp32").run(data.x_test).tobytes()
-    assert version.manifest.left_out["int8"] == "its first matrix product is fed by Div, not by the pixels"
+    assert version.manifest.left_out["int8"] == "its first matrix product is fed by Div, and not by a front of ours"
     assert version.manifest.variants["fp32"].max_abs_diff == 0
 
 
@@ -106,10 +107,50 @@ def test_a_model_that_reads_nothing_is_published_with_a_warning(
     digits: Digits, torch_form: TorchForm, classifier: Any, tmp_path: Path
 ) -> None:
     onnx.save(torch_form(classifier.coefs_, classifier.intercepts_, (784,)), tmp_path / "model.onnx")
-    arguments = ("--models", tmp_path / "models", "--data", "embedded", "--output", "logits", "--mean", 0.9)
-    completed = digits("export", tmp_path / "model.onnx", *arguments)
+    arguments = ("--data", "embedded", "--output", "logits", "--mean", 0.9, "--variants", "none")
+    completed = digits("export", tmp_path / "model.onnx", "--models", tmp_path / "models", *arguments)
     assert completed.returncode == 0, completed.stderr
     assert "warning: that is below 90%; do --input-scale, --mean, --std and --output fit the model?" in completed.stdout
+
+
+@pytest.mark.parametrize(
+    ("ending", "output", "expected"),
+    [
+        (
+            None,
+            "probabilities",
+            r"its output is no probabilities: those of test image 0 come to .* in all; say --output",
+        ),
+        ("Softmax", "logits", "its output is probabilities already, and no logits; say --output probabilities"),
+        ("Softmax", "log-probabilities", "its output is no log-probabilities: those of test image 0 come to"),
+    ],
+)
+def test_another_output_than_was_said_is_refused(
+    torch_form: TorchForm, classifier: Any, tmp_path: Path, ending: str | None, output: str, expected: str
+) -> None:
+    """Its digits may all be right, and its probabilities nonsense."""
+    model = torch_form(classifier.coefs_, classifier.intercepts_, (784,), ending=ending)
+    with pytest.raises(ExportError, match=expected):
+        published(tmp_path / "model.onnx", model, output=output)
+
+
+def test_a_tree_is_published_without_int8(data: Mnist, tmp_path: Path) -> None:
+    """OpenVINO, where it is installed, does not know its operator, and is no more than a time to compare with."""
+    tree = DecisionTreeClassifier(max_depth=8, random_state=0).fit(data.x_train.reshape(-1, 784) / 255.0, data.y_train)
+    model = to_onnx(tree, data.x_test[:1].reshape(1, 784).astype(np.float32), target_opset=18)
+    version = published(tmp_path / "tree.onnx", model)
+    assert version.manifest.variants.keys() == {"fp32"}
+    assert version.manifest.left_out["int8"] == "it has no matrix product with constant weights"
+
+
+def test_options_that_would_be_ignored_are_refused(models: Path, run_folder: Path, tmp_path: Path) -> None:
+    own = onnx.load(models / "digits" / "1" / "model.onnx")
+    with pytest.raises(ExportError, match="takes uint8 pixels as they are; --input-scale, --mean and --std are for"):
+        published(tmp_path / "own.onnx", own, mean=0.5)
+    with pytest.raises(ExportError, match="is no ONNX file; --input-scale, --mean, --std and --output are for those"):
+        export(run_folder, ExportSettings(models=tmp_path / "models"), LENIENT, ForeignSettings(mean=0.5))
+    with pytest.raises(ExportError, match="there is no such run folder or ONNX file"):
+        export(tmp_path / "nothing", ExportSettings(models=tmp_path / "models"), LENIENT, ForeignSettings())
 
 
 def fixed_batch(model: onnx.ModelProto) -> None:

@@ -11,6 +11,7 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
 from digits.export.calibration import activations, calibrated, entropy, full_range, percentile
 from digits.export.errors import UnsupportedError
@@ -165,12 +166,108 @@ def test_the_front_of_a_normalized_model_goes_into_the_bias(torch_form: TorchFor
     assert parity.max_abs_diff < 0.02
 
 
-def test_a_convolution_is_no_product_and_says_so(torch_form: TorchForm) -> None:
-    model = front_of(torch_form, [np.zeros((784, 32)), np.zeros((32, 10))])
-    for node in model.graph.node:
-        if node.op_type == "Gemm":
-            node.op_type = "Other"
-    with pytest.raises(UnsupportedError, match="no matrix product with constant weights"):
+def graph(nodes: list[onnx.NodeProto], constants: dict[str, NDArray[Any]], shape: tuple[int, ...]) -> onnx.ModelProto:
+    """A graph from `x` to the logits `y`, behind a front."""
+    core = helper.make_graph(
+        nodes,
+        "core",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", *shape])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 10])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(core, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return attach(model, Front(shape=(-1, *shape)), "Softmax")
+
+
+def random_weights(*shapes: tuple[int, ...]) -> list[NDArray[np.float32]]:
+    random = np.random.default_rng(0)
+    return [random.normal(0, np.sqrt(2 / shape[0]), shape).astype(np.float32) for shape in shapes]
+
+
+node = helper.make_node
+V, W, U = random_weights((784, 40), (40, 40), (40, 10))
+B, C, D = random_weights((40,), (40,), (10,))
+GRAPHS = {
+    "alpha, beta, transB": (
+        [
+            node("Gemm", ["x", "v", "b"], ["h"], alpha=0.5, beta=3.0, transB=1),
+            node("Relu", ["h"], ["r"]),
+            node("Gemm", ["r", "w", "c"], ["k"], alpha=-2.0),
+            node("Relu", ["k"], ["s"]),
+            node("Gemm", ["s", "u", "d"], ["y"], beta=0.1),
+        ],
+        {"v": V.T, "w": W, "u": U, "b": B, "c": C, "d": D},
+        2,
+    ),
+    "biases of [1, n], of one number, and none": (
+        [
+            node("Gemm", ["x", "v", "b"], ["h"]),
+            node("Relu", ["h"], ["r"]),
+            node("MatMul", ["r", "w"], ["k0"]),
+            node("Add", ["c", "k0"], ["k"]),
+            node("Relu", ["k"], ["s"]),
+            node("Gemm", ["s", "u", ""], ["y"]),
+        ],
+        {"v": V, "w": W, "u": U, "b": B[None], "c": np.array(0.3)},
+        2,
+    ),
+    "a residual, so that two products take the same rows": (
+        [
+            node("Gemm", ["x", "v", "b"], ["h"]),
+            node("Relu", ["h"], ["r"]),
+            node("Gemm", ["r", "w", "c"], ["left"]),
+            node("Gemm", ["r", "w", "b"], ["right"]),
+            node("Add", ["left", "right"], ["s"]),
+            node("Gemm", ["s", "u", "d"], ["y"]),
+        ],
+        {"v": V, "w": W, "u": U, "b": B, "c": C, "d": D},
+        3,
+    ),
+    "a layer that is dead": (
+        [
+            node("Gemm", ["x", "v", "b"], ["h"]),
+            node("Relu", ["h"], ["r"]),
+            node("Gemm", ["r", "w", "c"], ["k"]),
+            node("Relu", ["k"], ["s"]),
+            node("Gemm", ["s", "u", "d"], ["y"]),
+        ],
+        {"v": V * 0, "w": W, "u": U, "b": -np.abs(B), "c": C, "d": D},
+        2,
+    ),
+    "one product, with ReLU": (
+        [node("Gemm", ["x", "v", "d"], ["h"]), node("Relu", ["h"], ["y"])],
+        {"v": V[:, :10], "d": D},
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_whatever_a_product_looks_like_int8_is_near_to_fp32(data: Mnist, name: str) -> None:
+    nodes, constants, count = GRAPHS[name]
+    model = graph(nodes, constants, (784,))
+    quantized, _ = calibrated(model, Front(), data.x_train[:1000], data.x_train[1000:1500])
+    parity = compare(engine(quantized).run(data.x_test), engine(model).run(data.x_test))
+    assert parity.mean_abs_diff < 4e-3
+    assert parity.argmax_agreement > 0.95
+    assert sum(made.op_type == "QGemm" for made in quantized.graph.node) == count
+
+
+def test_a_convolution_is_no_product_of_the_pixels_and_says_so() -> None:
+    nodes = [
+        node("Conv", ["x", "k"], ["c"], kernel_shape=[5, 5]),
+        node("Flatten", ["c"], ["f"]),
+        node("Gemm", ["f", "u"], ["y"]),
+    ]
+    model = graph(nodes, {"k": np.ones((1, 1, 5, 5)), "u": np.ones((576, 10))}, (1, 28, 28))
+    with pytest.raises(UnsupportedError, match="its first matrix product is fed by Conv, and not by a front of ours"):
+        products(model)
+
+
+def test_a_product_of_more_than_rows_is_left_as_it_is() -> None:
+    nodes = [node("MatMul", ["x", "m"], ["h"]), node("Flatten", ["h"], ["f"]), node("Gemm", ["f", "u"], ["y"])]
+    model = graph(nodes, {"m": np.ones((28, 2)), "u": np.ones((56, 10))}, (28, 28))
+    with pytest.raises(UnsupportedError, match="its first matrix product is fed by MatMul"):
         products(model)
 
 

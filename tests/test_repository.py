@@ -51,6 +51,39 @@ with Repository(Path(sys.argv[1])).staging() as staged:
     sys.stdin.readline()
 """
 
+# Publishes, rolls back and prunes, and prints every rename that happens while others could change the repository too.
+CHANGE = """
+import fcntl, os, shutil, sys
+from pathlib import Path
+from digits.model.repository import Repository
+
+repository = Repository(Path(sys.argv[1]))
+renames = []
+
+def check(event, arguments):
+    if event != "os.rename":
+        return
+    renames.append(arguments[:2])
+    descriptor = os.open(repository.folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        print(*arguments[:2])
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(descriptor)
+
+sys.addaudithook(check)
+for _ in range(3):
+    with repository.staging() as staged:
+        for file in (repository.folder / "1").iterdir():
+            shutil.copy(file, staged)
+        repository.publish(staged)
+repository.rollback()
+repository.prune(keep=1)
+print(len(renames))
+"""
+
 
 @pytest.fixture
 def copy(models: Path, tmp_path: Path) -> Path:
@@ -172,7 +205,7 @@ def test_a_missing_or_foreign_file_is_found(copy: Path) -> None:
     with pytest.raises(RepositoryError, match=r"golden\.npz is missing"):
         Repository(copy).open()
     (folder / SUMS).unlink()
-    with pytest.raises(RepositoryError, match=f"{SUMS} cannot be read"):
+    with pytest.raises(RepositoryError, match=f"no version's folder, or a damaged one .*{SUMS}"):
         Repository(copy).open()
 
 
@@ -279,6 +312,11 @@ def test_processes_that_publish_at_once_get_a_whole_version_and_a_number_each(co
     manifests = [repository.open(number).manifest for number in repository.versions()]
     assert entries(repository.folder) == {CONFIG, *map(str, range(1, 10))}
     assert (repository.folder / CONFIG).read_text() == config_pbtxt(manifests[-1])
+
+
+def test_whoever_changes_the_repository_does_so_alone(copy: Path) -> None:
+    changed = subprocess.run([sys.executable, "-c", CHANGE, str(copy)], check=True, stdout=subprocess.PIPE, text=True)
+    assert changed.stdout == "10\n"  # three versions appear, one is withdrawn, each with config.pbtxt; two are removed
 
 
 # Rollback

@@ -238,6 +238,7 @@ def test_a_trial_that_cannot_be_trained_is_named_and_the_others_go_on(digits: Di
     assert states(tmp_path / "sweep") == {"FAIL": 1, "COMPLETE": 1}
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_no_fault_of_its_trial(digits: Digits, tmp_path: Path) -> None:
     arguments = ("--data", "embedded", "--layers", "1", "--nodes", "4", "--activations", "relu", "--epochs", 1)
     settings = SweepSettings(data="embedded", layers=(1,), nodes=(4,), activations=("relu",), epochs=(1,))

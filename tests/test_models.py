@@ -1,0 +1,252 @@
+"""`digits models`: what there is, what is known of it, in what two versions differ, and the way back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from digits.cli import models as commands
+from digits.cli.models import ChangeSettings, ModelsSettings, PruneSettings, ShowSettings
+from digits.export.errors import ExportError
+from digits.model import builtin
+from digits.model.errors import RepositoryError
+from digits.model.repository import GOLDEN, MANIFEST, Repository
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    Digits = Callable[..., subprocess.CompletedProcess[str]]
+    Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def copy(models: Path, tmp_path: Path) -> Path:
+    """A repository of this test's own, with one version."""
+    return Path(shutil.copytree(models, tmp_path / "models"))
+
+
+def publish(models: Path, **changes: Any) -> None:
+    """Publishes version 1 again with some fields of its manifest changed."""
+    repository = Repository(models)
+    with repository.staging() as staged:
+        for file in (repository.folder / "1").iterdir():
+            shutil.copy(file, staged)
+        manifest = json.loads((staged / MANIFEST).read_text())
+        (staged / MANIFEST).write_text(json.dumps(manifest | changes))
+        repository.publish(staged)
+
+
+def damage(models: Path, number: int) -> None:
+    golden = models / "digits" / str(number) / GOLDEN
+    content = bytearray(golden.read_bytes())
+    content[len(content) // 2] ^= 1
+    golden.write_bytes(content)
+
+
+def rows(text: str) -> dict[str, str]:
+    """The lines of a table, or of facts, by their first word."""
+    return {line.split()[0]: line for line in text.splitlines() if line}
+
+
+# List
+
+
+def test_the_list_has_a_line_for_each_version(copy: Path, capsys: Capture) -> None:
+    publish(copy, created="2031-05-06T07:08:09+00:00", reference="torch.onnx", test_images=10_000)
+    commands.list_(ModelsSettings(models=copy))
+    head, first, second = capsys.readouterr().out.splitlines()
+    manifest = Repository(copy).open(1).manifest
+    accuracy = f"{manifest.variants['fp32'].accuracy:.2%}"
+    assert " ".join(head.split()) == "version created accuracy test images reference variants size state"
+    assert first.split()[0] == "1"
+    for fact in (manifest.created[:10], accuracy, "1,000", "Keras", "fp32, int8, fp16", " MB"):
+        assert fact in first
+    assert "newest" not in first
+    for fact in ("2031-05-06 07:08:09 ", accuracy, "10,000", "torch.onnx", "fp32, int8, fp16"):
+        assert fact in second
+    assert second.split()[0] == "2"
+    assert second.endswith("newest")
+
+
+def test_the_list_says_what_is_withdrawn_and_why_a_damaged_version_is_not_served(copy: Path, capsys: Capture) -> None:
+    for _ in range(3):
+        publish(copy)
+    commands.rollback(settings=ChangeSettings(models=copy))
+    assert capsys.readouterr().out == (
+        f"newest: {copy}/digits/3\nwithdrawn: 4; kept until a newer version is there and `digits models prune` runs\n"
+    )
+    damage(copy, 2)
+    commands.list_(ModelsSettings(models=copy))
+    listed = rows(capsys.readouterr().out)
+    assert list(listed) == ["version", "1", "2", "3", "4"]
+    assert listed["2"].endswith(f" 2/{GOLDEN}: damaged, its SHA-256 is not the published one; export it again")
+    assert "fp32" not in listed["2"]
+    assert listed["3"].endswith("newest")
+    assert listed["4"].split() == ["4", "withdrawn"]
+
+
+def test_a_damaged_newest_version_is_listed_too(copy: Path, capsys: Capture) -> None:
+    publish(copy)
+    damage(copy, 2)
+    commands.list_(ModelsSettings(models=copy))
+    listed = rows(capsys.readouterr().out)
+    assert f"2/{GOLDEN}: damaged" in listed["2"]
+    assert "fp32, int8, fp16" in listed["1"]
+
+
+def test_an_empty_repository_is_one_line(digits: Digits, tmp_path: Path) -> None:
+    completed = digits("models", "list", "--models", tmp_path)
+    assert completed.returncode == 1
+    assert completed.stderr == (f"digits: {tmp_path}/digits: no model version; publish one with `digits export RUN`\n")
+
+
+# Show
+
+
+def test_a_version_is_shown_with_its_evidence(models: Path, capsys: Capture) -> None:
+    commands.show(1, settings=ShowSettings(models=models))
+    shown = capsys.readouterr().out
+    manifest = Repository(models).open().manifest
+    facts, _, gates = shown.partition("\n\n")
+    assert f"version     1, {models}/digits/1\n" in facts
+    assert f"Keras, SHA-256 {manifest.reference_sha256}\n" in facts
+    assert f"SHA-256 {manifest.test_sha256}\n" in facts
+    assert rows(facts)["created"].endswith(manifest.created)
+    assert "3,600 images" in rows(facts)["trained"]
+    assert "epochs" in rows(facts)["settings"]
+    assert "onnxruntime" in rows(facts)["versions"]
+    assert "int8_agreement 99, int8_accuracy_loss 1" in rows(facts)["limits"]
+    assert "\nint8        model.int8.onnx, int8 products" in facts
+
+    title, *table = gates.splitlines()
+    assert title.startswith("gates: 1,000 test images against Keras; microseconds an image in batches of 1, 64, 1024")
+    assert [line.split()[0] for line in table] == ["variant", "fp32", "int8", "fp16", *_words(manifest.baselines)]
+    for name, variant in manifest.variants.items():
+        line = rows(gates)[name]
+        assert f"{variant.max_abs_diff:.1e}" in line
+        assert f"{round(variant.argmax_agreement * 1000):,} of 1,000" in line
+        assert f"{variant.accuracy:.2%}" in line
+        assert f" {variant.seconds_per_image['64'] * 1e6:.1f}" in line
+        assert " yes " in line
+
+
+def _words(names: dict[str, Any]) -> list[str]:
+    return [name.split()[0] for name in names]
+
+
+def test_a_variant_that_was_left_out_is_shown_with_its_reason(copy: Path, capsys: Capture) -> None:
+    """As is a foreign model, of whose training nothing is known."""
+    manifest = json.loads((copy / "digits" / "1" / MANIFEST).read_text())
+    del manifest["variants"]["fp16"]
+    publish(copy, variants=manifest["variants"], left_out={"fp16": "max |dp| 0.25 is above 0.005"}, training={})
+    commands.show(settings=ShowSettings(models=copy))
+    shown = capsys.readouterr().out
+    assert f"version   2, {copy}/digits/2\n" in shown
+    assert "\nno fp16   max |dp| 0.25 is above 0.005\n" in shown
+    assert "trained on" not in shown
+
+
+def test_the_figure_shows_the_graphs(models: Path, tmp_path: Path, capsys: Capture) -> None:
+    commands.show(settings=ShowSettings(models=models, figure=tmp_path / "graphs.png"))
+    assert capsys.readouterr().out.endswith(f"\nfigure: {tmp_path}/graphs.png\n")
+    with Image.open(tmp_path / "graphs.png") as image:
+        assert image.format == "PNG"
+        assert min(image.size) > 300
+        assert len(image.convert("RGB").getcolors(2**24) or []) > 50
+    commands.show(settings=ShowSettings(models=models, figure=tmp_path / "graphs.svg"))
+    assert "<svg" in (tmp_path / "graphs.svg").read_text()
+
+
+def test_a_figure_of_an_unknown_kind_is_one_line(models: Path, tmp_path: Path, capsys: Capture) -> None:
+    with pytest.raises(ExportError) as error:
+        commands.show(settings=ShowSettings(models=models, figure=tmp_path / "graphs.xyz"))
+    assert str(error.value).startswith(f"{tmp_path}/graphs.xyz: Format 'xyz' is not supported (supported formats: ")
+    assert "\n" not in str(error.value)
+    assert "figure" not in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+# Diff
+
+
+def test_the_difference_of_two_versions_names_every_fact_in_which_they_differ(copy: Path, capsys: Capture) -> None:
+    manifest = json.loads((copy / "digits" / "1" / MANIFEST).read_text())
+    variants, training = manifest["variants"], manifest["training"]
+    variants["fp32"]["accuracy"] = 0.875
+    variants["int8"]["seconds_per_image"]["64"] = 0.5
+    del variants["fp16"]
+    training["settings"]["layers"] = [64, 32]
+    training["epochs"] = []
+    sha256 = "f" * 64
+    publish(copy, created="2031-05-06T07:08:09+00:00", reference_sha256=sha256, variants=variants, training=training)
+    commands.diff(1, 2, ModelsSettings(models=copy))
+    said = capsys.readouterr().out
+    differences = rows(said)
+    assert said.splitlines()[0].split() == ["version", "1", "version", "2"]
+    assert differences["reference_sha256"].endswith(f"...  {sha256[:45]}...")
+    assert differences["variants.fp32.accuracy"].endswith("  0.875")
+    assert differences["variants.int8.seconds_per_image.64"].endswith("  0.5")
+    assert differences["variants.fp16.file"].split() == ["variants.fp16.file", "model.fp16.onnx", "-"]
+    assert differences["training.settings.layers"].split() == ["training.settings.layers", "512,256", "64,32"]
+    others = {name for name in differences if not name.startswith("variants.fp16.")} - {"version"}
+    assert others == {
+        "reference_sha256",
+        "variants.fp32.accuracy",
+        "variants.int8.seconds_per_image.64",
+        "training.settings.layers",
+    }
+
+
+def test_two_versions_that_are_the_same_say_so(copy: Path, capsys: Capture) -> None:
+    publish(copy, created="2031-05-06T07:08:09+00:00")
+    commands.diff(2, 1, ModelsSettings(models=copy))
+    assert capsys.readouterr().out == "versions 2 and 1 say the same of themselves\n"
+    with pytest.raises(RepositoryError, match=r"no version 3; there are \[1, 2\]"):
+        commands.diff(1, 3, ModelsSettings(models=copy))
+
+
+# Rollback and prune; more of them in test_repository.py
+
+
+def test_rollback_and_prune_say_what_they_did(digits: Digits, copy: Path, capsys: Capture) -> None:
+    for _ in range(3):
+        publish(copy)
+    rolled = digits("models", "rollback", 2, "--models", copy)
+    assert (rolled.returncode, rolled.stderr) == (0, "")
+    assert rolled.stdout.startswith(f"newest: {copy}/digits/2\nwithdrawn: 3, 4; kept until a newer version is there")
+    commands.prune(PruneSettings(models=copy))
+    publish(copy)
+    commands.prune(PruneSettings(models=copy, keep=1))
+    assert capsys.readouterr().out == "removed: nothing\nremoved: 1, 2, 3, 4\n"
+    assert Repository(copy).versions() == [5]
+    refused = digits("models", "prune", "--keep", 0, "--models", copy)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("digits: ")
+    assert "--keep" in line
+    assert Repository(copy).versions() == [5]
+
+
+# The model in the box
+
+
+def test_without_a_repository_the_model_in_the_box_is_shown(digits: Digits, tmp_path: Path, capsys: Capture) -> None:
+    commands.show()
+    box = Repository(builtin.FOLDER).open()
+    assert rows(capsys.readouterr().out)["version"].split("  ")[-1].strip() == f"{box.number}, {box.folder}"
+    completed = digits("models", "list", cwd=tmp_path)
+    assert completed.returncode == 0, completed.stderr
+    assert list(rows(completed.stdout)) == ["version", *map(str, Repository(builtin.FOLDER).versions())]
+    assert completed.stdout.rstrip().endswith("newest")
+
+
+def test_what_changes_a_repository_never_takes_the_box(digits: Digits, tmp_path: Path) -> None:
+    completed = digits("models", "prune", cwd=tmp_path)
+    assert completed.returncode == 1
+    assert completed.stderr == "digits: models/digits: no model version; publish one with `digits export RUN`\n"
