@@ -45,7 +45,7 @@ def _export(measured: dict[str, Any]) -> str:
         raise ValueError(f"export.json is of {measured['data']['test']:,} test images, which is not all of MNIST")
     best = models["best"]
     lines = [
-        "| one thread | digits as Keras's | accuracy | us for 1 image | us an image of 64 | times as fast |",
+        "| one thread | digits as Keras's | accuracy | us for 1 image | us an image of 64 | times as fast as fp32 |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, shown in SHOWN.items():
@@ -55,7 +55,7 @@ def _export(measured: dict[str, Any]) -> str:
         variant = best["variants"].get(name)
         same = f"{round(variant['argmax_agreement'] * MNIST_TEST):,} of {MNIST_TEST:,}" if variant else ""
         accuracy = percent(variant["accuracy"]) if variant else ""
-        times = f"{one['times_as_fast']:.2g}, {many['times_as_fast']:.2g}"
+        times = " and ".join(_times(measure["times_as_fast"]) for measure in (one, many))
         microseconds = f"{one['microseconds_per_image']:,.0f} | {many['microseconds_per_image']:,.1f}"
         lines.append(f"| {shown} | {same} | {accuracy} | {microseconds} | {times} |")
     lesson = models["lesson"]
@@ -64,7 +64,7 @@ def _export(measured: dict[str, Any]) -> str:
     machine, rounds = measured["machine"], measured["settings"]["rounds"]
     command = measured["command"].replace("export", "export RUN...", 1)
     where = f"on one of {machine['cores']} cores of {machine['cpu']}, medians of {rounds} rounds in turn"
-    lesson_speed = f"The lesson's int8 is {one:.2g} and {many:.2g} times as fast as its fp32"
+    lesson_speed = f"The lesson's int8 is {_times(one)} and {_times(many)} times as fast as its fp32"
     lines += [
         "",
         f"That is the model of `--recipe best`, {where}.",
@@ -73,6 +73,10 @@ def _export(measured: dict[str, Any]) -> str:
         f"`{command}`.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio >= 1 else f"{ratio:.2g}"
 
 
 def _read(name: str) -> dict[str, Any]:
