@@ -38,6 +38,8 @@ recipes: $(READY)
 	$(BIN)/digits compare runs/recipes/lesson-? runs/recipes/best-? --out runs/recipes
 	cp runs/recipes/comparison.json benchmarks/recipes.json
 	$(BIN)/digits bench training --out benchmarks/training.json
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/digits bench export runs/recipes/lesson-0 runs/recipes/best-0 --out benchmarks/export.json
 	$(BIN)/python -m digits.benchmarks.readme
 
 release-model: $(READY)

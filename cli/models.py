@@ -45,6 +45,9 @@ class PruneSettings(ChangeSettings):
     """How many of the newest versions stay; one at least."""
 
 
+# A version is named on the command line alone: DIGITS_VERSION may well be somebody else's.
+Given = Annotated[int, Parameter(show_env_var=False)]
+Version = Annotated[int | None, Parameter(show_env_var=False)]
 READ = ModelsSettings()
 SHOW = ShowSettings()
 CHANGE = ChangeSettings()
@@ -59,7 +62,7 @@ def list_(settings: ReadSettings = READ) -> None:
     print(list_table(_repository(settings)))
 
 
-def show(version: int | None = None, /, settings: Annotated[ShowSettings, Parameter(name="*")] = SHOW) -> None:
+def show(version: Version = None, /, settings: Annotated[ShowSettings, Parameter(name="*")] = SHOW) -> None:
     """Shows a version.
 
     Args:
@@ -77,7 +80,7 @@ def show(version: int | None = None, /, settings: Annotated[ShowSettings, Parame
         print(f"figure: {settings.figure}")
 
 
-def diff(first: int, second: int, /, settings: ReadSettings = READ) -> None:
+def diff(first: Given, second: Given, /, settings: ReadSettings = READ) -> None:
     """Compares two versions.
 
     Args:
@@ -91,7 +94,7 @@ def diff(first: int, second: int, /, settings: ReadSettings = READ) -> None:
     print(diff_table(repository.open(first), repository.open(second)))
 
 
-def rollback(version: int | None = None, /, settings: WriteSettings = CHANGE) -> None:
+def rollback(version: Version = None, /, settings: WriteSettings = CHANGE) -> None:
     """Rolls back.
 
     Args:

@@ -13,7 +13,7 @@ LIMITS = Limits()
 
 
 def verify(
-    version: str,
+    version: Annotated[str, Parameter(show_env_var=False)],
     /,
     settings: Annotated[VerifySettings, Parameter(name="*")] = DEFAULTS,
     limits: Annotated[Limits, Parameter(name="*")] = LIMITS,

@@ -135,6 +135,14 @@ def test_an_unknown_variable_warns_with_the_nearest_one(digits: Digits, tmp_path
     )
 
 
+def test_a_variable_that_is_no_setting_does_nothing(digits: Digits, tmp_path: Path) -> None:
+    """DIGITS_VERSION may be a deployment's own; the library would take it for the version to show."""
+    completed = digits("models", "show", env={"DIGITS_VERSION": "7"}, cwd=tmp_path)
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.startswith("version     1, ")
+    assert completed.stderr.startswith("digits: warning: DIGITS_VERSION is no setting and is ignored")
+
+
 def test_an_empty_variable_is_one_that_is_not_set(digits: Digits, tmp_path: Path) -> None:
     completed = digits("serve", "--models", "models", env={"DIGITS_THREADS": "", "DIGITS_NOTHING": ""}, cwd=tmp_path)
     assert completed.stderr.startswith("digits: models/digits: no model version")
