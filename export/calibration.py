@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from scipy import stats
 
-from digits.export.int8 import quantized_tensors, to_int8
+from digits.export.int8 import plan, quantized_tensors, to_int8
 from digits.model.engine import INPUT, Engine
 from digits.model.parity import compare
 from digits.model.runtime import open_session
@@ -47,19 +47,18 @@ def calibrated(
     Raises:
         UnsupportedError: it has no int8 form.
     """
-    tensors = quantized_tensors(model)
-    made = "int8 products, the last one fp32"
-    if not tensors:
-        return to_int8(model, front, {}, full_range), made
-    seen = activations(model, tensors, training[:IMAGES])
+    seen = activations(model, quantized_tensors(model), training[:IMAGES])
+    planned = plan(model, front, seen)
     reference = _answers(model, validation[:IMAGES])
-    candidates = {name: to_int8(model, front, seen, value_range) for name, value_range in RANGES.items()}
+    candidates = {name: to_int8(model, front, planned, seen, value_range) for name, value_range in RANGES.items()}
     distance = {
         name: compare(_answers(candidate, validation[:IMAGES]), reference).mean_abs_diff
         for name, candidate in candidates.items()
     }
     best = min(distance, key=distance.__getitem__)
-    return candidates[best], f"{made}; {best} calibration on {len(training[:IMAGES]):,} training images"
+    return candidates[
+        best
+    ], f"int8 products, the last one fp32; {best} calibration on {len(training[:IMAGES]):,} training images"
 
 
 def activations(model: onnx.ModelProto, tensors: list[str], pixels: Pixels) -> dict[str, Activations]:
