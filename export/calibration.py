@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 from scipy import stats
 
-from digits.export.int8 import plan, quantized_tensors, to_int8
+from digits.export.int8 import to_int8
+from digits.export.quantization import plan, quantized_tensors
 from digits.model.engine import INPUT, Engine
 from digits.model.parity import compare
 from digits.model.runtime import open_session

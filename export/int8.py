@@ -1,21 +1,12 @@
 """The int8 variant: the same graph with its matrix products in integers, on the pixels as they come.
 
-Pixels are a quantized tensor already (uint8, zero point 0), so the first product loses nothing at its input. Weights
-are int8, symmetric. Every scale is static: one taken from the batch would let an answer depend on its neighbours.
-
-Where ReLU follows, a column of weights may be scaled by any c > 0 if the next product's row is divided by it (Nagel et
-al. 2019, "Data-free quantization through weight equalization and bias correction"). That is how each column gets a
-scale of its own although ONNX Runtime is told a single one, which saves it a vector of factors in every call. Columns
-below the median are not scaled up beyond it; those of which nothing is left in int8 are dropped, with their constant
-part in the next bias. The last product stays in fp32, and what feeds it is not quantized: as fast, and nearer to fp32.
-
-Weights are not rounded one by one, but so that the sums come out right for inputs as they are in training (Frantar et
-al. 2023, "GPTQ: accurate post-training quantization for generative pre-trained transformers").
+Pixels are a quantized tensor already (uint8, zero point 0), so the first product loses nothing at its input. Every
+scale is static: one taken from the batch would let an answer depend on its neighbours.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from digits.export.errors import UnsupportedError
 from digits.export.front import prune
-from digits.export.products import products
+from digits.export.quantization import or_one
 from digits.model.engine import INPUT
 
 if TYPE_CHECKING:
@@ -34,15 +25,15 @@ if TYPE_CHECKING:
 
     from digits.export.front import Front
     from digits.export.products import Product
+    from digits.export.quantization import Layer, Plan
 
     Array = NDArray[np.float64]
     Activations = Mapping[str, NDArray[np.float32]]
     ValueRange = Callable[[NDArray[np.float32]], tuple[float, float]]
 
 MICROSOFT = "com.microsoft"  # the domain of QGemm, an operator of ONNX Runtime's own
-INT8_MAX, UINT8_MAX = 127, 255
+UINT8_MAX = 255
 INT32_MAX = 2**31 - 1
-DAMPING = 0.01  # of the mean square of an input, as GPTQ has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,89 +45,16 @@ class Rows:
     zero: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A product in integers.
-
-    Attributes:
-        weights: int8 [k, m], for weights * scale.
-        scale: Of all columns, or of each, [m].
-        bias: float64 [m].
-        output: Where the next product takes these very columns: what comes out of ReLU, in their units, [n, m].
-    """
-
-    weights: NDArray[np.int8]
-    scale: Array
-    bias: Array
-    output: NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the products of a model become, but for the ranges of the activations between them.
-
-    Attributes:
-        found: The products.
-        layers: All of them but the last, or the only one.
-        last: Weights and bias of the last, which has to fit what the one before it has become.
-    """
-
-    found: list[Product]
-    layers: list[Layer]
-    last: tuple[Array, Array]
-
-
-def quantized_tensors(model: onnx.ModelProto) -> list[str]:
-    """The rows of every product that int8 replaces: of all but the last, or of the only one."""
-    found = products(model)
-    return list(dict.fromkeys(product.input for product in found[: max(len(found) - 1, 1)]))
-
-
-def plan(model: onnx.ModelProto, front: Front, activations: Activations) -> Plan:
-    """Rounds the weights of an fp32 model.
-
-    Args:
-        model: With digits' signature and the front's nodes.
-        front: Its front.
-        activations: Of `quantized_tensors`, on training images: float32 [n, k].
-
-    Raises:
-        UnsupportedError: the graph has no matrix product of the pixels with constant weights.
-    """
-    found = products(model)
-    weights = [product.weights.astype(np.float64) for product in found]
-    biases = [product.bias.astype(np.float64) for product in found]
-    biases[0] = biases[0] + front.offset * weights[0].sum(axis=0)
-    pixels = (activations[found[0].input] - np.float32(front.offset)) if front.offset else activations[found[0].input]
-    layers: list[Layer] = []
-    rows: NDArray[np.float32] | None = pixels
-    for i, product in enumerate(found[: max(len(found) - 1, 1)]):
-        seen = activations[product.input] if rows is None else rows
-        following = found[i + 1] if i + 1 < len(found) else None
-        if following is None or not product.relu or following.input != product.output or not product.sole:
-            layers.append(_by_column(weights[i], biases[i], seen))
-            rows = None
-            continue
-        layer, kept, factors = _equalized(weights[i], biases[i], seen)
-        rest = np.maximum(biases[i], 0) @ np.where(kept[:, None], 0, weights[i + 1])
-        biases[i + 1] = biases[i + 1] + rest
-        weights[i + 1] = weights[i + 1][kept] / factors[:, None]
-        sums = seen @ (weights[i][:, kept] * factors).astype(np.float32) + layer.bias.astype(np.float32)
-        rows = np.maximum(sums, 0)
-        layers.append(replace(layer, output=rows))
-    return Plan(found, layers, (weights[-1], biases[-1]))
-
-
 def to_int8(
     model: onnx.ModelProto, front: Front, planned: Plan, activations: Activations, value_range: ValueRange
 ) -> onnx.ModelProto:
     """Quantizes an fp32 model.
 
     Args:
-        model: As for `plan`.
-        front: As for `plan`.
-        planned: What came out of it.
-        activations: As for `plan`.
+        model: With digits' signature and the front's nodes.
+        front: Its front.
+        planned: What its products become.
+        activations: Of `quantized_tensors`, on training images: float32 [n, k].
         value_range: Gives the least and the greatest value that a scale has to cover; 0 is between them.
 
     Returns:
@@ -160,41 +78,6 @@ def to_int8(
     return parts.put_in(model)
 
 
-def _by_column(weights: Array, bias: Array, rows: NDArray[np.float32]) -> Layer:
-    scale = _or_one(np.abs(weights).max(axis=0)) / INT8_MAX
-    return Layer(_rounded(weights, scale, rows), scale, bias)
-
-
-def _equalized(weights: Array, bias: Array, rows: NDArray[np.float32]) -> tuple[Layer, NDArray[np.bool_], Array]:
-    """The layer with a single scale, which columns are left of it [m], and what each of them was multiplied by."""
-    greatest = np.abs(weights).max(axis=0)
-    factors = 1 / _or_one(np.maximum(greatest, np.median(greatest)))
-    scaled = weights * factors
-    scale = _or_one(np.abs(scaled).max()) / INT8_MAX
-    kept: NDArray[np.bool_] = np.asarray(np.rint(scaled / scale).any(axis=0))
-    kept[0] |= not kept.any()
-    layer = Layer(_rounded(scaled[:, kept], scale, rows), np.asarray(scale), (bias * factors)[kept])
-    return layer, kept, factors[kept]
-
-
-def _rounded(weights: Array, scale: Array, rows: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Weights / scale in int8, where each row's error is made up for by the rows after it, as inputs go together."""
-    together = (rows.T @ rows).astype(np.float64)
-    spread = np.diag(together).mean()
-    together[np.diag_indices_from(together)] += DAMPING * spread if spread > 0 else 1.0
-    upper = np.linalg.cholesky(np.linalg.inv(together)).T
-    left, rounded = weights / scale, np.empty(weights.shape, np.int8)
-    for i in range(len(left)):
-        rounded[i] = np.rint(left[i]).clip(-INT8_MAX, INT8_MAX)
-        left[i + 1 :] -= np.outer(upper[i, i + 1 :] / upper[i, i], left[i] - rounded[i])
-    return rounded
-
-
-def _or_one(greatest: Array) -> Array:
-    """What a scale is made of: the greatest magnitude, or 1 where all are 0."""
-    return np.where(greatest > 0, greatest, 1.0)
-
-
 class _Parts:
     """The nodes and constants that take the place of products, each product's where its first node stood."""
 
@@ -215,7 +98,7 @@ class _Parts:
         if product.input in self._quantized:
             self._replaced.update(product.nodes)
             return self._quantized[product.input]
-        scale = float(_or_one(np.asarray(greatest - least))) / UINT8_MAX
+        scale = float(or_one(np.asarray(greatest - least))) / UINT8_MAX
         rows = Rows(f"{product.input}/uint8", scale, round(-least / scale))
         self._quantized[product.input] = rows
         self._add(product, "QuantizeLinear", [product.input, *self._scale_of(rows)], rows.tensor)
@@ -223,7 +106,7 @@ class _Parts:
 
     def integers(self, product: Product, rows: Rows, layer: Layer, greatest: float) -> Rows:
         """The product and its ReLU, in uint8: what is below the zero point of 0 is cut off."""
-        result = Rows(f"{product.output}/uint8", float(_or_one(np.asarray(greatest))) / UINT8_MAX)
+        result = Rows(f"{product.output}/uint8", float(or_one(np.asarray(greatest))) / UINT8_MAX)
         self._gemm(product, rows, layer, result.tensor, self._scale_of(result))
         return result
 
