@@ -57,9 +57,8 @@ def calibrated(
         for name, candidate in candidates.items()
     }
     best = min(distance, key=distance.__getitem__)
-    return candidates[
-        best
-    ], f"int8 products, the last one fp32; {best} calibration on {len(training[:IMAGES]):,} training images"
+    images = f"{len(training[:IMAGES]):,} training images"
+    return candidates[best], f"int8 products, the last one fp32; {best} calibration on {images}"
 
 
 def activations(model: onnx.ModelProto, tensors: list[str], pixels: Pixels) -> dict[str, Activations]:

@@ -70,8 +70,9 @@ def export(path: Path, settings: ExportSettings, limits: Limits, foreign: Foreig
 def write_version(staged: Path, source: Source, variants: tuple[str, ...], limits: Limits) -> None:
     """Writes all files of a version but the sums, if fp32 passes the gates."""
     candidates, left_out = _candidates(source, variants)
+    metadata = _metadata(source)
     for name, candidate in candidates.items():
-        onnx.save(label(candidate.model, {**_metadata(source), "precision": name}), staged / FILES[name])
+        onnx.save(label(candidate.model, {**metadata, "precision": name}), staged / FILES[name])
     engines, data = _engines(staged, candidates, left_out), source.data
     measured = {name: measure(engine.run, data.x_test, data.y_test, source.answers) for name, engine in engines.items()}
     runs = {name: engine.run for name, engine in engines.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from digits.export.settings import ForeignSettings
 from digits.images import mnist
 from digits.images.errors import DataError
 from digits.model.errors import ModelError
+from digits.model.sums import file_sha256
 from digits.train.quiet import quiet_stderr
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def _from_file(path: Path, location: str | None, settings: ForeignSettings) -> S
         answers = model.predict(data.x_test)
     except ModelError as error:
         raise ExportError(str(error)) from error
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Source(path.name, sha256, fp32, model.front, data, answers)
+    return Source(path.name, file_sha256(path), fp32, model.front, data, answers)
 
 
 def _from_run(folder: Path, moved_to: str | None) -> Source:
@@ -122,7 +121,7 @@ def _from_run(folder: Path, moved_to: str | None) -> Source:
 
 def _unchanged(run: Run) -> str:
     try:
-        sha256 = hashlib.sha256(run.model.read_bytes()).hexdigest()
+        sha256 = file_sha256(run.model)
     except OSError as error:
         raise ExportError(f"{run.model}: cannot be read ({error.strerror})") from error
     if sha256 != run.report["model_sha256"]:
