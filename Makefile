@@ -3,18 +3,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
-PROTO := digits/protos/digits/v1/digits.proto
+PROTO := digits/protos/digits/v1/digits.proto digits/protos/inference/v2/inference.proto
 # The virtual path makes the generated imports right: from digits.protos.digits.v1 import digits_pb2.
 protoc = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Idigits/protos=protos \
 	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTO)
 
-.PHONY: help demo lab recipes release-model test test-all check format protos clean
+.PHONY: help demo lab recipes release-model bench-server test test-all check format protos clean
 
 help:
 	@echo "make demo           train, export, serve and classify real digits"
 	@echo "make lab            the lesson's comparison: 10 epochs against 50"
 	@echo "make recipes        both recipes on all of MNIST, seeds 0, 1, 2, measured: an hour"
 	@echo "make release-model  the model in the box, anew from all of MNIST: a quarter of an hour"
+	@echo "make bench-server   the server under load, beside an echo and its peers: ten minutes"
 	@echo "make test           the tests, in a few minutes"
 	@echo "make test-all       the tests, the slow ones too"
 	@echo "make check          lint, types, and whether the generated code is fresh"
@@ -47,6 +48,9 @@ release-model: $(READY)
 	$(BIN)/digits train --overwrite --out runs/release --recipe best
 	$(BIN)/digits export runs/release --models model/box --variants int8
 	$(BIN)/digits models prune --models model/box --keep 1
+
+bench-server: $(READY)
+	$(BIN)/digits bench server --out benchmarks/server.json
 
 test: $(READY)
 	@$(BIN)/python -m pytest -m "not slow"

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from digits.train.provenance import now, provenance
 from digits.train.run_folder import write_json
+from digits.train.settings import listed
 
 if TYPE_CHECKING:
-    from digits.benchmarks.settings import ExportBenchmarkSettings, TrainingBenchmarkSettings
+    from digits.benchmarks.settings import ExportBenchmarkSettings, ServerBenchmarkSettings, TrainingBenchmarkSettings
     from digits.images.mnist import Mnist
 
-    BenchmarkSettings = ExportBenchmarkSettings | TrainingBenchmarkSettings
+    BenchmarkSettings = ExportBenchmarkSettings | ServerBenchmarkSettings | TrainingBenchmarkSettings
 
 
 def measurement(name: str, settings: BenchmarkSettings, data: Mnist) -> dict[str, Any]:
     """The head of a benchmark's JSON; the paths of this machine are left out of it."""
-    kept = {key: value for key, value in asdict(settings).items() if key not in {"data", "out"}}
-    options = [f"--{key.replace('_', '-')} {value}" for key, value in kept.items()]
+    kept = {key: value for key, value in asdict(settings).items() if key not in {"cache", "data", "out"}}
+    options = [f"--{key.replace('_', '-')} {_value(value)}" for key, value in kept.items()]
     return {
         "benchmark": name,
         "command": f"digits bench {name} {' '.join(options)}",
@@ -35,6 +36,10 @@ def measurement(name: str, settings: BenchmarkSettings, data: Mnist) -> dict[str
 def write(result: dict[str, Any], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, result)
+
+
+def _value(value: object) -> str:
+    return listed(value) if isinstance(value, tuple) else str(value)
 
 
 def _commit() -> str | None:

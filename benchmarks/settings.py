@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003 the command line resolves it at run time
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from cyclopts.validators import Number
+
+from digits.train.settings import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OURS, SPINNING, GRPCIO, ECHO, BASELINE, TRITON = "ours", "spinning", "grpcio", "echo", "baseline", "triton"
+SERVERS = (OURS, SPINNING, GRPCIO, ECHO, BASELINE, TRITON)
+
+
+def _servers(_type: object, tokens: Sequence[Token]) -> tuple[str, ...]:
+    given = ",".join(token.value for token in tokens)  # several where a TOML file has a list
+    parts = tuple(dict.fromkeys(part.strip() for part in given.split(",")))
+    if unknown := [part for part in parts if part not in SERVERS]:
+        raise ValueError(f'"{unknown[0]}" is no server to measure; give some of {listed(SERVERS)}')
+    return parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +52,36 @@ class TrainingBenchmarkSettings:
 
     repeats: Annotated[int, Parameter(validator=Number(gte=1))] = 3
     """Pairs of trainings, with the seeds 0, 1, 2, ..."""
+
+    out: Path | None = None
+    """The JSON file to write. Default: none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerBenchmarkSettings:
+    """What `digits bench server` is told."""
+
+    data: str | None = None
+    """MNIST, as for `digits train`."""
+
+    servers: Annotated[tuple[str, ...], Parameter(converter=_servers, n_tokens=1, show_default=listed)] = SERVERS
+    """Which servers: `ours`, also `spinning` before it sleeps and over `grpcio`; an `echo`; a plain grpc.aio server as
+    the `baseline`; and `triton`."""
+
+    rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 5
+    """How often each server is measured, in turn with the others."""
+
+    seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 3.0
+    """Seconds of each measurement."""
+
+    starts: Annotated[int, Parameter(validator=Number(gte=0))] = 5
+    """How often the time from exec to ready is measured."""
+
+    memory_requests: Annotated[int, Parameter(validator=Number(gte=0))] = 1_000_000
+    """Calls after which the server's memory is measured, and after a fifth of them. 0 leaves it out."""
+
+    cache: Path = Path(".triton_cache")
+    """Where Triton is installed if it is not there yet, in a Python environment of its own: half a gigabyte."""
 
     out: Path | None = None
     """The JSON file to write. Default: none."""

@@ -26,7 +26,7 @@ EXTRAS = {
     "models": "train",
     "serve": "serve",
     "classify": "serve",
-    "bench": "train",
+    "bench": "train,serve",
     "demo": "train,serve",
 }
 # The first line is what `digits --help` lists.
@@ -151,6 +151,16 @@ COMMANDS = {
     ```
 
     Exports each run into a folder that vanishes. OpenVINO is measured where it is installed (digits[bench]).
+    """,
+    "bench server": """Load the server beside an echo, a plain grpc.aio server and Triton, in turn.
+
+    ```
+    digits bench server --out server.json
+    digits bench server --servers ours,echo --rounds 1 --seconds 1 --memory-requests 0
+    ```
+
+    Serves the model in the box. The load comes from h2load (Debian: nghttp2-client). Triton is installed into --cache;
+    without a network it is left out. Prints what each server reached, and whether digits' is as fast as it has to be.
     """,
     "bench training": """Time the training loop beside plain model.fit, in turn.
 

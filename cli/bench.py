@@ -5,11 +5,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.benchmarks.settings import ExportBenchmarkSettings, TrainingBenchmarkSettings
+from digits.benchmarks.settings import ExportBenchmarkSettings, ServerBenchmarkSettings, TrainingBenchmarkSettings
 from digits.cli.errors import CommandError
 from digits.train.quiet import quiet_stderr
 
 EXPORT = ExportBenchmarkSettings()
+SERVER = ServerBenchmarkSettings()
 TRAINING = TrainingBenchmarkSettings()
 
 
@@ -26,6 +27,16 @@ def export(*runs: Path, settings: Annotated[ExportBenchmarkSettings, Parameter(n
     from digits.benchmarks import measurement
 
     result = benchmark.run(runs, settings)
+    if settings.out:
+        measurement.write(result, settings.out)
+        print(f"measured: {settings.out}")
+
+
+def server(settings: Annotated[ServerBenchmarkSettings, Parameter(name="*")] = SERVER) -> None:
+    from digits.benchmarks import measurement
+    from digits.benchmarks import server as benchmark
+
+    result = benchmark.run(settings)
     if settings.out:
         measurement.write(result, settings.out)
         print(f"measured: {settings.out}")

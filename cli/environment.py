@@ -52,7 +52,7 @@ def _warn(given: set[str], known: set[str], what: str) -> None:
 
 
 def _known_variables() -> set[str]:
-    from digits.benchmarks.settings import ExportBenchmarkSettings, TrainingBenchmarkSettings
+    from digits.benchmarks.settings import ExportBenchmarkSettings, ServerBenchmarkSettings, TrainingBenchmarkSettings
     from digits.cli.models import ModelsSettings, PruneSettings, ShowSettings
     from digits.cli.settings import ClassifySettings, DemoSettings
     from digits.export.settings import ExportSettings, ForeignSettings, VerifySettings
@@ -77,6 +77,7 @@ def _known_variables() -> set[str]:
         ClassifySettings,
         DemoSettings,
         ExportBenchmarkSettings,
+        ServerBenchmarkSettings,
         TrainingBenchmarkSettings,
     )
     return ARGUMENTS | {PREFIX + field.name.upper() for settings in every for field in fields(settings)}

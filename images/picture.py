@@ -3,10 +3,11 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from digits.images import ink
 from digits.images.errors import PictureError
@@ -15,6 +16,9 @@ from digits.images.ink import Digit, Grey
 LONGEST = 1024  # pixels: larger pictures are reduced before anything else
 DARK = 32  # of 255: the background of a MNIST image after JPEG
 OPAQUE = 255
+STRIP = 2**18  # pixels that are converted at a time
+ORIENTATION = 0x0112  # EXIF's tag
+DIRECTIONS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
 
 
 def read(path_or_file: str | Path | BinaryIO, *, formats: tuple[str, ...] | None = None) -> Digit:
@@ -39,10 +43,15 @@ def _read(file: BinaryIO, formats: tuple[str, ...] | None, name: str) -> Digit:
         with _decoding(), Image.open(file, formats=formats) as picture:
             if Image.MAX_IMAGE_PIXELS and picture.width * picture.height > Image.MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError(f"{picture.width} x {picture.height} pixels")
-            picture.draft("L", (LONGEST, LONGEST))  # a JPEG decodes to a fraction of its size
+            draft(picture)
             return to_digit(picture)
     except PictureError as error:
         raise PictureError(f"{name}: {error}") from error
+
+
+def draft(picture: Image.Image) -> None:
+    """Lets a JPEG, before it is loaded, decode to a fraction of its size, in grey."""
+    picture.draft("L", (LONGEST, LONGEST))
 
 
 def to_digit(picture: Image.Image) -> Digit:
@@ -54,11 +63,38 @@ def to_digit(picture: Image.Image) -> Digit:
         PictureError: the picture is damaged or blank.
     """
     with _decoding():
-        grey = _grey(picture)
-    found = ink.find(grey)
-    if grey.shape == (ink.SIDE, ink.SIDE) and _is_mnist(picture, grey):
-        return grey.astype(np.uint8)
-    return ink.place(found)
+        picture.load()
+        tones = Tones.of(picture, picture.getexif().get(ORIENTATION, 1))
+    return tones.digit()
+
+
+class Tones(NamedTuple):
+    """What is left of a picture once it is made grey, upright and small.
+
+    Attributes:
+        grey: From 0 to 255, float32 [h, w], the longer side below 2048.
+        is_mnist: Whether it is a MNIST image already.
+    """
+
+    grey: Grey
+    is_mnist: bool
+
+    @classmethod
+    def of(cls, picture: Image.Image, orientation: int) -> "Tones":
+        """A picture's, turned as EXIF numbers orientations. Beside the picture itself it takes little memory.
+
+        Raises:
+            PictureError: values that are not finite, or nothing but transparency.
+        """
+        wide_range = picture.mode[0] in "IF"
+        transparent = not wide_range and _has_alpha(picture)
+        grey = _upright(_grey(picture, wide_range=wide_range, transparent=transparent), orientation)
+        return cls(grey, not wide_range and not transparent and _is_mnist(grey))
+
+    def digit(self) -> Digit:
+        """Raises PictureError if it is blank."""
+        found = ink.find(self.grey)
+        return self.grey.astype(np.uint8) if self.is_mnist else ink.place(found)
 
 
 @contextlib.contextmanager
@@ -78,55 +114,89 @@ def _decoding() -> Iterator[None]:
         raise PictureError(f"the picture is damaged: {error}") from error
 
 
-def _grey(picture: Image.Image) -> Grey:
-    """Upright grey values from 0 to 255, float32 [h, w], the longer side at most 1024 or so."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode[0] in "IF":
-        picture = _scaled(picture)
-    elif _has_alpha(picture):
-        picture = picture.convert("RGBA")
-    else:
-        picture = picture.convert("L")
-    factor = max(picture.size) // LONGEST
-    if factor > 1:
-        picture = picture.reduce(factor)
-    return _on_paper(picture) if picture.mode == "RGBA" else np.asarray(picture, np.float32)
+def _grey(picture: Image.Image, *, wide_range: bool, transparent: bool) -> Grey:
+    """Grey values from 0 to 255 as they lie in the file, float32 [h, w], the longer side at most 1024 or so."""
+    factor = max(1, max(picture.size) // LONGEST)
+    if wide_range:
+        low, high = _range(picture)
+        return np.concatenate([_scaled(strip, low, high).reduce(factor) for strip in _strips(picture, factor)])
+    if transparent:
+        small = [strip.convert("RGBA").reduce(factor) for strip in _strips(picture, factor)]
+        alpha = np.concatenate([strip.getchannel("A") for strip in small])
+        return _on_paper(np.concatenate([strip.convert("L") for strip in small]), alpha)
+    return np.concatenate([_opaque(strip).reduce(factor) for strip in _strips(picture, factor)]).astype(np.float32)
 
 
-def _scaled(picture: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and float pictures from 0 to 255, since `convert` would clip them."""
-    values = np.asarray(picture, np.float64)
-    if not np.isfinite(values).all():
+def _strips(picture: Image.Image, factor: int = 1) -> Iterator[Image.Image]:
+    """The picture from top to bottom, in pieces whose heights, but the last one's, are multiples of the factor.
+
+    So no converted copy of a whole picture is ever in memory.
+    """
+    width, height = picture.size
+    rows = factor * max(1, STRIP // (width * factor))
+    for top in range(0, height, rows):
+        yield picture.crop((0, top, width, min(top + rows, height)))
+
+
+def _opaque(strip: Image.Image) -> Image.Image:
+    strip.info.pop("transparency", None)  # of a colour that is not there; Pillow would warn of some kinds
+    return strip.convert("L")
+
+
+def _range(picture: Image.Image) -> tuple[float, float]:
+    """The lowest and the highest of 16-bit, 32-bit or float values."""
+    values = (np.asarray(strip) for strip in _strips(picture))
+    ends = np.array([(strip.min(), strip.max()) for strip in values], np.float64)
+    if not np.isfinite(ends).all():
         raise PictureError("the picture has values that are not finite numbers")
-    values -= values.min()
-    return Image.fromarray((values * (255 / (values.max() or 1))).astype(np.float32))
+    return ends.min(), ends.max()
+
+
+def _scaled(strip: Image.Image, low: float, high: float) -> Image.Image:
+    """Values from `low` to `high` from 0 to 255, since `convert` would clip them."""
+    values = np.asarray(strip, np.float64) - low
+    return Image.fromarray((values * (255 / ((high - low) or 1))).astype(np.float32))
 
 
 def _has_alpha(picture: Image.Image) -> bool:
     if not picture.has_transparency_data:
         return False
-    lowest, _ = picture.convert("RGBA").getchannel("A").getextrema()
-    return lowest != OPAQUE
+    alphas = (strip.convert("RGBA").getchannel("A").getextrema() for strip in _strips(picture))
+    return any(lowest != OPAQUE for lowest, _ in alphas)
 
 
-def _on_paper(picture: Image.Image) -> Grey:
-    """An RGBA picture laid on grey paper that its strokes stand out from, float32 [h, w].
+def _on_paper(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Grey:
+    """Grey values laid, by their opacity, on grey paper that the strokes stand out from, float32 [h, w].
 
     Strokes alone get paper of the opposite tone. A drawing that brings its own paper, so that most of the picture is
     opaque and of more than one tone, gets more of the same.
     """
-    alpha = np.asarray(picture.getchannel("A"), np.float32) / 255
-    grey = np.asarray(picture.convert("L"), np.float32)
-    tones = grey[alpha > alpha.max() / 2]
+    opacity = alpha.astype(np.float32)
+    opacity /= OPAQUE
+    tones = grey[opacity > opacity.max() / 2]
     if not tones.size:
         raise PictureError("the picture is blank: it is wholly transparent")
-    own = alpha.mean() > 0.5 and np.ptp(tones) > ink.FAINTEST  # noqa: PLR2004 - half the picture
+    own = opacity.mean() > 0.5 and np.ptp(tones) > ink.FAINTEST  # noqa: PLR2004 - half the picture
     opposite = 255 if tones.mean() < 128 else 0  # noqa: PLR2004 - the middle of the range
-    tone = np.median(tones) if own else opposite
-    return np.asarray(alpha * grey + (1 - alpha) * tone, np.float32)
+    tone = np.float32(np.median(tones) if own else opposite)
+    laid = opacity * grey
+    np.subtract(1, opacity, out=opacity)
+    opacity *= tone
+    laid += opacity
+    return np.asarray(laid, np.float32)
 
 
-def _is_mnist(picture: Image.Image, grey: Grey) -> bool:
-    """Whether 8-bit grey values, 28 x 28 and not blank, are ink on a dark background already."""
+def _upright(grey: Grey, orientation: int) -> Grey:
+    """Turned as EXIF says it has to be: from 5 the axes change places, and then each may be reversed."""
+    if orientation >= 5:  # noqa: PLR2004 - EXIF's own number
+        grey = grey.T
+    down, across = DIRECTIONS.get(orientation, (1, 1))
+    return np.ascontiguousarray(grey[::down, ::across])
+
+
+def _is_mnist(grey: Grey) -> bool:
+    """Whether grey values are 28 x 28, not blank, and ink on a dark background."""
+    if grey.shape != (ink.SIDE, ink.SIDE):
+        return False
     paper = np.median(ink.border(grey))
-    return picture.mode[0] not in "IF" and not _has_alpha(picture) and paper <= DARK < grey.max() - paper
+    return bool(paper <= DARK < grey.max() - paper)

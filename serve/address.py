@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from digits.serve.errors import StartError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 UNIX = "unix:"
 MAX_PORT = 65535
+TRIES = 10  # to find one free port for all addresses of a name
 ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # a name's IPv6 address on a host without IPv6
 
 
@@ -18,32 +24,79 @@ def require_free(address: str) -> None:
     if address.startswith(UNIX):
         _require_free_path(address, Path(address.removeprefix(UNIX)))
         return
+    for probe in _bind(address, share=False):
+        probe.close()
+
+
+def hold(address: str) -> tuple[str, list[socket.socket]]:
+    """Takes a free port for processes that are to share it by SO_REUSEPORT.
+
+    Returns:
+        The address with its real port, and sockets that keep other programs off it until they are closed. They do not
+        listen, and so get no connections.
+
+    Raises:
+        StartError: the address is malformed, not free, or a Unix socket, which cannot be shared.
+    """
+    if address.startswith(UNIX):
+        raise StartError(f"--address {address}: workers cannot share a Unix socket; give HOST:PORT, or --workers 1")
+    require_free(address)
+    sockets = _bind(address, share=True)
+    return f"{address.rpartition(':')[0]}:{sockets[0].getsockname()[1]}", sockets
+
+
+def _bind(address: str, *, share: bool) -> list[socket.socket]:
+    """A socket at each of a host's addresses that this machine has, all at one port."""
+    host, port = _host_and_port(address)
+    try:
+        found = dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+    except (socket.gaierror, UnicodeError) as error:
+        raise StartError(f"--address {address}: no such host ({error})") from error
+    tries = 1 if port else TRIES  # the system gives a port that is free at one of the addresses
+    while True:
+        tries -= 1
+        try:
+            return _bind_all(found, port, share=share)
+        except OSError as error:
+            if not tries:
+                raise StartError(
+                    f"cannot listen on {address}: {error.strerror}; give another --address or stop what listens there"
+                ) from error
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not host or (":" in host and not bracketed) or not port.isdecimal() or int(port) > MAX_PORT:
         raise StartError(f"--address {address}: expected HOST:PORT with a port of 0 to 65535, [IPV6]:PORT or unix:PATH")
-    _require_free_port(address, host.strip("[]"), int(port))
+    return host.strip("[]"), int(port)
 
 
-def _require_free_port(address: str, host: str, port: int) -> None:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError) as error:
-        raise StartError(f"--address {address}: no such host ({error})") from error
-    absent = 0
-    for family, kind, protocol, _, target in found:
-        try:
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past connections may linger
+def _bind_all(found: Iterable[tuple[Any, ...]], port: int, *, share: bool) -> list[socket.socket]:
+    """Leaves out what is absent here, unless all is."""
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    with ExitStack() as stack:
+        for family, kind, protocol, _, (name, _, *scope) in found:
+            try:
+                bound = stack.enter_context(socket.socket(family, kind, protocol))
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past connections may linger
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, share)
                 if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind(target)
-        except OSError as error:
-            absent += error.errno in ABSENT
-            if error.errno not in ABSENT or absent == len(found):
-                raise StartError(
-                    f"cannot listen on {address}: {error.strerror}; give another --address or stop what listens there"
-                ) from error
+                    bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                bound.bind((name, port, *scope))
+            except OSError as error:
+                if error.errno not in ABSENT:
+                    raise
+                absent = error
+                continue
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # or others could bind what does not listen
+            port = bound.getsockname()[1]
+            sockets.append(bound)
+        if absent and not sockets:
+            raise absent
+        stack.pop_all()
+    return sockets
 
 
 def _require_free_path(address: str, path: Path) -> None:

@@ -8,53 +8,84 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from digits.serve.errors import internal_error
-from digits.serve.job import Answer, Job
+from digits.serve.job import Answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from digits.serve.job import Job
+    from digits.serve.statistics import Statistics
+
+    Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class Source(Protocol):
     """Where jobs come from: a transport's side of the batcher."""
 
-    def take(self, max_images: int) -> list[Job] | None:
+    def take(self) -> list[Job] | None:
         """Waits for the first job, then returns all that wait, live and fit; None when there will be no more."""
 
-
-def gather(jobs: Sequence[Job]) -> NDArray[np.uint8]:
-    """The images of all jobs, in order: uint8 [sum of n, 28, 28]. A single job's own array is not copied."""
-    return jobs[0].pixels if len(jobs) == 1 else np.concatenate([job.pixels for job in jobs])
+    def ran(self, images: int, seconds: float) -> None:
+        """Hears how long such a batch took in all."""
 
 
-def split(jobs: Sequence[Job], rows: NDArray[np.float32]) -> Iterator[tuple[Job, NDArray[np.float32]]]:
-    """Each job with its own rows: the inverse of `gather`."""
+class Batcher:
+    """Runs the model on one batch after another. Work-conserving: it waits for nobody while there is a job."""
+
+    def __init__(self, run: Run, model_version: str, statistics: Statistics) -> None:
+        self._run = run
+        self._model_version = model_version
+        self._statistics = statistics
+
+    def serve(self, source: Source) -> None:
+        """The loop of a batcher's thread. Several may run at a time. Ends when the source does."""
+        while (jobs := source.take()) is not None:
+            started = time.monotonic()
+            images = self.answer(jobs)
+            source.ran(images, time.monotonic() - started)
+
+    def answer(self, jobs: Sequence[Job]) -> int:
+        """Answers each job, whatever happens, and tells how many images they have."""
+        started = time.monotonic()
+        images = sum([job.request.count for job in jobs])
+        try:
+            pixels = np.frombuffer(b"".join([job.request.pixels for job in jobs]), np.uint8).reshape(images, 28, 28)
+            probabilities = self._run(pixels)
+            if len(probabilities) != images:
+                raise ValueError(f"{len(probabilities)} rows for {images} images")  # noqa: TRY301 answered below
+        except Exception as unforeseen:  # noqa: BLE001 the callers get its id, the log has it whole
+            error = internal_error(f"the model failed on a batch of {len(jobs)} calls", unforeseen)
+            for job in jobs:
+                job.fail(error)
+            return images
+        compute_seconds = time.monotonic() - started
+        queue_seconds = len(jobs) * started - sum([job.arrived for job in jobs])
+        self._statistics.record_batch(len(jobs), images, queue_seconds, compute_seconds)
+        _send(jobs, _answers(probabilities, compute_seconds, self._model_version), started)
+        return images
+
+
+def _answers(probabilities: NDArray[np.float32], compute_seconds: float, model_version: str) -> Answers:
+    return Answers(
+        digits=probabilities.argmax(axis=1).astype(np.uint8).tobytes(),
+        confidences=probabilities.max(axis=1).tobytes(),
+        probabilities=probabilities.tobytes(),
+        batch_size=len(probabilities),
+        compute_microseconds=round(compute_seconds * 1e6),
+        model_version=model_version,
+    )
+
+
+def _send(jobs: Sequence[Job], answers: Answers, started: float) -> None:
+    """Each job its own rows, in the order in which their images were joined."""
     start = 0
     for job in jobs:
-        end = start + len(job.pixels)
-        yield job, rows[start:end]
-        start = end
-
-
-def batch_forever(source: Source, run: Callable[[NDArray[np.uint8]], NDArray[np.float32]], max_batch_size: int) -> None:
-    """The loop of one transport. Work-conserving: waits for nobody while there is a job. Ends when the source does."""
-    while (jobs := source.take(max_batch_size)) is not None:
-        _answer(jobs, run)
-
-
-def _answer(jobs: Sequence[Job], run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> None:
-    started = time.monotonic()
-    try:
-        pixels = gather(jobs)
-        probabilities = run(pixels)
-        if len(probabilities) != len(pixels):
-            raise ValueError(f"{len(probabilities)} rows for {len(pixels)} images")  # noqa: TRY301 answered below
-    except Exception as unforeseen:  # noqa: BLE001 the callers get its id, the log has it whole
-        error = internal_error(f"the model failed on a batch of {len(jobs)} calls", unforeseen)
-        for job in jobs:
-            job.answer.set_exception(error)
-        return
-    compute_seconds = time.monotonic() - started
-    for job, rows in split(jobs, probabilities):
-        job.answer.set_result(Answer(rows, started - job.arrived, compute_seconds, len(probabilities)))
+        request = job.request
+        stop = start + request.count
+        try:
+            job.answer(request.encode(answers, start, stop, round((started - job.arrived) * 1e6)))
+        except Exception as unforeseen:  # noqa: BLE001 the others of its batch get theirs
+            job.fail(internal_error("an answer could not be sent", unforeseen))
+        start = stop

@@ -9,10 +9,13 @@ from digits.protos.digits.v1 import digits_pb2
 if TYPE_CHECKING:
     from digits.model.repository import ModelVersion
     from digits.model.selection import Selection
-    from digits.serve.settings import ServeSettings
+    from digits.serve.queue import QueuePolicy
+    from digits.serve.transport import TransportChoice
 
 
-def describe(model: ModelVersion, selection: Selection, settings: ServeSettings) -> bytes:
+def describe(
+    model: ModelVersion, selection: Selection, transport: TransportChoice, policy: QueuePolicy, max_message_bytes: int
+) -> bytes:
     """The GetModelResponse of a server. It does not change while the server runs."""
     manifest = model.manifest
     evidence = manifest.variants[selection.variant]
@@ -22,6 +25,8 @@ def describe(model: ModelVersion, selection: Selection, settings: ServeSettings)
         provider=selection.engine.provider,
         precision=selection.variant,
         precision_reason=selection.reason,
+        transport=transport.name,
+        transport_reason=transport.reason,
         labels=manifest.labels,
         created=manifest.created,
         evidence=digits_pb2.Evidence(
@@ -33,8 +38,10 @@ def describe(model: ModelVersion, selection: Selection, settings: ServeSettings)
             argmax_agreement=evidence.argmax_agreement,
         ),
         limits=digits_pb2.Limits(
-            max_batch_size=settings.max_batch_size,
-            max_queue_size=settings.max_queue_size,
-            max_message_bytes=settings.max_message_bytes,
+            max_batch_size=policy.max_batch_size,
+            max_queue_size=policy.max_queue_size,
+            max_message_bytes=max_message_bytes,
+            priority_levels=policy.priority_levels,
+            default_priority_level=policy.default_priority_level,
         ),
     ).SerializeToString()

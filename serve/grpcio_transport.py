@@ -1,124 +1,112 @@
-"""The grpcio transport: every service on grpcio's own server, its calls on the way to the queue and back."""
+"""The grpcio transport: every service on grpcio's own server, its calls on the way to the queue and back.
+
+It serves alone, or behind the native front on a Unix socket, where it gets what the front does not take.
+"""
 
 from __future__ import annotations
 
 import _thread
 import threading
-import time
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from typing import TYPE_CHECKING, NoReturn
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from digits.protos.digits.v1 import digits_pb2
-from digits.serve import classify
-from digits.serve.address import UNIX, require_free
-from digits.serve.errors import CallError, StartError, internal_error
+from digits.serve.address import UNIX
+from digits.serve.errors import StartError
+from digits.serve.grpcio_calls import MAX_STREAMS, GrpcioCalls
 from digits.serve.health import Health
-from digits.serve.job import Job
+from digits.serve.services import DIGITS, INFERENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from digits.serve.pictures import Decoders
     from digits.serve.queue import JobQueue
+    from digits.serve.services import Services
     from digits.serve.settings import ServeSettings
 
-    Handler = Callable[[bytes, grpc.ServicerContext], bytes]
-
-SERVICE = digits_pb2.DESCRIPTOR.services_by_name["DigitClassifier"]
 SPARE_THREADS = 16  # for calls that wait for no batch: refusals, health, reflection
+BEHIND_A_FRONT = 64  # threads for calls that the front takes itself
+UNBOUNDED = 2**31 - 1
 
 
 class GrpcioTransport:
     """Turns calls into jobs and answers them. On grpcio's sync server, since grpc.aio's does not drain (grpc#37239)."""
 
-    def __init__(self, settings: ServeSettings, queue: JobQueue, model_version: str, description: bytes) -> None:
-        """Binds the address without serving it yet. Raises StartError if it cannot be had."""
-        self._settings = settings
-        self._queue = queue
-        self._model_version = model_version
-        self._description = description
-        self._health = Health(SERVICE.full_name)
-        threads = settings.max_queue_size + settings.max_batch_size + SPARE_THREADS
+    def __init__(
+        self,
+        settings: ServeSettings,
+        services: Services,
+        queue: JobQueue,
+        decoders: Decoders,
+        address: str,
+        *,
+        behind_front: bool = False,
+        reuse_port: bool = False,
+    ) -> None:
+        """Binds the address without serving it yet. Raises StartError if it cannot be had.
+
+        Args:
+            settings: The limits.
+            services: What the methods do.
+            queue: Where jobs go.
+            decoders: Where jobs with pictures go first.
+            address: HOST:PORT or unix:PATH.
+            behind_front: Whether another front takes the hot methods, so that few calls wait here.
+            reuse_port: Whether other processes listen at the same port.
+        """
+        self._calls = GrpcioCalls(services, queue, decoders)
+        self.health = Health(DIGITS.full_name, INFERENCE.full_name)
+        waiting = BEHIND_A_FRONT if behind_front else settings.max_queue_size * settings.priority_levels
+        threads = waiting + min(waiting, settings.max_batch_size) + MAX_STREAMS + SPARE_THREADS
         _require_threads(threads)
         self._server = grpc.server(
             ThreadPoolExecutor(threads, "call"),
             maximum_concurrent_rpcs=threads,
             options=[
-                ("grpc.so_reuseport", 0),  # or a second server on a busy port would succeed
+                ("grpc.so_reuseport", int(reuse_port)),  # or a second server on a busy port would succeed
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 # Or grpcio would end some of a burst of calls with CANCELLED, from the 1,000th that waits for a thread.
-                ("grpc.server.max_pending_requests", 2**31 - 1),
-                ("grpc.server.max_pending_requests_hard_limit", 2**31 - 1),
+                ("grpc.server.max_pending_requests", UNBOUNDED),
+                ("grpc.server.max_pending_requests_hard_limit", UNBOUNDED),
             ],
         )
-        # Bytes in, bytes out: grpcio would answer a malformed message with INTERNAL if it parsed it.
-        handlers: dict[str, Handler] = {"Classify": self._classify, "GetModel": self._get_model}
-        self._server.add_registered_method_handlers(
-            SERVICE.full_name,
-            {m.name: grpc.unary_unary_rpc_method_handler(handlers[m.name]) for m in SERVICE.methods},
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        services = (SERVICE.full_name, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-        reflection.enable_server_reflection((*services, reflection.SERVICE_NAME), self._server)
-        self.address = self._bind(settings.address)
+        self._register()
+        self.address = self._bind(address)
 
     def start(self) -> None:
         self._server.start()
 
     def withdraw(self) -> None:
         """Tells whoever watches health that this server is on its way out; it still serves."""
-        self._health.enter_graceful_shutdown()
+        self.health.enter_graceful_shutdown()
 
     def stop(self, timeout: float) -> bool:
         """Ends when every answer has been sent, after `timeout` seconds at the latest; whether it was in time."""
         stopped = self._server.stop(timeout)
-        self._health.end_watches()
+        self.health.end_watches()
+        self._calls.end_streams()
         return stopped.wait(timeout)
+
+    def _register(self) -> None:
+        handlers = self._calls.handlers()
+        for service in (DIGITS, INFERENCE):
+            paths = {method.name: f"/{service.full_name}/{method.name}" for method in service.methods}
+            methods = {name: handlers[path] for name, path in paths.items()}
+            self._server.add_registered_method_handlers(service.full_name, methods)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        names = (DIGITS.full_name, INFERENCE.full_name, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self._server)
 
     def _bind(self, address: str) -> str:
         """The address with its real port."""
-        require_free(address)
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise StartError(f"cannot listen on {address}: something else is there; give another --address") from error
         return address if address.startswith(UNIX) else f"{address.rpartition(':')[0]}:{port}"
-
-    def _classify(self, message: bytes, context: grpc.ServicerContext) -> bytes:
-        try:
-            pixels, include_probabilities = classify.parse(message, self._settings.max_batch_size)
-            job = Job(pixels, deadline=_deadline(context))
-            if not context.add_callback(job.cancel):
-                return b""  # it has ended already
-            self._queue.put(job)
-            answer = job.answer.result()
-            return classify.serialize(answer, self._model_version, include_probabilities=include_probabilities)
-        except CancelledError:
-            return b""  # nobody reads it
-        except CallError as error:
-            _abort(context, error)
-        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
-            _abort(context, internal_error("Classify failed", unforeseen))
-
-    def _get_model(self, _message: bytes, _context: grpc.ServicerContext) -> bytes:
-        return self._description
-
-
-def _deadline(context: grpc.ServicerContext) -> float:
-    """When the caller stops waiting, on the clock of time.monotonic()."""
-    remaining: float | None = context.time_remaining()  # None without a deadline, whatever its types say
-    return float("inf") if remaining is None else time.monotonic() + remaining
-
-
-def _abort(context: grpc.ServicerContext, error: CallError) -> NoReturn:
-    """The one place where an error becomes a gRPC status."""
-    context.set_trailing_metadata(error.trailing_metadata)
-    context.abort(grpc.StatusCode[error.code], str(error))
-    raise AssertionError  # abort has raised
 
 
 def _require_threads(count: int) -> None:

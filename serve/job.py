@@ -1,64 +1,107 @@
-"""A job: what one call asks of the model, and the place for its answer."""
+"""A job: what one call asks of the model, and its way back to the caller."""
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import Future
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from digits.serve.errors import DeadlinePassed
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
+    from digits.serve.errors import CallError
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a job gets.
-
-    Attributes:
-        probabilities: Of its own images and no others, in their order, float32 [n, 10].
-        queue_seconds: How long it waited for its batch.
-        compute_seconds: How long the model ran on the batch.
-        batch_size: How many images shared the batch.
-    """
-
-    probabilities: NDArray[np.float32]
-    queue_seconds: float
-    compute_seconds: float
-    batch_size: int
+IMAGE_BYTES = 28 * 28
+FOREVER = float("inf")  # seconds
 
 
 @dataclass(slots=True, eq=False)
-class Job:
-    """Images on their way through the batcher.
+class Answers:
+    """What the model said of one batch of n images, as the bytes that responses are cut from.
 
     Attributes:
-        pixels: uint8 [n, 28, 28].
-        deadline: When the caller stops waiting, on the clock of time.monotonic(); never, if infinite.
-        cancelled: Whether the caller has gone.
-        arrived: When the job was made, on the same clock.
-        answer: Completed exactly once, with an Answer or a CallError.
+        digits: The most probable digits, uint8 [n].
+        confidences: Their probabilities, float32 [n], little-endian as all that follows.
+        probabilities: Of the digits 0 to 9, float32 [n, 10].
+        batch_size: n.
+        compute_microseconds: How long the model ran on the batch.
+        model_version: The version that ran.
+        memo: For an encoder, what all responses of the batch have in common.
     """
 
-    pixels: NDArray[np.uint8]
-    deadline: float = float("inf")
-    cancelled: bool = False
-    arrived: float = field(default_factory=time.monotonic)
-    answer: Future[Answer] = field(default_factory=Future)
+    digits: bytes
+    confidences: bytes
+    probabilities: bytes
+    batch_size: int
+    compute_microseconds: int
+    model_version: str
+    memo: dict[object, bytes] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """What the bytes of a call ask for.
+
+    Attributes:
+        pixels: Its images, uint8 [count, 28, 28], row-major: count x 784 bytes.
+        count: How many.
+        encode: Gives the bytes of the response: encode(answers, start, stop, queue_microseconds), where the images of
+            this call are start to stop of the batch.
+        priority: 1 is the highest level; 0 takes the default level.
+        timeout: Seconds that it may wait for its batch.
+    """
+
+    pixels: bytes | memoryview
+    count: int
+    encode: Callable[[Answers, int, int, int], bytes]
+    priority: int = 0
+    timeout: float = FOREVER
+
+
+class Job(ABC):
+    """A request on its way through the batcher. A transport's subclass takes the answer back to the caller.
+
+    Exactly one of `answer`, `fail` and `drop` is called in the end, once.
+
+    Attributes:
+        request: What is asked for.
+        arrived: When it came, on the clock of time.monotonic().
+        deadline: When its caller stops waiting, on the same clock; never, if infinite.
+        cancelled: Whether the caller has gone.
+    """
+
+    __slots__ = ("arrived", "cancelled", "deadline", "request")
+
+    def __init__(self, request: Request, arrived: float, deadline: float = FOREVER) -> None:
+        self.request = request
+        self.arrived = arrived
+        self.deadline = deadline if request.timeout == FOREVER else min(deadline, arrived + request.timeout)
+        self.cancelled = False
 
     def cancel(self) -> None:
         """Says that the caller has gone; nothing is computed for it any more."""
         self.cancelled = True
 
-    def dismiss_if_dead(self) -> bool:
-        """Whether nobody waits any more; completes the answer if so, instead of the model."""
+    @abstractmethod
+    def answer(self, response: bytes) -> None:
+        """Sends the response."""
+
+    @abstractmethod
+    def fail(self, error: CallError) -> None:
+        """Sends a status instead."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Ends it without a word: the caller has gone."""
+
+    def dismiss_if_dead(self, now: float) -> bool:
+        """Whether nobody waits any more at a time of time.monotonic(); ends it if so, and the model never sees it."""
         if self.cancelled:
-            self.answer.cancel()
+            self.drop()
             return True
-        if self.deadline <= time.monotonic():
-            self.answer.set_exception(DeadlinePassed("the deadline passed while the call waited; nothing was computed"))
+        if self.deadline <= now:
+            self.fail(DeadlinePassed("the deadline passed while the call waited; nothing was computed"))
             return True
         return False

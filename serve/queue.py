@@ -1,71 +1,166 @@
-"""The bounded queue between the handlers of calls and the batcher."""
+"""The bounded queue between calls and the batcher: levels of priority, admission, and when a batch is ready."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from digits.serve.errors import Draining, QueueFull
+from digits.serve.errors import Draining, QueueFull, TooLate
+from digits.serve.job import FOREVER
 
 if TYPE_CHECKING:
     from digits.serve.job import Job
 
+MEMORY = 0.9  # of the past batches' weight that each batch leaves them in the measured speed
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """How jobs wait: Triton's `dynamic_batching`, by its names.
+
+    Attributes:
+        max_batch_size: Most images in a batch.
+        max_queue_size: Most jobs that wait at each level of priority.
+        max_queue_delay: Seconds that the oldest job of a batch with room left waits for others.
+        priority_levels: Level 1 goes first.
+        default_priority_level: That of a job without one, or with one that there is not.
+    """
+
+    max_batch_size: int
+    max_queue_size: int
+    max_queue_delay: float = 0.0
+    priority_levels: int = 1
+    default_priority_level: int = 1
+
 
 class JobQueue:
-    """First in, first out; bounded in calls; closed once, after which it hands out what it holds and ends.
+    """First in, first out within a level; closed once, after which it hands out what it holds and ends.
 
     It never hands out the dead, the cancelled and the expired, and they take nobody's place.
     """
 
-    def __init__(self, max_size: int) -> None:
-        self.max_size = max_size
-        self._jobs: deque[Job] = deque()
-        self._changed = threading.Condition()
+    def __init__(self, policy: QueuePolicy) -> None:
+        self.policy = policy
+        self._max_size = policy.max_queue_size
+        self._levels: list[deque[Job]] = [deque() for _ in range(policy.priority_levels)]
+        self._images = [0] * policy.priority_levels  # that wait
+        self._swept: set[int] = set()  # levels without dead jobs since the last batch
+        self._seconds, self._run = 0.0, 0.0  # of recent batches, and their images: the older, the less they count
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._takers = 0  # threads that wait in take
         self._closed = False
 
+    def __bool__(self) -> bool:
+        """Whether a job waits."""
+        return any(self._levels)
+
     def put(self, job: Job) -> None:
-        """Raises QueueFull at once where `max_size` jobs wait, and Draining after `close`."""
-        with self._changed:
+        """Takes a job in, or raises at once.
+
+        Raises:
+            QueueFull: `max_queue_size` jobs wait at its level.
+            TooLate: what waits before it takes longer than its caller will wait.
+            Draining: the queue is closed.
+        """
+        wanted = job.request.priority
+        level = (wanted if 0 < wanted <= len(self._levels) else self.policy.default_priority_level) - 1
+        with self._lock:
             if self._closed:
                 raise Draining("the server is draining; try another one")
-            if len(self._jobs) >= self.max_size:
-                self._jobs = deque(waiting for waiting in self._jobs if not waiting.dismiss_if_dead())
-            if len(self._jobs) >= self.max_size:
-                raise QueueFull(self.max_size, self._retry_after_ms())
-            self._jobs.append(job)
-            self._changed.notify()
+            line = self._levels[level]
+            if len(line) >= self._max_size or (line and job.deadline != FOREVER):
+                self._require_room(level, job)
+                line = self._levels[level]
+            line.append(job)
+            self._images[level] += job.request.count
+            if self._takers:
+                self._changed.notify()
 
-    def take(self, max_images: int) -> list[Job] | None:
-        """All jobs that wait, as long as their images fit in `max_images`; blocks while there are none.
-
-        A job that would overfill the batch stays first in the queue. One that alone is larger comes alone.
-        None after `close`, when nothing is left.
-        """
+    def take(self) -> list[Job] | None:
+        """The next batch; blocks until one is ready. None after `close`, when nothing is left."""
         with self._changed:
             while True:
-                if jobs := self._fill(max_images):
-                    return jobs
-                if self._closed:
+                ready_in = self._ready_in()
+                if ready_in is None and self._closed:
                     return None
-                self._changed.wait()
+                if ready_in == 0:
+                    if jobs := self._fill():
+                        return jobs
+                    continue
+                self._takers += 1
+                self._changed.wait(ready_in)
+                self._takers -= 1
+
+    def take_ready(self) -> list[Job]:
+        """The next batch if one is ready, else none. Never blocks."""
+        with self._lock:
+            return self._fill() if self._ready_in() == 0 else []
+
+    def ready_in(self) -> float | None:
+        """Seconds until a batch of those who wait is ready, if nobody joins them; None if nobody waits."""
+        with self._lock:
+            return self._ready_in()
+
+    def ran(self, images: int, seconds: float) -> None:
+        """Tells how long a batch took, taking and answering included: what waits are estimated from."""
+        with self._lock:
+            self._seconds = MEMORY * self._seconds + seconds
+            self._run = MEMORY * self._run + images
 
     def close(self) -> None:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
-    def _fill(self, max_images: int) -> list[Job]:
+    def _ready_in(self) -> float | None:
+        oldest = min((line[0].arrived for line in self._levels if line), default=None)
+        if oldest is None:
+            return None
+        delay = self.policy.max_queue_delay
+        if not delay or self._closed or sum(self._images) >= self.policy.max_batch_size:
+            return 0.0
+        return max(0.0, oldest + delay - time.monotonic())
+
+    def _fill(self) -> list[Job]:
+        """All jobs that fit in a batch. One that would overfill it stays first of its level: nobody overtakes it."""
         jobs: list[Job] = []
-        room = max_images
-        while self._jobs and (not jobs or len(self._jobs[0].pixels) <= room):
-            job = self._jobs.popleft()
-            if not job.dismiss_if_dead():
-                jobs.append(job)
-                room -= len(job.pixels)
+        self._swept.clear()
+        room = self.policy.max_batch_size
+        now = time.monotonic()
+        for level, line in enumerate(self._levels):
+            while line:
+                count = line[0].request.count
+                if count > room and jobs:
+                    return jobs
+                job = line.popleft()
+                self._images[level] -= count
+                if not job.dismiss_if_dead(now):
+                    jobs.append(job)
+                    room -= count
         return jobs
 
-    def _retry_after_ms(self) -> int:
-        """As long as the oldest waiting job has waited: about what the queue takes to pass."""
-        return max(1, round(1000 * (time.monotonic() - self._jobs[0].arrived)))
+    def _require_room(self, level: int, job: Job) -> None:
+        """Raises QueueFull or TooLate if there is none for a job behind those that wait."""
+        if len(self._levels[level]) >= self._max_size and level not in self._swept:
+            self._sweep(level)
+        if (size := len(self._levels[level])) >= self._max_size:
+            raise QueueFull(size, self._wait_before(level))
+        if job.deadline != FOREVER:
+            wait, left = self._wait_before(level), job.deadline - time.monotonic()
+            if wait > left > 0:
+                raise TooLate(wait, left)
+
+    def _sweep(self, level: int) -> None:
+        """Ends the dead of a level; once between two batches, or a flood of calls would cost as many looks at all."""
+        self._swept.add(level)
+        now = time.monotonic()
+        self._levels[level] = deque(job for job in self._levels[level] if not job.dismiss_if_dead(now))
+        self._images[level] = sum(job.request.count for job in self._levels[level])
+
+    def _wait_before(self, level: int) -> float:
+        """Seconds that the jobs at a level and above it will take, by the speed of recent batches."""
+        return sum(self._images[: level + 1]) * self._seconds / self._run if self._run else 0.0

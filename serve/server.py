@@ -1,73 +1,131 @@
-"""The server: engine, queue, batcher and transport, from start to drain."""
+"""The server: engine, queues, batchers and transports, from start to drain."""
 
 from __future__ import annotations
 
 import logging
+import tempfile
 import threading
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from digits.model import builtin
+from digits.model.runtime import CUDA
 from digits.model.selection import select
-from digits.serve.batcher import batch_forever
+from digits.serve.address import UNIX, require_free
+from digits.serve.batcher import Batcher
 from digits.serve.describe import describe
+from digits.serve.errors import StartError
 from digits.serve.grpcio_transport import GrpcioTransport
-from digits.serve.queue import JobQueue
+from digits.serve.inference_service import InferenceService
+from digits.serve.memory_watch import MemoryWatch
+from digits.serve.model_config import Scheduling
+from digits.serve.native_transport import NativeTransport
+from digits.serve.pictures import Decoders
+from digits.serve.queue import JobQueue, QueuePolicy
+from digits.serve.served import Served
+from digits.serve.services import Services
+from digits.serve.statistics import Statistics
+from digits.serve.transport import choose
+from digits.serve.warmup import warm_up
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from digits.model.selection import Selection
+    from digits.serve.batcher import Source
     from digits.serve.settings import ServeSettings
+    from digits.serve.transport import TransportChoice
 
 log = logging.getLogger(__name__)
 
-LINGER = 0.25  # seconds in which newcomers are still told to go elsewhere
+MB = 2**20
+LINGER = 0.25  # seconds in which newcomers are still told to go elsewhere, and answers leave the native front's buffers
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What a server shares with others at the same port.
+
+    Attributes:
+        statistics: A descriptor of memory from `statistics.create`.
+        number: Its row there.
+        version: Which version all of them serve; None is the newest.
+        reason: Why its precision was chosen; None if that is still to do.
+    """
+
+    statistics: int
+    number: int
+    version: int | None
+    reason: str | None
 
 
 class Server:
-    """Serves the newest version of a repository at one address.
+    """Serves one version of a model at one address, in this process.
 
     Attributes:
         address: Where it listens, with the real port.
     """
 
-    def __init__(self, settings: ServeSettings) -> None:
-        """Loads and proves the model, and binds the address.
+    def __init__(self, settings: ServeSettings, worker: Worker | None = None) -> None:
+        """Loads and proves the model, and binds the address: alone there, or beside other workers.
 
         Raises:
             ModelError: there is no version, it is damaged, or it does not run here as it was published.
-            StartError: the address cannot be had.
+            StartError: the address cannot be had, or settings contradict each other.
         """
+        policy = queue_policy(settings)
+        choice = choose(settings)
+        if worker is None:
+            require_free(settings.address)
         self._settings = settings
-        self._origin = " of the box" if settings.models is None else ""
-        self._model = builtin.repository(settings.models).open()
+        self._draining = False
+        self._model = builtin.repository(settings.models).open(worker.version if worker else None)
         log.info("model: %s", "in the box" if settings.models is None else self._model.folder)
         self._selection = select(
             self._model, precision=settings.precision, provider=settings.provider, threads=settings.threads
         )
+        if worker and worker.reason:
+            self._selection = replace(self._selection, reason=worker.reason)
         log.info("%s is served: %s", self._selection.variant, self._selection.reason)
-        self._queue = JobQueue(settings.max_queue_size)
-        self._transport = GrpcioTransport(
-            settings,
-            self._queue,
-            str(self._model.number),
-            describe(self._model, self._selection, settings),
-        )
-        self.address = self._transport.address
-        self._batcher = threading.Thread(
-            target=batch_forever,
-            args=(self._queue, self._selection.engine.run, settings.max_batch_size),
-            name="batcher",
-            daemon=True,
-        )
+        log.info("%s carries the calls: %s", choice.name, choice.reason)
+        self._transport = choice.name
+        statistics = Statistics(worker.statistics, worker.number) if worker else Statistics.alone()
+        self._services = self._make_services(choice, policy, statistics)
+        self._queue = JobQueue(policy)
+        self._decoders = Decoders(self._queue, settings.max_queue_size)
+        self._bind(policy, reuse_port=worker is not None)
+        self._watch = MemoryWatch(self.address, settings.max_memory * MB)
+        self._batcher = Batcher(self._run, str(self._model.number), statistics)
+        sources: list[Source] = [self._queue, *([self._native] if self._native else [])]
+        self._batchers = [
+            threading.Thread(target=self._batcher.serve, args=(source,), name="batcher", daemon=True)
+            for source in sources
+            for _ in range(settings.instances)
+        ]
 
     def __str__(self) -> str:
+        origin = " of the box" if self._settings.models is None else ""
         return (
-            f"digits: serving {self._model.manifest.name} version {self._model.number}{self._origin}, "
-            f"{self._selection.variant} on {self._selection.engine.provider}, at {self.address}"
+            f"digits: serving {self._model.manifest.name} version {self._model.number}{origin}, "
+            f"{self._selection.variant} on {self._selection.engine.provider}, {self._transport}, at {self.address}"
         )
 
+    @property
+    def choice(self) -> tuple[int, Selection]:
+        """The version that is served, and what answers for it."""
+        return self._model.number, self._selection
+
     def start(self) -> None:
-        self._batcher.start()
-        self._transport.start()
+        if self._settings.warmup:
+            warm_up(self._services, self._run, self._settings.max_batch_size)
+        for batcher in self._batchers:
+            batcher.start()
+        self._grpcio.start()
+        if self._native:
+            self._native.start()
+        self._watch.start()
 
     def drain(self) -> bool:
         """Health first, then a lame duck's while; then newcomers are refused, and every accepted call is answered.
@@ -75,10 +133,80 @@ class Server:
         Returns:
             Whether that was done in `drain_timeout`. If not, the calls that were left have been ended.
         """
-        self._transport.withdraw()
+        self._draining = True
+        self._grpcio.withdraw()
         time.sleep(self._settings.lame_duck)
         end = time.monotonic() + self._settings.drain_timeout
+        self._services.draining = True
+        self._decoders.drain(self._settings.drain_timeout)
         self._queue.close()
-        self._batcher.join(self._settings.drain_timeout)
+        answered = self._native is None or self._native.drain(end)
         time.sleep(LINGER)
-        return self._transport.stop(max(LINGER, end - time.monotonic())) and not self._batcher.is_alive()
+        answered &= self._grpcio.stop(max(LINGER, end - time.monotonic()))
+        self._watch.stop()
+        if self._native:
+            self._native.close()
+        for batcher in self._batchers:
+            batcher.join(max(LINGER, end - time.monotonic()))
+            answered &= not batcher.is_alive()
+        return answered
+
+    def _make_services(self, choice: TransportChoice, policy: QueuePolicy, statistics: Statistics) -> Services:
+        manifest, selection, settings = self._model.manifest, self._selection, self._settings
+        served = Served(manifest.name, str(self._model.number), len(manifest.labels))
+        scheduling = Scheduling(
+            max_batch_size=policy.max_batch_size,
+            max_queue_size=policy.max_queue_size,
+            max_queue_delay_microseconds=settings.max_queue_delay_microseconds,
+            priority_levels=policy.priority_levels,
+            default_priority_level=policy.default_priority_level,
+            default_timeout_microseconds=settings.default_timeout_microseconds,
+            instances=settings.instances,
+            gpu=selection.engine.provider == CUDA,
+            file=manifest.variants[selection.variant].file,
+            parameters={"precision": selection.variant, "provider": selection.engine.provider},
+        )
+        inferences = InferenceService(served, scheduling, statistics, lambda: not self._draining)
+        description = describe(self._model, selection, choice, policy, settings.max_message_bytes)
+        return Services(description, inferences, served, statistics, settings)
+
+    def _bind(self, policy: QueuePolicy, *, reuse_port: bool) -> None:
+        """The grpcio server at the address, or the native front there and the grpcio server behind it."""
+        settings, parts = self._settings, (self._services, self._queue, self._decoders)
+        self._native: NativeTransport | None = None
+        if self._transport == "grpcio":
+            self._grpcio = GrpcioTransport(settings, *parts, settings.address, reuse_port=reuse_port)
+            self.address = self._grpcio.address
+            return
+        self._folder = tempfile.TemporaryDirectory(prefix="digits-")
+        fallback = f"{UNIX}{self._folder.name}/grpcio"
+        self._grpcio = GrpcioTransport(settings, *parts, fallback, behind_front=True)
+        self._native = NativeTransport(
+            settings, self._services, JobQueue(policy), self._decoders, fallback, reuse_port=reuse_port
+        )
+        self.address = self._native.address
+
+    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self._settings.slow_down_microseconds:
+            time.sleep(self._settings.slow_down_microseconds / 1e6)
+        return self._selection.engine.run(pixels)
+
+
+def queue_policy(settings: ServeSettings) -> QueuePolicy:
+    """Raises StartError if settings contradict each other."""
+    if settings.max_memory * MB < 4 * settings.max_message_bytes:
+        raise StartError(
+            f"--max-memory {settings.max_memory}: expected at least 4 times the --max-message-bytes, "
+            f"{4 * settings.max_message_bytes / MB:.0f}"
+        )
+    levels = settings.priority_levels
+    default = levels if settings.default_priority_level is None else settings.default_priority_level
+    if default > levels:
+        raise StartError(f"--default-priority-level {default}: expected 1 to {levels}, the --priority-levels there are")
+    return QueuePolicy(
+        max_batch_size=settings.max_batch_size,
+        max_queue_size=settings.max_queue_size,
+        max_queue_delay=settings.max_queue_delay_microseconds / 1e6,
+        priority_levels=levels,
+        default_priority_level=default,
+    )

@@ -18,9 +18,12 @@ from sklearn.neural_network import MLPClassifier
 
 from digits.client import Client
 from digits.images import mnist
+from digits.serve import classify
+from digits.serve.grpcio_calls import CallJob
+from digits.serve.job import FOREVER, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import onnx
@@ -151,10 +154,16 @@ def models(
     return folder
 
 
+@pytest.fixture(scope="session", params=["native", "grpcio"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """What carries the calls: each test of the server's behaviour runs over both."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def server(serving: Callable[..., Any], models: Path) -> Iterator[ServerProcess]:
-    """A server of that version with the default settings, but for the choice of the variant."""
-    with serving("--models", models, "--precision", "int8") as process:
+def server(serving: Callable[..., Any], models: Path, transport: str) -> Iterator[ServerProcess]:
+    """A server of that version with the default settings, but for the choices of variant and transport."""
+    with serving("--models", models, "--precision", "int8", "--transport", transport) as process:
         yield process
 
 
@@ -162,6 +171,29 @@ def server(serving: Callable[..., Any], models: Path) -> Iterator[ServerProcess]
 def client(server: ServerProcess) -> Iterator[Client]:
     with Client(server.address) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def job_of() -> Callable[..., CallJob]:
+    """Makes jobs without a call, for the queue and the batcher."""
+    return _job_of
+
+
+@pytest.fixture(scope="session")
+def jobs_of() -> Callable[[NDArray[np.uint8], Sequence[int]], list[CallJob]]:
+    """Makes jobs of the given sizes, whose images are taken from an array in turn."""
+
+    def make(pixels: NDArray[np.uint8], sizes: Sequence[int]) -> list[CallJob]:
+        picked = np.resize(pixels, (sum(sizes), 28, 28))
+        return [_job_of(part) for part in np.split(picked, np.cumsum(sizes)[:-1])]
+
+    return make
+
+
+def _job_of(pixels: NDArray[np.uint8], *, priority: int = 0, deadline: float = FOREVER) -> CallJob:
+    """A job with these images, uint8 [n, 28, 28], that asks for probabilities."""
+    request = Request(pixels.tobytes(), len(pixels), classify.encode_with_probabilities, priority)
+    return CallJob(request, deadline)
 
 
 @pytest.fixture(scope="session")

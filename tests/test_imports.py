@@ -17,9 +17,9 @@ MAY_IMPORT = {
     "export": {"images", "model", "train"},
     "lab": {"images", "model", "train"},
     "protos": set[str](),
-    "serve": {"model", "protos"},
+    "serve": {"images", "model", "protos"},
     "client": {"images", "model", "protos"},
-    "benchmarks": {"export", "images", "model", "train"},
+    "benchmarks": {"export", "images", "model", "protos", "train"},
     "cli": {"benchmarks", "client", "export", "images", "lab", "model", "serve", "train"},
 }
 ONLY_IN = {
@@ -29,9 +29,10 @@ ONLY_IN = {
     "matplotlib": {"export", "lab", "train"},
     "onnx": {"export"},
     "openvino": {"export"},
-    "onnxruntime": {"model"},
+    "onnxruntime": {"benchmarks", "model"},  # benchmarks/triton_model.py, which another interpreter runs
     "optuna": {"lab"},
-    "grpc": {"client", "protos", "serve"},
+    "pygrpc_native": {"benchmarks", "serve"},
+    "grpc": {"benchmarks", "client", "protos", "serve"},
 }
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # It stops itself after the first answer: the others wait in the server, behind a window that does not grow.
 SERVICE = "digits.v1.DigitClassifier"
 CLASSIFY = f"/{SERVICE}/Classify"
+INFERENCE = "inference.GRPCInferenceService"
 
 
 @pytest.fixture
@@ -142,11 +143,11 @@ def test_an_unknown_method_is_unimplemented(channel: grpc.Channel) -> None:
 
 
 def test_a_full_queue_is_exhausted_at_once_and_says_when_to_come_again(
-    serving: Callable[..., Any], models: Path, test_digits: NDArray[np.uint8]
+    serving: Callable[..., Any], models: Path, transport: str, test_digits: NDArray[np.uint8]
 ) -> None:
     """Of a flood of calls some are refused, with retry-after-ms, and every other one is answered rightly."""
     with (
-        serving("--models", models, "--max-queue-size", 2) as server,
+        serving("--models", models, "--transport", transport, "--max-queue-size", 2) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         stub = digits_pb2_grpc.DigitClassifierStub(channel)
@@ -182,7 +183,7 @@ def test_calls_that_are_given_up_leave_the_others_alone(channel: grpc.Channel, t
 
 def test_health_is_serving_for_the_server_and_each_service(channel: grpc.Channel) -> None:
     stub = health_pb2_grpc.HealthStub(channel)
-    for service in ("", SERVICE):
+    for service in ("", SERVICE, INFERENCE):
         response = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=30)
         assert response.status == health_pb2.HealthCheckResponse.SERVING
     with pytest.raises(grpc.RpcError) as error:
@@ -198,7 +199,7 @@ def test_reflection_gives_every_service_and_our_whole_contract(channel: grpc.Cha
     ]
     listed, described = stub.ServerReflectionInfo(iter(asked), timeout=30)
     names = {service.name for service in listed.list_services_response.service}
-    assert names == {SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+    assert names == {SERVICE, INFERENCE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
     (content,) = described.file_descriptor_response.file_descriptor_proto
     assert FileDescriptorProto.FromString(content).package == "digits.v1"
 
@@ -206,17 +207,17 @@ def test_reflection_gives_every_service_and_our_whole_contract(channel: grpc.Cha
 # Start and stop
 
 
-def test_the_ready_line_tells_address_version_provider_and_precision(server: Any) -> None:
-    expected = f"digits: serving digits version 1, int8 on CPUExecutionProvider, at {server.address}\n"
+def test_the_ready_line_tells_address_version_provider_and_precision(server: Any, transport: str) -> None:
+    expected = f"digits: serving digits version 1, int8 on CPUExecutionProvider, {transport}, at {server.address}\n"
     assert server.ready == expected
     assert not server.address.endswith(":0")
 
 
 def test_sigterm_with_64_calls_in_flight_answers_all_of_them(
-    serving: Callable[..., Any], models: Path, test_digits: NDArray[np.uint8]
+    serving: Callable[..., Any], models: Path, transport: str, test_digits: NDArray[np.uint8]
 ) -> None:
     """64 callers with 1,000 images each; it is stopped as soon as the first is answered."""
-    with serving("--models", models) as server, ThreadPoolExecutor(64) as pool:
+    with serving("--models", models, "--transport", transport) as server, ThreadPoolExecutor(64) as pool:
         answered = threading.Event()
         channels = [
             grpc.insecure_channel(server.address, options=[("grpc.use_local_subchannel_pool", 1)]) for _ in range(64)
@@ -236,9 +237,12 @@ def test_sigterm_with_64_calls_in_flight_answers_all_of_them(
 
 
 def test_draining_flips_health_ends_watches_and_refuses_newcomers(
-    serving: Callable[..., Any], models: Path, test_digits: NDArray[np.uint8]
+    serving: Callable[..., Any], models: Path, transport: str, test_digits: NDArray[np.uint8]
 ) -> None:
-    with serving("--models", models) as server, grpc.insecure_channel(server.address) as channel:
+    with (
+        serving("--models", models, "--transport", transport) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=60)
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         server.process.terminate()
@@ -263,11 +267,15 @@ def test_it_listens_on_a_unix_socket_and_takes_nobodys_place(
     digits: Callable[..., subprocess.CompletedProcess[str]],
     serving: Callable[..., Any],
     models: Path,
+    transport: str,
     test_digits: NDArray[np.uint8],
     tmp_path: Path,
 ) -> None:
     address = f"unix:{tmp_path}/digits.sock"
-    with serving("--models", models, address=address) as server, grpc.insecure_channel(address) as channel:
+    with (
+        serving("--models", models, "--transport", transport, address=address) as server,
+        grpc.insecure_channel(address) as channel,
+    ):
         assert server.address == address
         second = digits("serve", "--models", models, "--address", address, timeout=60)
         assert second.returncode == 1
@@ -354,11 +362,13 @@ def test_a_name_is_busy_if_one_of_its_addresses_is(
     assert line.startswith(f"digits: cannot listen on {address}: Address already in use")
 
 
-def test_answers_are_sent_to_a_caller_that_is_slow_to_take_them(serving: Callable[..., Any], models: Path) -> None:
+def test_answers_are_sent_to_a_caller_that_is_slow_to_take_them(
+    serving: Callable[..., Any], models: Path, transport: str
+) -> None:
     """A server that drains stays until a caller whose window is small has read all that it is owed."""
     message = request(np.zeros((1000, 28, 28), np.uint8)).SerializeToString()
     window = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024)]
-    with serving("--models", models, "--lame-duck", 0.2) as server:
+    with serving("--models", models, "--transport", transport, "--lame-duck", 0.2) as server:
         with grpc.insecure_channel(server.address, window) as channel:
             # As streams, for a unary call reads its answer at once.
             call: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(CLASSIFY)

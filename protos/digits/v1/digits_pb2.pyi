@@ -24,21 +24,39 @@ class ClassifyRequest(_message.Message):
 
     PIXELS_FIELD_NUMBER: _builtins.int
     INCLUDE_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    PICTURES_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MICROSECONDS_FIELD_NUMBER: _builtins.int
     pixels: _builtins.bytes
     """One or many digits, 784 bytes each: uint8 [n, 28, 28], row-major, 0 is background and 255 is ink. No other scaling:
     the model divides by 255 itself.
     """
     include_probabilities: _builtins.bool
     """Whether the response carries all ten probabilities of each digit."""
+    priority: _builtins.int
+    """Its level: 1 goes before 2 and so on. 0, and a level that the server does not have, is its default level."""
+    timeout_microseconds: _builtins.int
+    """How long it may wait for its batch. 0 is no limit of its own; it only ever shortens the server's limit and the
+    call's deadline.
+    """
+    @_builtins.property
+    def pictures(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Instead of pixels: picture files, PNG, JPEG, BMP, GIF (its first frame) or TIFF, each of one digit. The server makes
+        digits of them by MNIST's own procedure.
+        """
+
     def __init__(
         self,
         *,
         pixels: _builtins.bytes = ...,
         include_probabilities: _builtins.bool = ...,
+        pictures: _abc.Iterable[_builtins.bytes] | None = ...,
+        priority: _builtins.int = ...,
+        timeout_microseconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_probabilities", b"include_probabilities", "pixels", b"pixels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_probabilities", b"include_probabilities", "pictures", b"pictures", "pixels", b"pixels", "priority", b"priority", "timeout_microseconds", b"timeout_microseconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -95,6 +113,89 @@ class ClassifyResponse(_message.Message):
 Global___ClassifyResponse: _TypeAlias = ClassifyResponse  # noqa: Y015
 
 @_typing.final
+class ClassifyStreamRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Comes back with the answer. The server does not look at it."""
+    @_builtins.property
+    def request(self) -> Global___ClassifyRequest: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        request: Global___ClassifyRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClassifyStreamRequest: _TypeAlias = ClassifyStreamRequest  # noqa: Y015
+
+@_typing.final
+class ClassifyStreamResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Of the request that is answered; empty if that could not be read."""
+    @_builtins.property
+    def response(self) -> Global___ClassifyResponse: ...
+    @_builtins.property
+    def error(self) -> Global___Error: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        response: Global___ClassifyResponse | None = ...,
+        error: Global___Error | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "request_id", b"request_id", "response", b"response"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["response", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___ClassifyStreamResponse: _TypeAlias = ClassifyStreamResponse  # noqa: Y015
+
+@_typing.final
+class Error(_message.Message):
+    """What a call of its own would have got as its status."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_MS_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The gRPC status code, such as 3 for INVALID_ARGUMENT."""
+    message: _builtins.str
+    retry_after_ms: _builtins.int
+    """When to try again, if that makes sense: 0 otherwise."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+        retry_after_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "retry_after_ms", b"retry_after_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Error: _TypeAlias = Error  # noqa: Y015
+
+@_typing.final
 class GetModelRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -122,6 +223,8 @@ class GetModelResponse(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     PRECISION_REASON_FIELD_NUMBER: _builtins.int
+    TRANSPORT_FIELD_NUMBER: _builtins.int
+    TRANSPORT_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's name."""
     version: _builtins.str
@@ -134,6 +237,10 @@ class GetModelResponse(_message.Message):
     """When the version was published: ISO 8601, UTC."""
     precision_reason: _builtins.str
     """Why this variant is served and no other: what was asked for, or what was measured when the server started."""
+    transport: _builtins.str
+    """What carries the calls: native or grpcio."""
+    transport_reason: _builtins.str
+    """Why this transport."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What each column of the probabilities means."""
@@ -158,10 +265,12 @@ class GetModelResponse(_message.Message):
         evidence: Global___Evidence | None = ...,
         limits: Global___Limits | None = ...,
         precision_reason: _builtins.str = ...,
+        transport: _builtins.str = ...,
+        transport_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "evidence", b"evidence", "labels", b"labels", "limits", b"limits", "name", b"name", "precision", b"precision", "precision_reason", b"precision_reason", "provider", b"provider", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "evidence", b"evidence", "labels", b"labels", "limits", b"limits", "name", b"name", "precision", b"precision", "precision_reason", b"precision_reason", "provider", b"provider", "transport", b"transport", "transport_reason", b"transport_reason", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -215,22 +324,29 @@ class Limits(_message.Message):
     MAX_BATCH_SIZE_FIELD_NUMBER: _builtins.int
     MAX_QUEUE_SIZE_FIELD_NUMBER: _builtins.int
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
+    PRIORITY_LEVELS_FIELD_NUMBER: _builtins.int
+    DEFAULT_PRIORITY_LEVEL_FIELD_NUMBER: _builtins.int
     max_batch_size: _builtins.int
     """The most images in one call, and in one batch."""
     max_queue_size: _builtins.int
     """The most calls that wait at a time."""
     max_message_bytes: _builtins.int
     """The most bytes in one request message."""
+    priority_levels: _builtins.int
+    """The levels of priority that there are, 1 the highest, and the one that a request without a level gets."""
+    default_priority_level: _builtins.int
     def __init__(
         self,
         *,
         max_batch_size: _builtins.int = ...,
         max_queue_size: _builtins.int = ...,
         max_message_bytes: _builtins.int = ...,
+        priority_levels: _builtins.int = ...,
+        default_priority_level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_batch_size", b"max_batch_size", "max_message_bytes", b"max_message_bytes", "max_queue_size", b"max_queue_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_priority_level", b"default_priority_level", "max_batch_size", b"max_batch_size", "max_message_bytes", b"max_message_bytes", "max_queue_size", b"max_queue_size", "priority_levels", b"priority_levels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,11 @@ class DigitClassifierStub:
                 request_serializer=digits_dot_protos_dot_digits_dot_v1_dot_digits__pb2.ClassifyRequest.SerializeToString,
                 response_deserializer=digits_dot_protos_dot_digits_dot_v1_dot_digits__pb2.ClassifyResponse.FromString,
                 _registered_method=True)
+        self.ClassifyStream = channel.stream_stream(
+                '/digits.v1.DigitClassifier/ClassifyStream',
+                request_serializer=digits_dot_protos_dot_digits_dot_v1_dot_digits__pb2.ClassifyStreamRequest.SerializeToString,
+                response_deserializer=digits_dot_protos_dot_digits_dot_v1_dot_digits__pb2.ClassifyStreamResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/digits.v1.DigitClassifier/GetModel',
                 request_serializer=digits_dot_protos_dot_digits_dot_v1_dot_digits__pb2.GetModelRequest.SerializeToString,
@@ -54,10 +59,21 @@ class DigitClassifierServicer:
     def Classify(self, request, context):
         """Classifies one or many digits. All answers of a call come from the same model version.
 
-        INVALID_ARGUMENT    pixels are no positive multiple of 784 bytes, or more than max_batch_size images
-        RESOURCE_EXHAUSTED  the queue is full: try again after `retry-after-ms` of the trailing metadata
-        DEADLINE_EXCEEDED   the caller's deadline passed before the model ran; nothing was computed
+        INVALID_ARGUMENT    pixels are no positive multiple of 784 bytes, a file is no picture of one digit or exceeds a
+        limit, both are given, or there are more than max_batch_size images
+        RESOURCE_EXHAUSTED  the queue is full, or the wait would be longer than the caller's time: try again after
+        `retry-after-ms` of the trailing metadata; or the message is above max_message_bytes
+        DEADLINE_EXCEEDED   the caller's deadline or timeout passed before the model ran; nothing was computed
         UNAVAILABLE         the server is draining: another one will answer
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClassifyStream(self, request_iterator, context):
+        """Many calls on one stream, pipelined: each request gets one response with its request_id, in the order in which they
+        are done. What Classify would answer with a status is answered with an `error`, and the stream goes on. The server
+        reads no further while 64 requests of a stream are unanswered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +93,11 @@ def add_DigitClassifierServicer_to_server(servicer, server):
                     servicer.Classify,
                     request_deserializer=digits_dot_protos_dot_digits_dot_v1_dot_digits__pb2.ClassifyRequest.FromString,
                     response_serializer=digits_dot_protos_dot_digits_dot_v1_dot_digits__pb2.ClassifyResponse.SerializeToString,
+            ),
+            'ClassifyStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ClassifyStream,
+                    request_deserializer=digits_dot_protos_dot_digits_dot_v1_dot_digits__pb2.ClassifyStreamRequest.FromString,
+                    response_serializer=digits_dot_protos_dot_digits_dot_v1_dot_digits__pb2.ClassifyStreamResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -112,6 +133,33 @@ class DigitClassifier:
             '/digits.v1.DigitClassifier/Classify',
             digits_dot_protos_dot_digits_dot_v1_dot_digits__pb2.ClassifyRequest.SerializeToString,
             digits_dot_protos_dot_digits_dot_v1_dot_digits__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClassifyStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/digits.v1.DigitClassifier/ClassifyStream',
+            digits_dot_protos_dot_digits_dot_v1_dot_digits__pb2.ClassifyStreamRequest.SerializeToString,
+            digits_dot_protos_dot_digits_dot_v1_dot_digits__pb2.ClassifyStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,10 +36,17 @@ class DigitClassifierStub:
     Classify: _grpc.UnaryUnaryMultiCallable[_digits_pb2.ClassifyRequest, _digits_pb2.ClassifyResponse]
     """Classifies one or many digits. All answers of a call come from the same model version.
 
-    INVALID_ARGUMENT    pixels are no positive multiple of 784 bytes, or more than max_batch_size images
-    RESOURCE_EXHAUSTED  the queue is full: try again after `retry-after-ms` of the trailing metadata
-    DEADLINE_EXCEEDED   the caller's deadline passed before the model ran; nothing was computed
+    INVALID_ARGUMENT    pixels are no positive multiple of 784 bytes, a file is no picture of one digit or exceeds a
+                        limit, both are given, or there are more than max_batch_size images
+    RESOURCE_EXHAUSTED  the queue is full, or the wait would be longer than the caller's time: try again after
+                        `retry-after-ms` of the trailing metadata; or the message is above max_message_bytes
+    DEADLINE_EXCEEDED   the caller's deadline or timeout passed before the model ran; nothing was computed
     UNAVAILABLE         the server is draining: another one will answer
+    """
+    ClassifyStream: _grpc.StreamStreamMultiCallable[_digits_pb2.ClassifyStreamRequest, _digits_pb2.ClassifyStreamResponse]
+    """Many calls on one stream, pipelined: each request gets one response with its request_id, in the order in which they
+    are done. What Classify would answer with a status is answered with an `error`, and the stream goes on. The server
+    reads no further while 64 requests of a stream are unanswered.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_digits_pb2.GetModelRequest, _digits_pb2.GetModelResponse]
     """Describes the model that answers, the evidence it was published with, and the limits in force."""
@@ -52,10 +59,17 @@ class DigitClassifierAsyncStub(DigitClassifierStub):
     Classify: _aio.UnaryUnaryMultiCallable[_digits_pb2.ClassifyRequest, _digits_pb2.ClassifyResponse]  # type: ignore[assignment]
     """Classifies one or many digits. All answers of a call come from the same model version.
 
-    INVALID_ARGUMENT    pixels are no positive multiple of 784 bytes, or more than max_batch_size images
-    RESOURCE_EXHAUSTED  the queue is full: try again after `retry-after-ms` of the trailing metadata
-    DEADLINE_EXCEEDED   the caller's deadline passed before the model ran; nothing was computed
+    INVALID_ARGUMENT    pixels are no positive multiple of 784 bytes, a file is no picture of one digit or exceeds a
+                        limit, both are given, or there are more than max_batch_size images
+    RESOURCE_EXHAUSTED  the queue is full, or the wait would be longer than the caller's time: try again after
+                        `retry-after-ms` of the trailing metadata; or the message is above max_message_bytes
+    DEADLINE_EXCEEDED   the caller's deadline or timeout passed before the model ran; nothing was computed
     UNAVAILABLE         the server is draining: another one will answer
+    """
+    ClassifyStream: _aio.StreamStreamMultiCallable[_digits_pb2.ClassifyStreamRequest, _digits_pb2.ClassifyStreamResponse]  # type: ignore[assignment]
+    """Many calls on one stream, pipelined: each request gets one response with its request_id, in the order in which they
+    are done. What Classify would answer with a status is answered with an `error`, and the stream goes on. The server
+    reads no further while 64 requests of a stream are unanswered.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_digits_pb2.GetModelRequest, _digits_pb2.GetModelResponse]  # type: ignore[assignment]
     """Describes the model that answers, the evidence it was published with, and the limits in force."""
@@ -71,10 +85,23 @@ class DigitClassifierServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_digits_pb2.ClassifyResponse, _abc.Awaitable[_digits_pb2.ClassifyResponse]]:
         """Classifies one or many digits. All answers of a call come from the same model version.
 
-        INVALID_ARGUMENT    pixels are no positive multiple of 784 bytes, or more than max_batch_size images
-        RESOURCE_EXHAUSTED  the queue is full: try again after `retry-after-ms` of the trailing metadata
-        DEADLINE_EXCEEDED   the caller's deadline passed before the model ran; nothing was computed
+        INVALID_ARGUMENT    pixels are no positive multiple of 784 bytes, a file is no picture of one digit or exceeds a
+                            limit, both are given, or there are more than max_batch_size images
+        RESOURCE_EXHAUSTED  the queue is full, or the wait would be longer than the caller's time: try again after
+                            `retry-after-ms` of the trailing metadata; or the message is above max_message_bytes
+        DEADLINE_EXCEEDED   the caller's deadline or timeout passed before the model ran; nothing was computed
         UNAVAILABLE         the server is draining: another one will answer
+        """
+
+    @_abc_1.abstractmethod
+    def ClassifyStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_digits_pb2.ClassifyStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_digits_pb2.ClassifyStreamResponse], _abc.AsyncIterator[_digits_pb2.ClassifyStreamResponse]]:
+        """Many calls on one stream, pipelined: each request gets one response with its request_id, in the order in which they
+        are done. What Classify would answer with a status is answered with an `error`, and the stream goes on. The server
+        reads no further while 64 requests of a stream are unanswered.
         """
 
     @_abc_1.abstractmethod

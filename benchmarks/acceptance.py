@@ -1,0 +1,93 @@
+"""What the server has to reach, each as a ratio within one round, and whether it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from digits.benchmarks.cells import CLASSIFY_1, CLASSIFY_16, CLASSIFY_64, FP32_16, IMAGES_64, UINT8_16, UINT8_64
+from digits.benchmarks.settings import BASELINE, ECHO, OURS, SPINNING, TRITON
+from digits.benchmarks.triton import TITLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from digits.benchmarks.cells import Cell
+    from digits.benchmarks.server_result import Round, ServerResult
+
+RUNS = 4  # of a single image in process, that a call over one connection may take longer than an echo
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing to reach: `wanted` is a bound, such as ">= 10", or empty where it is only told."""
+
+    what: str
+    value: float
+    wanted: str
+    met: bool
+
+
+def acceptance(result: ServerResult) -> list[Line]:
+    """What could be measured, by the median of the rounds' ratios."""
+    lines = []
+    for what, of, wanted in RATIOS:
+        try:
+            value = median(of(each) for each in result.rounds)
+        except KeyError:
+            continue  # a server or a cell has been left out
+        lines.append(_line(what, value, wanted))
+    lines.append(_line("calls that failed", result.failed, "<= 0"))
+    if result.ready_seconds:
+        lines.append(_line("seconds from exec to ready", median(result.ready_seconds), "< 1"))
+    if result.memory is not None:
+        first, last = (f"{calls:,}" for calls in (result.memory.calls[0], result.memory.calls[-1]))
+        lines.append(_line(f"MB resident after {last} calls", result.memory.resident_mb[-1], "<= 120"))
+        lines.append(_line(f"MB more after {last} calls than after {first}", result.memory.growth_mb, ""))
+    return lines
+
+
+def _rate(cell: Cell, other: str) -> Callable[[Round], float]:
+    return lambda each: each.rate(OURS, cell) / each.rate(other, cell)
+
+
+def _latency(each: Round) -> float:
+    return each.p50(SPINNING, CLASSIFY_1) / (each.p50(ECHO, CLASSIFY_1) + RUNS * each.in_process.microseconds)
+
+
+RATIOS: tuple[tuple[str, Callable[[Round], float], str], ...] = (
+    ("rate over grpc.aio's, 16 connections", _rate(CLASSIFY_16, BASELINE), ">= 10"),
+    ("rate over grpc.aio's, 64 connections", _rate(CLASSIFY_64, BASELINE), ">= 14"),
+    ("rate over the echo's, 16 connections", _rate(CLASSIFY_16, ECHO), ">= 0.55"),
+    ("rate over the echo's, 64 connections", _rate(CLASSIFY_64, ECHO), ">= 0.7"),
+    (
+        "CPU of a call over the echo's, 64 connections",
+        lambda each: each.cpu(OURS, CLASSIFY_64) / each.cpu(ECHO, CLASSIFY_64),
+        "<= 1.5",
+    ),
+    (f"p50 over the echo's and {RUNS} runs, 1 connection, spinning", _latency, "<= 1"),
+    (
+        "images over those in process, 64 a call, 4 connections",
+        lambda each: each.of(OURS, IMAGES_64).images_per_second / each.in_process.images_per_second,
+        ">= 0.7",
+    ),
+    (
+        "ModelInfer UINT8 over Classify, 64 connections",
+        lambda each: each.rate(OURS, UINT8_64) / each.rate(OURS, CLASSIFY_64),
+        ">= 0.8",
+    ),
+    (f"ModelInfer UINT8 over {TITLE}, 16 connections", _rate(UINT8_16, TRITON), ">= 3.5"),
+    (f"ModelInfer FP32 over {TITLE}, 16 connections", _rate(FP32_16, TRITON), "> 1"),
+)
+
+
+def _line(what: str, value: float, wanted: str) -> Line:
+    sign, _, bound = wanted.partition(" ")
+    met = not wanted or {
+        ">=": lambda limit: value >= limit,
+        ">": lambda limit: value > limit,
+        "<=": lambda limit: value <= limit,
+        "<": lambda limit: value < limit,
+    }[sign](float(bound))
+    return Line(what, round(value, 3), wanted, met)

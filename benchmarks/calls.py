@@ -1,0 +1,93 @@
+"""The calls that the servers are loaded with, and whether they are answered as they have to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+import numpy as np
+
+from digits.benchmarks.cells import CLASSIFY, FP32
+from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.settings import ECHO, TRITON
+from digits.protos.digits.v1 import digits_pb2
+from digits.protos.inference.v2 import inference_pb2
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from digits.benchmarks.cells import Cell
+    from digits.benchmarks.load import Load
+
+METHODS = {"classify": "/digits.v1.DigitClassifier/Classify", "infer": "/inference.GRPCInferenceService/ModelInfer"}
+TIMEOUT = 10.0
+LEAST = 0.95  # of the body that the checked answer had, on the average: a call that failed has none
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """A unary call, ready to be sent, to a server by its name."""
+
+    cell: Cell
+    server: str
+    message: bytes
+    digits: NDArray[np.int64]  # that its images show
+
+    @property
+    def method(self) -> str:
+        return METHODS["classify" if self.cell.call == CLASSIFY else "infer"]
+
+    def require_answer(self, address: str) -> int:
+        """Makes the call, and gives the size of its answer. Raises BenchmarkError if that is not what it has to be."""
+        with grpc.insecure_channel(address) as channel:
+            unary: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(self.method)
+            try:
+                reply = unary(self.message, timeout=TIMEOUT, wait_for_ready=True)
+            except grpc.RpcError as error:
+                raise BenchmarkError(f"{self.server}, {self.cell.name}: {error.code()}: {error.details()}") from error
+        if not (reply == self.message if self.server == ECHO else np.array_equal(self._digits_of(reply), self.digits)):
+            raise BenchmarkError(f"{self.server}, {self.cell.name}: a wrong answer of {len(reply)} bytes")
+        return len(reply)
+
+    def require_answers(self, load: Load, reply_bytes: int) -> None:
+        """Raises BenchmarkError unless the answers of a load were as large as the one that was checked.
+
+        Those of Classify differ by a few bytes, in their times; the others do not.
+        """
+        least = load.answered * (reply_bytes + 5) * LEAST  # 5: gRPC's frame
+        if not load.answered or load.body_bytes < least:
+            raise BenchmarkError(
+                f"{self.server}, {self.cell.name}: {load.answered} calls brought {load.body_bytes} bytes, and not "
+                f"{reply_bytes + 5} each: some of them failed"
+            )
+
+    def _digits_of(self, reply: bytes) -> NDArray[np.int64]:
+        if self.cell.call == CLASSIFY:
+            return np.array(digits_pb2.ClassifyResponse.FromString(reply).digits, np.int64)
+        (rows,) = inference_pb2.ModelInferResponse.FromString(reply).raw_output_contents
+        digits: NDArray[np.int64] = np.frombuffer(rows, "<f4").reshape(-1, 10).argmax(axis=1)
+        return digits
+
+
+def call_of(cell: Cell, server: str, pixels: NDArray[np.uint8], digits: NDArray[np.int64]) -> Call:
+    """The cell's call, with the first of the images, uint8 [n, 28, 28], and the digits that are to be the answer."""
+    pixels, digits = pixels[: cell.images], digits[: cell.images]
+    if cell.call == CLASSIFY:
+        message = digits_pb2.ClassifyRequest(pixels=pixels.tobytes()).SerializeToString()
+    else:
+        message = _infer(pixels, floats=cell.call == FP32, triton=server == TRITON)
+    return Call(cell, server, message, digits)
+
+
+def _infer(pixels: NDArray[np.uint8], *, floats: bool, triton: bool) -> bytes:
+    """A ModelInferRequest with raw pixels: bytes, or floats of 0 to 1. Triton has a model of its own for floats."""
+    wire = inference_pb2.ModelInferRequest
+    tensor = wire.InferInputTensor(name="pixels", datatype="FP32" if floats else "UINT8", shape=pixels.shape)
+    request = wire(
+        model_name="digits_fp32" if triton and floats else "digits",
+        inputs=[tensor],
+        outputs=[wire.InferRequestedOutputTensor(name="probabilities")],
+        raw_input_contents=[(pixels / np.float32(255) if floats else pixels).tobytes()],
+    )
+    return request.SerializeToString()

@@ -1,0 +1,114 @@
+"""A server as a process of its own: started, ready, its processor time and memory, and ended whatever comes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from digits.benchmarks.errors import BenchmarkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+PATIENCE = 60.0  # seconds until a server is ready
+GRACE = 10.0  # seconds that it has to end itself
+LOOK = 0.002  # seconds between two looks at what it has printed
+TICKS = os.sysconf("SC_CLK_TCK")  # a second
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """A server that is ready, and the processes that it has started."""
+
+    pid: int
+    address: str
+    ready_seconds: float  # from exec to its ready line
+
+    def cpu_seconds(self) -> float:
+        """Processor time until now: of all that live, and of those that it has seen end."""
+        # utime, stime, cutime and cstime, counted from behind the name, which may hold spaces.
+        stats = [(PROC / str(pid) / "stat").read_text().rpartition(")")[2].split() for pid in _family(self.pid)]
+        return sum(int(ticks) for stat in stats for ticks in stat[11:15]) / TICKS
+
+    def resident_mb(self) -> float:
+        lines = [line for pid in _family(self.pid) for line in (PROC / str(pid) / "status").read_text().splitlines()]
+        return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) * 1024 / 1e6
+
+
+@contextmanager
+def started(
+    command: Sequence[str], address: str, ready: str, environment: Mapping[str, str] | None = None
+) -> Iterator[ServerProcess]:
+    """Starts a server, waits until it has printed `ready`, and ends it and all that it has started.
+
+    Its session is its own, so that Ctrl-C reaches the benchmark alone, which then ends it.
+
+    Raises:
+        BenchmarkError: it ended, or was not ready in a minute.
+    """
+    began = time.perf_counter()
+    with (
+        tempfile.NamedTemporaryFile(prefix="digits-bench-", suffix=".log") as log,
+        subprocess.Popen(  # noqa: S603 our own
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**_environment(), **(environment or {})},
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            _wait(process, shlex.join(command), Path(log.name), ready)
+            yield ServerProcess(process.pid, address, time.perf_counter() - began)
+        finally:
+            _end(process)
+
+
+def _wait(process: subprocess.Popen[bytes], command: str, log: Path, ready: str) -> None:
+    end = time.perf_counter() + PATIENCE
+    while ready not in (printed := log.read_text(encoding="utf-8", errors="replace")):
+        last = (printed.strip().splitlines() or ["nothing was printed"])[-1]
+        if process.poll() is not None:
+            raise BenchmarkError(f"{command} ended with {process.returncode}: {last}")
+        if time.perf_counter() > end:
+            raise BenchmarkError(f"{command} was not ready in {PATIENCE:g} s: {last}")
+        time.sleep(LOOK)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    finally:
+        with suppress(ProcessLookupError):  # mostly nothing is left of its session
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _family(pid: int) -> list[int]:
+    """The process and its descendants."""
+    children = [int(child) for file in (PROC / str(pid) / "task").glob("*/children") for child in _words(file)]
+    return [pid, *(member for child in children for member in _family(child))]
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # the thread has just ended
+
+
+def _environment() -> dict[str, str]:
+    """The environment without anybody's settings of digits."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("DIGITS_")}

@@ -1,0 +1,131 @@
+"""grpcio's calls: each handler's way from the bytes of a call to a job, and from its outcome to a status."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import CancelledError, Future
+from typing import TYPE_CHECKING, NoReturn
+
+import grpc
+
+from digits.serve.errors import CallError, Draining, StreamsFull, internal_error
+from digits.serve.job import FOREVER, Job
+from digits.serve.pictures import Pictures
+from digits.serve.services import DIGITS
+from digits.serve.stream import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from digits.serve.job import Request
+    from digits.serve.pictures import Decoders
+    from digits.serve.queue import JobQueue
+    from digits.serve.services import Services
+
+    Respond = Callable[[bytes, grpc.ServicerContext], bytes]
+
+MAX_STREAMS = 64  # open at a time: each holds two threads
+
+
+class CallJob(Job):
+    """A call that a thread of grpcio's waits for."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self, request: Request, deadline: float) -> None:
+        super().__init__(request, time.monotonic(), deadline)
+        self.outcome: Future[bytes] = Future()
+
+    def answer(self, response: bytes) -> None:
+        self.outcome.set_result(response)
+
+    def fail(self, error: CallError) -> None:
+        self.outcome.set_exception(error)
+
+    def drop(self) -> None:
+        self.outcome.cancel()
+
+
+class GrpcioCalls:
+    """Bytes in, bytes out: grpcio would answer a malformed message with INTERNAL if it parsed it."""
+
+    def __init__(self, services: Services, queue: JobQueue, decoders: Decoders) -> None:
+        self._services = services
+        self._queue = queue
+        self._decoders = decoders
+        self._streams: set[Stream] = set()
+        self._ending = False
+
+    def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+        """Handlers of all methods, by their full names."""
+        hot = {method: self._waits_for_a_batch(method) for method in self._services.hot}
+        cold = {method: self._at_once(respond) for method, respond in self._services.cold.items()}
+        unary: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            method: grpc.unary_unary_rpc_method_handler(self._guarded(each)) for method, each in (hot | cold).items()
+        }
+        stream: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._classify_stream)
+        return {**unary, f"/{DIGITS.full_name}/ClassifyStream": stream}
+
+    def end_streams(self) -> None:
+        """Ends every stream once what was read of it is answered: one that stays open would hold up a drain."""
+        self._ending = True
+        for stream in list(self._streams):
+            stream.end()
+
+    def _waits_for_a_batch(self, method: str) -> Respond:
+        def respond(message: bytes, context: grpc.ServicerContext) -> bytes:
+            job = CallJob(self._services.accept(method, message), _deadline(context))
+            if not context.add_callback(job.cancel):
+                return b""  # it has ended already
+            self._submit(job)
+            return job.outcome.result()
+
+        return respond
+
+    def _at_once(self, answer: Callable[[bytes], bytes]) -> Respond:
+        return lambda message, _context: answer(message)
+
+    def _guarded(self, respond: Respond) -> Respond:
+        def guarded(message: bytes, context: grpc.ServicerContext) -> bytes:
+            try:
+                return respond(message, context)
+            except CancelledError:
+                return b""  # nobody reads it
+            except CallError as error:
+                self._abort(context, error)
+            except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
+                self._abort(context, internal_error("a call failed", unforeseen))
+
+        return guarded
+
+    def _classify_stream(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        if len(self._streams) >= MAX_STREAMS:
+            self._abort(context, StreamsFull(f"{MAX_STREAMS} streams are open; close one, or try another server"))
+        stream = Stream(messages, self._services, self._submit, _deadline(context))
+        self._streams.add(stream)
+        try:
+            if context.add_callback(stream.cancel) and not self._ending:
+                yield from stream
+        finally:
+            self._streams.discard(stream)
+        if self._ending:
+            self._abort(context, Draining("the server is draining; try another one"))
+
+    def _submit(self, job: Job) -> None:
+        if isinstance(job.request, Pictures):
+            self._decoders.put(job, job.request)
+        else:
+            self._queue.put(job)
+
+    def _abort(self, context: grpc.ServicerContext, error: CallError) -> NoReturn:
+        """The one place where an error becomes a status of grpcio's."""
+        self._services.count(error)
+        context.set_trailing_metadata(error.trailing_metadata)
+        context.abort(grpc.StatusCode[error.code], str(error))
+        raise AssertionError  # abort has raised
+
+
+def _deadline(context: grpc.ServicerContext) -> float:
+    """When the caller stops waiting, on the clock of time.monotonic()."""
+    remaining: float | None = context.time_remaining()  # None without a deadline, whatever its types say
+    return FOREVER if remaining is None else time.monotonic() + remaining

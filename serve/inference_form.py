@@ -1,0 +1,173 @@
+"""The form of a ModelInferRequest: all of it but its id and its pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from digits.protos.inference.v2 import inference_pb2
+from digits.serve.errors import InvalidRequest
+from digits.serve.inference_pixels import ELEMENTS, SCALES, PixelFormat
+from digits.serve.inference_response import Encoder, identity
+from digits.serve.job import IMAGE_BYTES, Request
+from digits.serve.served import INPUT, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from digits.serve.job import Answers
+    from digits.serve.served import Output, Served
+
+    Input = inference_pb2.ModelInferRequest.InferInputTensor
+    Parameters = Mapping[str, inference_pb2.InferParameter]
+
+SHAPES = f"[-1,28,28] or [-1,{IMAGE_BYTES}]"
+MOST_DIMENSIONS = 8  # that an error shows
+SHARED_MEMORY = "shared_memory_region"
+CLASSIFICATION = "classification"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What all requests of one form have in common.
+
+    Attributes:
+        pixels: How their pixels are written.
+        encode: Gives the response to one without an id.
+        encode_with_id: The same for one with an id: it takes `identity(id)` first.
+        priority: As in Request.
+        timeout: As in Request.
+    """
+
+    pixels: PixelFormat
+    encode: Callable[[Answers, int, int, int], bytes]
+    encode_with_id: Callable[[bytes, Answers, int, int, int], bytes]
+    priority: int
+    timeout: float
+
+    def request(self, data: bytes, identifier: str) -> Request:
+        """The request of this form with these raw elements. Raises InvalidRequest if they do not fit."""
+        encode = partial(self.encode_with_id, identity(identifier)) if identifier else self.encode
+        return Request(self.pixels.to_bytes(data), self.pixels.count, encode, self.priority, self.timeout)
+
+
+def read_form(message: bytes, served: Served, max_batch_size: int) -> Form:
+    """Reads a ModelInferRequest without id, raw and typed contents.
+
+    Raises:
+        InvalidRequest: an input, an output or a parameter is none of the model's.
+        NotFound: another model, or another version.
+    """
+    request = inference_pb2.ModelInferRequest.FromString(message)
+    served.require(request.model_name, request.model_version)
+    tensor = _only_input(list(request.inputs), served.name)
+    count = _count(list(tensor.shape), served.name, max_batch_size)
+    _, element = ELEMENTS[tensor.datatype]
+    outputs = _outputs(list(request.outputs), served)
+    encoder = Encoder(served.name, count, outputs)
+    return Form(
+        PixelFormat(
+            model_name=served.name,
+            count=count,
+            datatype=tensor.datatype,
+            pixel_range=_pixel_range(request.parameters),
+            size=count * IMAGE_BYTES * int(element[-1]),
+        ),
+        partial(encoder.encode, b""),
+        encoder.encode,
+        _integer(request.parameters, "priority"),
+        _integer(request.parameters, "timeout") / 1e6 or float("inf"),
+    )
+
+
+def _only_input(tensors: list[Input], model_name: str) -> Input:
+    for tensor in tensors:
+        if tensor.name != INPUT:
+            raise InvalidRequest(
+                f"unexpected inference input {quoted(tensor.name)} for model '{model_name}'; expected '{INPUT}'"
+            )
+    if not tensors:
+        raise InvalidRequest(
+            f"expected 1 inputs but got 0 inputs for model '{model_name}'. Got input(s) [], but missing required "
+            f"input(s) ['{INPUT}']. Please provide all required input(s)."
+        )
+    if len(tensors) > 1:
+        raise InvalidRequest(f"input '{INPUT}' already exists in request: it is there {len(tensors)} times")
+    (tensor,) = tensors
+    if tensor.datatype not in ELEMENTS:
+        raise InvalidRequest(
+            f"inference input '{INPUT}' data-type is {quoted(tensor.datatype)}, but model '{model_name}' expects "
+            "'UINT8' or 'FP32'"
+        )
+    if tensor.HasField("contents"):
+        raise InvalidRequest(
+            f"unexpected explicit tensor data for input tensor '{INPUT}' for model '{model_name}', binary data was "
+            "already supplied."
+        )
+    _refuse(tensor.parameters, SHARED_MEMORY, f"input '{INPUT}'")
+    return tensor
+
+
+def _count(shape: list[int], model_name: str, max_batch_size: int) -> int:
+    """How many images are in a tensor of that shape."""
+    if shape[1:] not in ([28, 28], [IMAGE_BYTES]):
+        more = ",..." if len(shape) > MOST_DIMENSIONS else ""
+        raise InvalidRequest(
+            f"unexpected shape for input '{INPUT}' for model '{model_name}'. Expected {SHAPES}, "
+            f"got [{','.join(map(str, shape[:MOST_DIMENSIONS]))}{more}]"
+        )
+    count = shape[0]
+    if count < 1:
+        raise InvalidRequest(f"inference request batch-size must be >= 1 for '{model_name}', got {count}")
+    if count > max_batch_size:
+        raise InvalidRequest(
+            f"inference request batch-size must be <= {max_batch_size} for '{model_name}', got {count}"
+        )
+    return count
+
+
+def _outputs(
+    asked: list[inference_pb2.ModelInferRequest.InferRequestedOutputTensor], served: Served
+) -> tuple[Output, ...]:
+    known = {output.name: output for output in served.outputs}
+    chosen: dict[str, Output] = {}
+    for output in asked:
+        if output.name not in known:
+            raise InvalidRequest(
+                f"unexpected inference output {quoted(output.name)} for model '{served.name}'; expected one of "
+                f"{list(known)}"
+            )
+        if output.name in chosen:
+            raise InvalidRequest(f"output '{output.name}' already exists in request")
+        for parameter in (SHARED_MEMORY, CLASSIFICATION):
+            _refuse(output.parameters, parameter, f"output '{output.name}'")
+        chosen[output.name] = known[output.name]
+    return tuple(chosen.values()) or served.outputs
+
+
+def _refuse(parameters: Parameters, name: str, tensor: str) -> None:
+    if name in parameters:
+        raise InvalidRequest(f"parameter '{name}' of {tensor} is not supported; expected none")
+
+
+def _integer(parameters: Parameters, name: str) -> int:
+    """A request parameter; 0 if it is not given."""
+    if name not in parameters:
+        return 0
+    parameter = parameters[name]
+    if (kind := parameter.WhichOneof("parameter_choice")) not in {"int64_param", "uint64_param"}:
+        raise InvalidRequest(f"invalid value type for '{name}' parameter: {kind}; expected int64_param or uint64_param")
+    value = parameter.uint64_param or parameter.int64_param
+    if value < 0:
+        raise InvalidRequest(f"invalid value for '{name}' parameter: {value}; expected 0 or more")
+    return value
+
+
+def _pixel_range(parameters: Parameters) -> str:
+    if "pixel_range" not in parameters:
+        return next(iter(SCALES))
+    value = parameters["pixel_range"].string_param
+    if value not in SCALES:
+        raise InvalidRequest(f"invalid value for 'pixel_range' parameter: {quoted(value)}; expected '0-1' or '0-255'")
+    return value

@@ -1,0 +1,60 @@
+"""The response to a ModelInferRequest, cut from the bytes of a batch's answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from digits.protos.inference.v2 import inference_pb2
+
+if TYPE_CHECKING:
+    from digits.serve.job import Answers
+    from digits.serve.served import Output
+
+
+class Encoder:
+    """Writes ModelInferResponses of `count` images each with the same outputs.
+
+    A message is its fields one after another, in any order; those of a repeated field keep theirs (protobuf.dev,
+    "Encoding"). What all these responses have in common is written once by protobuf.
+    """
+
+    __slots__ = ("_count", "_head", "_model_name", "_outputs", "_rows")
+
+    def __init__(self, model_name: str, count: int, outputs: tuple[Output, ...]) -> None:
+        self._model_name = model_name
+        self._count = count
+        self._outputs = outputs
+        self._rows = [(_opening(count * o.row_bytes), o.source, o.row_bytes) for o in outputs]
+        self._head: tuple[str | None, bytes] = None, b""
+
+    def encode(self, identity: bytes, answers: Answers, start: int, stop: int, _queue_microseconds: int) -> bytes:
+        """The response to images start to stop of a batch; `identity` is that of the request."""
+        version, head = self._head
+        if version != answers.model_version:
+            head = self._describe(answers.model_version)
+            self._head = answers.model_version, head
+        parts = [head, identity]
+        for opening, source, size in self._rows:
+            parts.append(opening)
+            parts.append(getattr(answers, source)[start * size : stop * size])
+        return b"".join(parts)
+
+    def _describe(self, model_version: str) -> bytes:
+        """A response without its id and its elements."""
+        tensor = inference_pb2.ModelInferResponse.InferOutputTensor
+        return inference_pb2.ModelInferResponse(
+            model_name=self._model_name,
+            model_version=model_version,
+            outputs=[tensor(name=o.name, datatype=o.datatype, shape=[self._count, o.columns]) for o in self._outputs],
+        ).SerializeToString()
+
+
+def identity(identifier: str) -> bytes:
+    """The field of a response that has the request's id."""
+    return inference_pb2.ModelInferResponse(id=identifier).SerializeToString()
+
+
+def _opening(size: int) -> bytes:
+    """What comes before the `size` bytes of raw output contents: tag and length."""
+    content = bytes(size)
+    return inference_pb2.ModelInferResponse(raw_output_contents=[content]).SerializeToString().removesuffix(content)

@@ -1,0 +1,138 @@
+"""A keeper: starts one worker, and starts it again whenever it has died."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from digits.serve.errors import StartError
+from digits.serve.orders import Report, receive, send
+
+if TYPE_CHECKING:
+    from typing import IO
+
+    from digits.serve.orders import Orders
+
+# -P: or a folder of the user's where he happens to be could stand in for a package.
+COMMAND = (sys.executable, "-P", "-m", "digits.serve.worker")
+SHORTEST, LONGEST = 0.1, 5.0  # seconds before a worker comes back; twice as many after each death
+STEADY = 10.0  # seconds that it has to have been ready for to begin with the shortest again
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Of one process.
+
+    Attributes:
+        end: How it ended, to follow its name.
+        error: The same, for whoever waits for the first report.
+        code: Its exit code.
+        seconds: For how long it was ready.
+    """
+
+    end: str
+    error: Exception
+    code: int = 1
+    seconds: float = 0
+
+
+class Keeper:
+    """Keeps a worker of its own.
+
+    Attributes:
+        first: The first report. If there is none it has the reason, and there is no second start.
+        ended: The last exit code, once there will be no other: 0 if there was no process to end.
+    """
+
+    def __init__(self, orders: Orders) -> None:
+        self.first: Future[Report] = Future()
+        self.ended: Future[int] = Future()
+        self._orders = orders
+        self._name = f"worker {orders.number}"
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        threading.Thread(target=self._keep, name=f"keeper {self._orders.number}", daemon=True).start()
+
+    def drain(self) -> None:
+        """Tells the worker to answer what it has accepted, and to end for good."""
+        with self._lock:
+            self._stopping.set()
+            if self._process and self._process.stdin:
+                self._process.stdin.close()
+
+    def kill(self) -> None:
+        self.drain()
+        if self._process:
+            self._process.kill()
+
+    def _keep(self) -> None:
+        delay, code = SHORTEST, 0
+        while life := self._live():
+            code = life.code
+            if not self.first.done():
+                self.first.set_exception(life.error)
+                break
+            if self._stopping.is_set():
+                break
+            if life.seconds >= STEADY:
+                delay = SHORTEST
+            log.error("%s %s; it is started again in %g s", self._name, life.end, delay)
+            self._stopping.wait(delay)
+            delay, code = min(2 * delay, LONGEST), 0
+        self.ended.set_result(code)
+
+    def _live(self) -> Life | None:
+        """Starts the worker and waits until it ends; None if it is to stay away."""
+        try:
+            process = self._spawn()
+        except OSError as error:
+            return Life(f"cannot be started: {error}", error)
+        if process is None:
+            return None
+        with process, open(cast("IO[bytes]", process.stdout).fileno(), "rb", closefd=False) as pipe:
+            report = receive(pipe)
+            since = time.monotonic()
+            if isinstance(report, Report):
+                self._settle(report, process.pid)
+            code = process.wait()
+        if isinstance(report, Exception):
+            return Life(f"(pid {process.pid}) cannot start: {report}", report, code)
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        if report is None:
+            how += " before it was ready"
+        gone = StartError(f"{self._name} ended {how}")
+        return Life(f"(pid {process.pid}) ended {how}", gone, code, time.monotonic() - since if report else 0)
+
+    def _spawn(self) -> subprocess.Popen[bytes] | None:
+        with self._lock:
+            if self._stopping.is_set():
+                return None
+            self._process = subprocess.Popen(  # noqa: S603 our own module
+                COMMAND,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=[self._orders.statistics],
+            )
+            send(cast("IO[bytes]", self._process.stdin), self._orders)
+            return self._process
+
+    def _settle(self, report: Report, pid: int) -> None:
+        """From now on the worker is started with nothing left to choose."""
+        self._orders = self._orders.settled(report)
+        if self.first.done():
+            log.info("%s (pid %d) is back", self._name, pid)
+        else:
+            self.first.set_result(report)

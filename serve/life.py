@@ -1,0 +1,53 @@
+"""The life of a server's process: signals are blocked, it serves until it is told to stop, and drains."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from digits.serve.server import Server
+
+STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
+
+ECHO = 0.1  # seconds in which the same signal is no second one
+
+log = logging.getLogger(__name__)
+
+
+def begin(name: str = "") -> None:
+    """Logs to stderr, under a name where there are several processes, and blocks the signals that stop a server.
+
+    Blocked in this thread and so in all that it starts, processes too: only sigwait takes them. A handler would run
+    late or never if the kernel gave the signal to a thread of gRPC's or numpy's while this one waits; so this comes
+    before the imports that start threads.
+    """
+    who = f"{name} (%(process)d) " if name else ""
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s")
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+
+
+def ignore_echo(stop: signal.Signals) -> None:
+    """Takes the same signal if it comes again right away: `timeout` sends it to the process and then to its group."""
+    signal.sigtimedwait({stop}, ECHO)
+
+
+def stay(server: Server, drain_timeout: float, *, supervised: bool = False) -> None:
+    """Serves until a signal, and drains; ends the process with exit code 1 if that takes longer than `drain_timeout`.
+
+    A second signal ends it at once. Under a supervisor that is his to do, and so is SIGINT: a terminal sends it to all.
+    """
+    stop = signal.Signals(signal.sigwait({signal.SIGTERM} if supervised else STOPS))
+    log.info("%s: draining", stop.name)
+    if not supervised:
+        ignore_echo(stop)
+        for ending in STOPS:
+            signal.signal(ending, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    if not server.drain():
+        log.error("not all calls were answered within --drain-timeout %g s", drain_timeout)
+        logging.shutdown()
+        os._exit(1)  # their threads would hold up an ordinary exit
+    log.info("drained: every accepted call is answered")

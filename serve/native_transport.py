@@ -1,0 +1,205 @@
+"""The native transport: pygrpc-native's Rust front takes the hot methods; all others pass through it to grpcio.
+
+The front hands over a batch of calls at a time and queues others meanwhile: it is a batcher's source by nature. What
+waits in it is unseen, so each take first takes all of it in, refuses what is too much, and only then makes a batch.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from pygrpc_native import EVENT_CALL, NativeGrpcFront
+
+from digits.serve.address import UNIX
+from digits.serve.errors import CallError, StartError, internal_error
+from digits.serve.job import FOREVER, Job
+from digits.serve.pictures import Pictures
+
+if TYPE_CHECKING:
+    from digits.serve.job import Request
+    from digits.serve.pictures import Decoders
+    from digits.serve.queue import JobQueue
+    from digits.serve.services import Services
+    from digits.serve.settings import ServeSettings
+
+LOOK = 0.002  # seconds between two looks whether all calls are answered
+IO_THREADS = 1  # Rust's; a second one only competes with the batcher for the cores
+MAX_EVENTS = 4096  # in one take
+MAX_STREAMS = 256  # of a connection: each holds its message in Rust, unseen, until it is taken
+OK = grpc.StatusCode.OK.value[0]
+CODES = {code.name: code.value[0] for code in grpc.StatusCode}
+LONG = 0.002  # seconds of a batch, in which more calls may have come than the next one takes
+SLEEP = 5e-5  # seconds between two looks while a batch waits for company: the front counts in milliseconds
+
+
+class NativeJob(Job):
+    """A call of the front's."""
+
+    __slots__ = ("_call_id", "_transport")
+
+    def __init__(
+        self, transport: NativeTransport, call_id: int, request: Request, arrived: float, deadline: float
+    ) -> None:
+        super().__init__(request, arrived, deadline)
+        self._transport = transport
+        self._call_id = call_id
+
+    def answer(self, response: bytes) -> None:
+        self._transport.answered += self._transport.respond(self._call_id, response)
+        self.drop()
+
+    def fail(self, error: CallError) -> None:
+        self._transport.fail(self._call_id, error)
+
+    def drop(self) -> None:
+        self._transport.jobs.pop(self._call_id, None)
+
+
+class NativeTransport:
+    """A source of jobs for one or several batcher threads.
+
+    Args:
+        settings: Address, limits and spin.
+        services: The hot methods.
+        queue: Admits and orders what the front hands over.
+        decoders: Take the jobs with pictures, and pass them on to another batcher's queue: nothing but the front can
+            wake a thread that waits for it.
+        fallback: The grpcio server's Unix socket.
+        reuse_port: Whether other processes listen at the same port.
+
+    Attributes:
+        address: Where it listens, with the real port.
+        jobs: By the front's number of their calls, those that are accepted and not answered.
+        answered: How many calls have got a response.
+        respond: Sends a response: respond(call_id, response) tells whether its caller was still there.
+    """
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        services: Services,
+        queue: JobQueue,
+        decoders: Decoders,
+        fallback: str,
+        *,
+        reuse_port: bool,
+    ) -> None:
+        """Binds the address without serving it yet. Raises StartError if it cannot be had."""
+        self._spin = settings.spin_microseconds / 1e6
+        self._services = services
+        self._queue = queue
+        self._decoders = decoders
+        self.jobs: dict[int, NativeJob] = {}
+        self.answered = 0
+        self._behind = False  # whether calls may wait in the front
+        self._methods = list(services.hot)
+        try:
+            self._front = NativeGrpcFront(
+                settings.address,
+                [(method, False) for method in self._methods],
+                io_threads=IO_THREADS,
+                call_details=True,
+                metrics=True,  # to know what has left when it drains
+                max_concurrent_streams=MAX_STREAMS,
+                reuse_port=reuse_port,
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise StartError(f"cannot listen on {settings.address}: {error}; give another --address") from error
+        self.respond = self._front.respond
+        self._front.set_fallback(fallback.removeprefix(UNIX))
+        host = settings.address.rpartition(":")[0]
+        unix = settings.address.startswith(UNIX)
+        self.address = settings.address if unix else f"{host}:{self._front.bound_port}"
+
+    def start(self) -> None:
+        self._front.start()
+
+    def take(self) -> list[Job] | None:
+        """As JobQueue.take; None once the front is closed."""
+        while self._receive():
+            if jobs := self._queue.take_ready():
+                return jobs
+        return None
+
+    def ran(self, images: int, seconds: float) -> None:
+        self._queue.ran(images, seconds)
+        self._behind = seconds > LONG
+
+    def drain(self, end: float) -> bool:
+        """Ends when the answers to all accepted calls have left, at `end` at the latest; whether they have."""
+        self._queue.close()
+        while (left := bool(self.jobs) or self._holds_answers()) and time.monotonic() < end:
+            time.sleep(LOOK)
+        return not left
+
+    def close(self) -> None:
+        """Ends all takes and closes the port. Answers that are still in the front's buffers are lost: drain first."""
+        self._front.close()
+
+    def fail(self, call_id: int, error: CallError) -> None:
+        """The one place where an error becomes a status of the front's."""
+        self._services.count(error)
+        self._front.fail(call_id, CODES[error.code], str(error), error.trailing_metadata)
+        self.jobs.pop(call_id, None)
+
+    def _holds_answers(self) -> bool:
+        """Whether answers are in the front's buffers still, as for a caller that is slow to read.
+
+        What has left is counted with its status. A call that was cancelled meanwhile never is; but then a moment comes
+        in which the front holds nothing at all.
+        """
+        counted = (self._front.metrics() or {})["methods"].values()
+        sent = sum(method["status"].get(OK, {"count": 0})["count"] for method in counted)
+        ended = sum(status["count"] for method in counted for status in method["status"].values())
+        started = sum(method["started"] for method in counted)
+        return bool(sent < self.answered and ended < started)
+
+    def _receive(self) -> bool:
+        """Waits until calls come or a batch is ready, and takes all calls in that are there; False once closed."""
+        events = self._look_around() if self._queue or self._behind else self._wait_for_call()
+        if events is None:
+            return False
+        arrived = time.monotonic()
+        for kind, call_id, method, payload, _, *details in events:
+            if kind == EVENT_CALL:
+                left = details[0][2] if details else None
+                self._accept(call_id, method, payload, arrived, FOREVER if left is None else arrived + left)
+            elif job := self.jobs.get(call_id):
+                job.cancelled = True
+        return True
+
+    def _wait_for_call(self) -> list[Any] | None:
+        """Without the time that calls have left: nobody waits before them, and the front watches deadlines itself.
+
+        To ask for it takes as long as all else that is done to a small call.
+        """
+        if self._spin:
+            end = time.monotonic() + self._spin
+            while time.monotonic() < end:
+                if (events := self._front.recv_batch(MAX_EVENTS, 0)) != []:
+                    return events
+        return self._front.recv_batch(MAX_EVENTS)
+
+    def _look_around(self) -> list[Any] | None:
+        """What has come while others waited or a long batch ran, with the time left, which admission asks for."""
+        self._behind = False
+        events = self._front.recv_batch_details(MAX_EVENTS, 0)
+        if events == [] and (ready_in := self._queue.ready_in()):
+            time.sleep(min(ready_in, SLEEP))
+        return events
+
+    def _accept(self, call_id: int, method: int, payload: bytes, arrived: float, deadline: float) -> None:
+        """Queues a call, or answers it with a status at once."""
+        try:
+            request = self._services.accept(self._methods[method], payload)
+            job = self.jobs[call_id] = NativeJob(self, call_id, request, arrived, deadline)
+            if isinstance(request, Pictures):
+                self._decoders.put(job, request)
+            else:
+                self._queue.put(job)
+        except CallError as error:
+            self.fail(call_id, error)
+        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
+            self.fail(call_id, internal_error("a call could not be accepted", unforeseen))

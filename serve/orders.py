@@ -1,0 +1,72 @@
+"""What a supervisor and its workers tell each other over pipes: orders at the start, and one report."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from digits.model.manifest import Precision
+    from digits.serve.settings import ServeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Of a worker that is ready.
+
+    Attributes:
+        line: The server's own words for what it serves, and where.
+        version: The version that it serves.
+        precision: The variant that it has chosen.
+        provider: Where that runs.
+        reason: Why that one.
+    """
+
+    line: str
+    version: int
+    precision: Precision
+    provider: Literal["cpu", "cuda"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """For one worker.
+
+    Attributes:
+        settings: With the real port.
+        statistics: A descriptor of memory from `statistics.create`, which the worker inherits.
+        number: Its row there, and its name for people.
+        version: Which version to serve; None is the newest.
+        reason: Why the settings have that precision; None if they are the user's.
+    """
+
+    settings: ServeSettings
+    statistics: int
+    number: int
+    version: int | None = None
+    reason: str | None = None
+
+    def settled(self, report: Report) -> Orders:
+        """The same without a choice: all workers answer as the first one does, whatever is published since."""
+        settings = replace(self.settings, precision=report.precision, provider=report.provider)
+        return replace(self, settings=settings, version=report.version, reason=report.reason)
+
+
+def send(pipe: IO[bytes], message: Orders | Report | Exception) -> None:
+    """Sends it whole, or nothing to a reader who has gone."""
+    with suppress(BrokenPipeError):
+        pipe.write(pickle.dumps(message))
+        pipe.flush()
+
+
+def receive(pipe: IO[bytes]) -> Any:
+    """What the other side has sent; None if it ended before that."""
+    try:
+        return pickle.load(pipe)  # noqa: S301 it comes from our own process
+    except (EOFError, pickle.UnpicklingError):
+        return None

@@ -1,0 +1,68 @@
+"""What is served, in the Open Inference Protocol's terms: a model, its version, and its tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from digits.serve.errors import NotFound
+
+INPUT = "pixels"
+LONGEST_WORDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A tensor that the model answers with.
+
+    Attributes:
+        name: Its name.
+        datatype: UINT8 or FP32.
+        columns: Its shape is [n, columns].
+        source: The attribute of Answers that has its bytes.
+    """
+
+    name: str
+    datatype: str
+    columns: int
+    source: str
+
+    @property
+    def row_bytes(self) -> int:
+        return self.columns * (4 if self.datatype == "FP32" else 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """One version of one model. Equal to itself alone, which makes it a fast key."""
+
+    name: str
+    version: str
+    labels: int = 10
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """In the order in which they come when none is asked for."""
+        return (
+            Output("probabilities", "FP32", self.labels, "probabilities"),
+            Output("digit", "UINT8", 1, "digits"),
+            Output("confidence", "FP32", 1, "confidences"),
+        )
+
+    def require(self, name: str, version: str) -> None:
+        """Raises NotFound unless this is the model, and the version if one is named."""
+        if name != self.name:
+            raise NotFound(f"Request for unknown model: {quoted(name)} is not found; there is {quoted(self.name)}")
+        if version not in {"", self.version}:
+            raise NotFound(
+                f"Request for unknown model: {quoted(name)} version {quoted(version)} is not found; "
+                f"there is version {quoted(self.version)}"
+            )
+
+
+def shortened(text: str) -> str:
+    """A caller's words for an error's text: gRPC carries no long ones."""
+    return text if len(text) <= LONGEST_WORDS else f"{text[:LONGEST_WORDS]}..."
+
+
+def quoted(text: str) -> str:
+    return f"'{shortened(text)}'"

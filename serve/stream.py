@@ -1,0 +1,132 @@
+"""`ClassifyStream`: many calls on one stream, each answered by its id, none of them able to end it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from digits.protos.digits.v1 import digits_pb2
+from digits.serve.errors import CallError, InvalidRequest, internal_error
+from digits.serve.job import Job
+from digits.serve.services import CLASSIFY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from digits.serve.job import Request
+    from digits.serve.services import Services
+
+WINDOW = 64  # requests of a stream that are unanswered at a time
+
+
+class StreamJob(Job):
+    """One request of a stream. Its answer, wrapped with its id, goes to those that wait to be sent."""
+
+    __slots__ = ("_outcomes", "_request_id")
+
+    def __init__(self, request: Request, request_id: str, outcomes: SimpleQueue[bytes | None], deadline: float) -> None:
+        super().__init__(request, time.monotonic(), deadline)
+        self._request_id = request_id
+        self._outcomes = outcomes
+
+    def answer(self, response: bytes) -> None:
+        outcome = digits_pb2.ClassifyStreamResponse(request_id=self._request_id)
+        outcome.response.MergeFromString(response)
+        self._outcomes.put(outcome.SerializeToString())
+
+    def fail(self, error: CallError) -> None:
+        self._outcomes.put(failure(self._request_id, error))
+
+    def drop(self) -> None:
+        self._outcomes.put(b"")  # nobody reads it
+
+
+def failure(request_id: str, error: CallError) -> bytes:
+    """The ClassifyStreamResponse that says a status."""
+    code: int = grpc.StatusCode[error.code].value[0]
+    return digits_pb2.ClassifyStreamResponse(
+        request_id=request_id,
+        error=digits_pb2.Error(code=code, message=str(error), retry_after_ms=error.retry_after_ms),
+    ).SerializeToString()
+
+
+def _parse(message: bytes) -> digits_pb2.ClassifyStreamRequest:
+    try:
+        return digits_pb2.ClassifyStreamRequest.FromString(message)
+    except DecodeError as error:
+        raise InvalidRequest(f"the message is not a digits.v1.ClassifyStreamRequest: {error}") from error
+
+
+class Stream:
+    """One stream: a thread reads it and submits jobs, while the caller's thread iterates over their outcomes.
+
+    Flow control goes all the way: while WINDOW requests are unanswered, or their answers unread, no other is read.
+    """
+
+    def __init__(
+        self, messages: Iterator[bytes], services: Services, submit: Callable[[Job], None], deadline: float
+    ) -> None:
+        self._messages = messages
+        self._submit = submit
+        self._services = services
+        self._deadline = deadline
+        self._outcomes: SimpleQueue[bytes | None] = SimpleQueue()  # None: no more requests
+        self._window = threading.Semaphore(WINDOW)
+        self._jobs: dict[int, Job] = {}  # the last WINDOW requests
+        self._read = 0
+        self._gone = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The outcomes, as they come; ends when all requests are read and answered, or after `end`."""
+        threading.Thread(target=self._read_all, name="stream", daemon=True).start()
+        reading, answered = True, 0
+        while reading or answered < self._read:
+            outcome = self._outcomes.get()
+            if outcome is None:
+                reading = False
+            else:
+                answered += 1
+                yield outcome
+                self._window.release()
+
+    def end(self) -> None:
+        """Reads no more; what was read is answered."""
+        self._outcomes.put(None)
+
+    def cancel(self) -> None:
+        """Says that the caller has gone."""
+        self._gone = True
+        self._window.release()
+        for job in list(self._jobs.values()):
+            job.cancel()
+
+    def _read_all(self) -> None:
+        try:
+            for message in self._messages:
+                self._window.acquire()
+                if self._gone:
+                    break
+                self._read += 1
+                self._take(message)
+        except Exception:  # noqa: BLE001, S110 the caller has gone: grpcio's iterator raises a bare Exception
+            pass
+        self.end()
+
+    def _take(self, message: bytes) -> None:
+        request_id = ""
+        try:
+            request = _parse(message)
+            request_id = request.request_id
+            asked = self._services.accept(CLASSIFY, request.request.SerializeToString())
+            job = StreamJob(asked, request_id, self._outcomes, self._deadline)
+            self._jobs[self._read % WINDOW] = job
+            self._submit(job)
+        except CallError as error:
+            self._outcomes.put(failure(request_id, error))
+        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
+            self._outcomes.put(failure(request_id, internal_error("a request of a stream failed", unforeseen)))

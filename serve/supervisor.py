@@ -1,0 +1,125 @@
+"""The supervisor: several workers at one port, from start to drain. It knows neither gRPC nor ONNX."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from digits.serve import statistics
+from digits.serve.address import hold
+from digits.serve.keeper import Keeper
+from digits.serve.life import STOPS, ignore_echo
+from digits.serve.orders import Orders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from digits.serve.settings import ServeSettings
+
+MARGIN = 5.0  # seconds for a worker to end once its drain is over, or to become ready first
+
+log = logging.getLogger(__name__)
+
+
+def count_workers(settings: ServeSettings) -> int:
+    """How many processes are to serve."""
+    return len(os.sched_getaffinity(0)) if settings.workers == "auto" else settings.workers
+
+
+class Supervisor:
+    """Starts the workers, keeps them running, and drains them all at the first signal; a second one kills them.
+
+    The signals have to be blocked. The first worker starts alone: it chooses version, provider and precision, and is
+    undisturbed when it measures. The others serve the same, and so does whoever takes the place of one that has died.
+    """
+
+    def __init__(self, settings: ServeSettings, workers: int) -> None:
+        self._settings = settings
+        self._workers = workers
+        self._keepers: list[Keeper] = []
+        self._stop: Future[None] = Future()
+        self._hurry: Future[None] = Future()
+
+    def run(self, announce: Callable[[str], None]) -> int:
+        """Serves until a signal, after one line that says so. Gives the exit code: 0 if every worker's was 0.
+
+        Raises:
+            StartError: the address cannot be had.
+            Exception: what a worker has raised that could not start; no other is left then.
+        """
+        with ExitStack() as stack:
+            address, held = hold(self._settings.address)
+            for each in held:
+                stack.enter_context(each)
+            memory = statistics.create(self._workers)
+            stack.callback(os.close, memory)
+            threading.Thread(target=self._listen, name="signals", daemon=True).start()
+            try:
+                self._start(Orders(replace(self._settings, address=address), memory, 0), announce)
+                self._stop.result()
+            except BaseException:
+                self._kill()
+                raise
+            return self._drain()
+
+    def _listen(self) -> None:
+        for told, meaning in ((self._stop, "draining the workers"), (self._hurry, "waiting for them no longer")):
+            stop = signal.Signals(signal.sigwait(STOPS))
+            log.info("%s: %s", stop.name, meaning)
+            told.set_result(None)
+            ignore_echo(stop)
+
+    def _start(self, orders: Orders, announce: Callable[[str], None]) -> None:
+        """Announces that all are ready, unless a signal comes before that."""
+        if not self._keep(orders):
+            return
+        report = self._keepers[0].first.result()
+        settled = orders.settled(report)
+        if self._keep(*(replace(settled, number=number) for number in range(1, self._workers))):
+            what, _, where = report.line.rpartition(", at ")
+            announce(f"{what}, {self._workers} workers, at {where}")
+
+    def _keep(self, *orders: Orders) -> bool:
+        """Starts workers; whether they are ready before a signal comes. Raises what one of them has raised."""
+        keepers = [Keeper(each) for each in orders]
+        self._keepers += keepers
+        for keeper in keepers:
+            keeper.start()
+        return _done([keeper.first for keeper in keepers], unless=self._stop)
+
+    def _drain(self) -> int:
+        for keeper in self._keepers:
+            keeper.drain()
+        patience = self._settings.lame_duck + self._settings.drain_timeout + MARGIN
+        if not _done([keeper.ended for keeper in self._keepers], unless=self._hurry, timeout=patience):
+            log.error("not all workers have drained: the others are killed")
+            self._kill()
+        return int(any(keeper.ended.result() for keeper in self._keepers))
+
+    def _kill(self) -> None:
+        """Ends when none is left."""
+        for keeper in self._keepers:
+            keeper.kill()
+        wait(keeper.ended for keeper in self._keepers)
+
+
+def _done(futures: Iterable[Future[Any]], *, unless: Future[None], timeout: float = math.inf) -> bool:
+    """Waits until all have their results; False once `unless` has one, or after so many seconds."""
+    end = time.monotonic() + timeout
+    left = set(futures)
+    while left:
+        done, _ = wait({unless, *left}, min(end - time.monotonic(), threading.TIMEOUT_MAX), FIRST_COMPLETED)
+        if not done or unless in done:
+            return False
+        for future in done:
+            future.result()
+        left -= done
+    return True

@@ -1,0 +1,72 @@
+"""A worker: one of several processes that serve at one port, under a supervisor.
+
+It drains when its stdin ends, by its supervisor's will or by his death, and by SIGTERM, which a service manager may
+send to all processes; being told twice is no more than once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, cast
+
+from digits.model.errors import ModelError
+from digits.model.runtime import CUDA
+from digits.serve import life
+from digits.serve.errors import StartError
+from digits.serve.orders import Orders, Report, receive, send
+
+if TYPE_CHECKING:
+    from digits.model.manifest import Precision
+    from digits.serve.server import Server
+
+
+def main() -> int:
+    """Serves as the orders on stdin say, after a report on stdout. Gives the exit code."""
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing but the report gets into the pipe
+    orders: Orders | None = receive(sys.stdin.buffer)
+    if orders is None:
+        return 0
+    life.begin(f"worker {orders.number}")
+    threading.Thread(target=_drain_at_the_end_of_stdin, name="stdin", daemon=True).start()
+    with pipe:
+        try:
+            server = _start(orders)
+        except (StartError, ModelError, OSError, ModuleNotFoundError) as error:
+            send(pipe, error)
+            return 1
+        send(pipe, _report(server))
+    life.stay(server, orders.settings.drain_timeout, supervised=True)
+    return 0
+
+
+def _start(orders: Orders) -> Server:
+    from digits.serve.server import Server, Worker
+
+    server = Server(orders.settings, Worker(orders.statistics, orders.number, orders.version, orders.reason))
+    os.close(orders.statistics)
+    server.start()
+    return server
+
+
+def _report(server: Server) -> Report:
+    version, selection = server.choice
+    return Report(
+        line=str(server),
+        version=version,
+        precision=cast("Precision", selection.variant),
+        provider="cuda" if selection.engine.provider == CUDA else "cpu",
+        reason=selection.reason,
+    )
+
+
+def _drain_at_the_end_of_stdin() -> None:
+    os.read(0, 1)  # not by sys.stdin, whose lock a thread must not hold when the process ends
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

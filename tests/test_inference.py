@@ -1,0 +1,225 @@
+"""`ModelInfer` on the wire: what is parsed is what was asked for, and what is encoded is what protobuf would say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from digits.protos.inference.v2 import inference_pb2 as pb
+from digits.serve import inference
+from digits.serve.errors import CallError, InvalidRequest, NotFound
+from digits.serve.inference import parse
+from digits.serve.job import Answers
+from digits.serve.served import Served
+
+Parameter = pb.InferParameter
+Pixels = np.ndarray[Any, np.dtype[Any]]
+
+SERVED = Served("digits", "7")
+MAX_BATCH_SIZE = 1024
+OUTPUTS = {"probabilities": ("FP32", 10), "digit": ("UINT8", 1), "confidence": ("FP32", 1)}
+
+# In a process of its own: tritonclient registers the same names with protobuf.
+THEIRS = """
+import sys
+from google.protobuf import descriptor_pb2
+from tritonclient.grpc import model_config_pb2, service_pb2
+
+files = descriptor_pb2.FileDescriptorSet()
+for module in (model_config_pb2, service_pb2):
+    module.DESCRIPTOR.CopyToProto(files.file.add())
+sys.stdout.buffer.write(files.SerializeToString())
+"""
+
+
+def pictures(count: int, seed: int = 0) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (count, 28, 28), np.uint8)
+
+
+def message(pixels: Pixels, *, typed: bool = False, **fields: Any) -> pb.ModelInferRequest:
+    """A request for these images, as tritonclient writes it."""
+    field, datatype = ("uint_contents", "UINT8") if pixels.dtype == np.uint8 else ("fp32_contents", "FP32")
+    request = pb.ModelInferRequest(model_name="digits", **fields)
+    tensor = request.inputs.add(name="pixels", datatype=datatype, shape=pixels.shape)
+    if typed:
+        getattr(tensor.contents, field).extend(pixels.ravel().tolist())
+    else:
+        request.raw_input_contents.append(pixels.tobytes())
+    return request
+
+
+def answers(count: int, seed: int = 0) -> Answers:
+    probabilities = np.random.default_rng(seed).random((count, 10), np.float32)
+    return Answers(
+        digits=probabilities.argmax(axis=1).astype(np.uint8).tobytes(),
+        confidences=probabilities.max(axis=1).tobytes(),
+        probabilities=probabilities.tobytes(),
+        batch_size=count,
+        compute_microseconds=100,
+        model_version="8",
+    )
+
+
+def expected(batch: Answers, start: int, stop: int, names: list[str], identifier: str) -> pb.ModelInferResponse:
+    """The response, by protobuf."""
+    probabilities = np.frombuffer(batch.probabilities, np.float32).reshape(-1, 10)[start:stop]
+    tensors = {
+        "probabilities": probabilities,
+        "digit": probabilities.argmax(axis=1).astype(np.uint8),
+        "confidence": probabilities.max(axis=1),
+    }
+    names = names or list(OUTPUTS)
+    return pb.ModelInferResponse(
+        model_name="digits",
+        model_version=batch.model_version,
+        id=identifier,
+        outputs=[
+            pb.ModelInferResponse.InferOutputTensor(
+                name=name, datatype=OUTPUTS[name][0], shape=[stop - start, OUTPUTS[name][1]]
+            )
+            for name in names
+        ],
+        raw_output_contents=[tensors[name].tobytes() for name in names],
+    )
+
+
+def test_names_and_numbers_are_the_protocols_own() -> None:
+    """Each message, field, enumeration and method of ours is tritonclient's."""
+    theirs = descriptor_pb2.FileDescriptorSet.FromString(
+        subprocess.run([sys.executable, "-c", THEIRS], check=True, stdout=subprocess.PIPE).stdout
+    )
+    ours = descriptor_pb2.FileDescriptorProto()
+    pb.DESCRIPTOR.CopyToProto(ours)
+    known = {entry for file in theirs.file for entry in entries(file)}
+    assert {file.package for file in theirs.file} == {ours.package}
+    assert set(entries(ours)) <= known
+
+
+def entries(file: descriptor_pb2.FileDescriptorProto) -> list[tuple[object, ...]]:
+    """All that is on the wire of a file."""
+    found: list[tuple[object, ...]] = [(e.name, v.name, v.number) for e in file.enum_type for v in e.value]
+    found += [(s.name, m.name, m.input_type, m.output_type) for s in file.service for m in s.method]
+    waiting = [(m.name, m) for m in file.message_type]
+    while waiting:
+        path, kind = waiting.pop()
+        found += [(path, f.name, f.number, f.type, f.label, f.type_name) for f in kind.field]
+        found += [(path, e.name, v.name, v.number) for e in kind.enum_type for v in e.value]
+        waiting += [(f"{path}.{m.name}", m) for m in kind.nested_type]
+    return found
+
+
+@given(
+    count=st.integers(1, 5),
+    before=st.integers(0, 3),
+    after=st.integers(0, 3),
+    flat=st.booleans(),
+    datatype=st.sampled_from(["UINT8", "0-1", "0-255"]),
+    typed=st.booleans(),
+    names=st.lists(st.sampled_from(list(OUTPUTS)), unique=True),
+    identifier=st.text(max_size=300),
+    version=st.sampled_from(["", "7"]),
+    priority=st.integers(0, 2**63),
+    timeout=st.integers(0, 2**62),
+    seed=st.integers(0, 9),
+)
+def test_any_mix_is_understood_and_answered(
+    count: int,
+    before: int,
+    after: int,
+    flat: bool,
+    datatype: str,
+    typed: bool,
+    names: list[str],
+    identifier: str,
+    version: str,
+    priority: int,
+    timeout: int,
+    seed: int,
+) -> None:
+    """Same pixels whatever they are written in; the response is the one that protobuf makes of the call's own rows."""
+    digits = pictures(count, seed)
+    pixels: Pixels = digits.reshape(count, 784) if flat else digits
+    if datatype != "UINT8":
+        pixels = pixels.astype(np.float32) / np.float32(255 if datatype == "0-1" else 1)
+    parameters = {"priority": Parameter(uint64_param=priority), "timeout": Parameter(int64_param=timeout)}
+    if datatype == "0-255":
+        parameters["pixel_range"] = Parameter(string_param="0-255")
+    asked = [pb.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in names]
+    sent = message(pixels, typed=typed, id=identifier, model_version=version, outputs=asked, parameters=parameters)
+    request = parse(sent.SerializeToString(), SERVED, MAX_BATCH_SIZE)
+    assert (request.pixels, request.count) == (digits.tobytes(), count)
+    assert request.priority == priority
+    assert request.timeout == (timeout / 1e6 if timeout else float("inf"))
+    batch = answers(before + count + after, seed)
+    response = pb.ModelInferResponse.FromString(request.encode(batch, before, before + count, 5))
+    assert response == expected(batch, before, before + count, names, identifier)
+
+
+@given(st.text(max_size=50), st.integers(1, 3), st.sampled_from([np.uint8, np.float32]), st.booleans())
+def test_the_way_for_one_image_is_a_short_cut_and_nothing_else(
+    identifier: str, count: int, element: type[Any], twice: bool
+) -> None:
+    """It understands what it takes as the general way does, and leaves the rest to it."""
+    pixels = pictures(count) if element is np.uint8 else pictures(count) / np.float32(255)
+    sent = message(pixels, id=identifier)
+    if twice:
+        sent.raw_input_contents.append(bytes(784))
+    outcomes: list[object] = []
+    for way in (parse, inference._parse):
+        try:
+            request = way(sent.SerializeToString(), SERVED, MAX_BATCH_SIZE)
+            outcomes.append((request.pixels, request.count, request.encode(answers(count), 0, count, 5)))
+        except InvalidRequest as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_what_only_looks_like_one_image_is_none() -> None:
+    """An unknown field after the pixels that ends as a message with one image would."""
+    pixels, decoy = pictures(1).tobytes(), pictures(1, seed=1).tobytes()
+    inside = inference.OPENING + decoy
+    unknown = b"\xa2\x06" + bytes([len(inside) & 127 | 128, len(inside) >> 7]) + inside  # field 100, bytes
+    whole = message(np.frombuffer(pixels, np.uint8).reshape(1, 784)).SerializeToString()
+    before = whole.removesuffix(inference.OPENING + pixels)
+    for sent in (whole + unknown, unknown + whole, before + unknown + inference.OPENING + pixels):
+        assert parse(sent, SERVED, MAX_BATCH_SIZE).pixels == pixels
+    with pytest.raises(InvalidRequest, match="Expected 784, got 0"):
+        parse(before + unknown, SERVED, MAX_BATCH_SIZE)
+
+
+def test_each_shade_survives_fp32() -> None:
+    """0 to 255 as FP32, divided or multiplied, and with any error of rounding below half a shade."""
+    shades = np.resize(np.arange(256, dtype=np.uint8), (1, 784))
+    divided, multiplied = shades / np.float32(255), shades * np.float32(1 / 255)
+    for pixels in (divided, multiplied, divided + np.float32(0.0019), divided - np.float32(0.0019)):
+        request = parse(message(pixels.astype(np.float32)).SerializeToString(), SERVED, MAX_BATCH_SIZE)
+        assert request.pixels == shades.tobytes()
+
+
+@given(st.binary(max_size=1200))
+def test_no_bytes_end_in_anything_but_an_error_for_the_caller(junk: bytes) -> None:
+    try:
+        request = parse(junk, SERVED, MAX_BATCH_SIZE)
+    except CallError:
+        return
+    assert len(request.pixels) == request.count * 784
+
+
+def test_a_form_is_not_remembered_for_another_server() -> None:
+    sent = message(pictures(1), model_version="7").SerializeToString()
+    assert parse(sent, SERVED, MAX_BATCH_SIZE).count == 1
+    with pytest.raises(NotFound, match="there is version '8'"):
+        parse(sent, Served("digits", "8"), MAX_BATCH_SIZE)
+
+
+def test_parameters_of_others_are_ignored() -> None:
+    """Such as those of a sequence, which tritonclient can send."""
+    parameters = {"sequence_id": Parameter(int64_param=3), "sequence_start": Parameter(bool_param=True)}
+    assert parse(message(pictures(1), parameters=parameters).SerializeToString(), SERVED, MAX_BATCH_SIZE).count == 1

@@ -1,0 +1,176 @@
+"""What a ModelInferRequest that is not answered is told, word for word."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from digits.protos.inference.v2 import inference_pb2 as pb
+from digits.serve.errors import InvalidRequest, NotFound
+from digits.serve.inference import parse
+from digits.serve.served import Served
+
+Request = pb.ModelInferRequest
+Output = pb.ModelInferRequest.InferRequestedOutputTensor
+
+SHAPE = "unexpected shape for input 'pixels' for model 'digits'. Expected [-1,28,28] or [-1,784], got "
+SIZE = "input byte size mismatch for input 'pixels' for model 'digits'. Expected "
+BATCH = "inference request batch-size must be "
+TYPED = "unexpected explicit tensor data for input tensor 'pixels' for model 'digits'"
+NO_INPUT = (
+    "expected 1 inputs but got 0 inputs for model 'digits'. Got input(s) [], but missing required input(s) ['pixels']. "
+    "Please provide all required input(s)."
+)
+VALUE = "input 'pixels' for model 'digits' is "
+OTHER_RANGE = "the request parameter pixel_range '{}' takes the other range"
+UP_TO_1 = f"at pixel 3 of image 1; expected 0 to 1; {OTHER_RANGE.format('0-255')}"
+UP_TO_255 = f"at pixel 3 of image 1; expected 0 to 255; {OTHER_RANGE.format('0-1')}"
+OUTPUTS = "['probabilities', 'digit', 'confidence']"
+
+
+def request(raw: list[bytes] | None = None, outputs: tuple[str, ...] = (), **tensor: Any) -> pb.ModelInferRequest:
+    """One image, UINT8 and raw, but for what is said."""
+    whole = {"name": "pixels", "datatype": "UINT8", "shape": [1, 28, 28]} | tensor
+    return Request(
+        model_name="digits",
+        inputs=[Request.InferInputTensor(**whole)],
+        outputs=[Output(name=name) for name in outputs],
+        raw_input_contents=[bytes(784)] if raw is None else raw,
+    )
+
+
+def inputs(count: int) -> pb.ModelInferRequest:
+    """A request with so many inputs of the right name."""
+    found = request(raw=[bytes(784)] * count)
+    del found.inputs[:]
+    found.inputs.extend([request().inputs[0]] * count)
+    return found
+
+
+def floats(value: float, pixel_range: str = "") -> pb.ModelInferRequest:
+    """Two images, FP32, with one pixel of this value."""
+    pixels = np.zeros((2, 784), np.float32)
+    pixels[1, 3] = value
+    found = request(raw=[pixels.tobytes()], datatype="FP32", shape=[2, 784])
+    if pixel_range:
+        found.parameters["pixel_range"].string_param = pixel_range
+    return found
+
+
+def output_with(name: str, value: pb.InferParameter) -> pb.ModelInferRequest:
+    found = request(outputs=("digit",))
+    found.outputs[0].parameters[name].CopyFrom(value)
+    return found
+
+
+def parameter(name: str, **value: Any) -> pb.ModelInferRequest:
+    found = request()
+    found.parameters[name].CopyFrom(pb.InferParameter(**value))
+    return found
+
+
+REFUSED = [
+    (request(name="x"), "unexpected inference input 'x' for model 'digits'; expected 'pixels'"),
+    (request(name="x" * 101), f"unexpected inference input '{'x' * 100}...' for model 'digits'; expected 'pixels'"),
+    (inputs(0), NO_INPUT),
+    (inputs(2), "input 'pixels' already exists in request: it is there 2 times"),
+    (
+        request(datatype="INT32"),
+        "inference input 'pixels' data-type is 'INT32', but model 'digits' expects 'UINT8' or 'FP32'",
+    ),
+    (request(shape=[1, 27, 28]), f"{SHAPE}[1,27,28]"),
+    (request(shape=[28, 28]), f"{SHAPE}[28,28]"),
+    (request(shape=[]), f"{SHAPE}[]"),
+    (request(shape=[1] * 9), f"{SHAPE}[1,1,1,1,1,1,1,1,...]"),
+    (request(shape=[1, -28, -28]), f"{SHAPE}[1,-28,-28]"),
+    (request(shape=[0, 784]), f"{BATCH}>= 1 for 'digits', got 0"),
+    (request(shape=[-1, 28, 28]), f"{BATCH}>= 1 for 'digits', got -1"),
+    (request(shape=[1025, 28, 28]), f"{BATCH}<= 1024 for 'digits', got 1025"),
+    (request(shape=[2**62, 28, 28]), f"{BATCH}<= 1024 for 'digits', got {2**62}"),
+    (request(raw=[bytes(783)]), f"{SIZE}784, got 783"),
+    (request(raw=[]), f"{SIZE}784, got 0"),
+    (request(datatype="FP32", shape=[2, 784], raw=[bytes(1568)]), f"{SIZE}6272, got 1568"),
+    (request(raw=[], contents={"uint_contents": [0] * 783}), f"{SIZE}784, got 783"),
+    (request(raw=[], datatype="FP32", contents={"fp32_contents": [0] * 785}), f"{SIZE}3136, got 3140"),
+    (request(raw=[bytes(784)] * 2), "expected 1 raw_input_contents but got 2 for model 'digits'"),
+    (request(contents={"uint_contents": [1] * 784}), f"{TYPED}, binary data was already supplied."),
+    (
+        request(raw=[], contents={"int_contents": [1] * 784}),
+        f"{TYPED} in int_contents; datatype UINT8 is expected in uint_contents",
+    ),
+    (
+        request(raw=[], contents={"uint_contents": [0] * 700 + [256] + [0] * 83}),
+        f"{VALUE}256 at pixel 700 of image 0; expected 0 to 255",
+    ),
+    (floats(math.nan), f"{VALUE}nan {UP_TO_1}"),
+    (floats(-math.inf), f"{VALUE}-inf {UP_TO_1}"),
+    (floats(3e38), f"{VALUE}{np.float32(3e38)} {UP_TO_1}"),
+    (floats(255), f"{VALUE}255.0 {UP_TO_1}"),
+    (floats(-1, "0-255"), f"{VALUE}-1.0 {UP_TO_255}"),
+    (floats(0, "-1-1"), "invalid value for 'pixel_range' parameter: '-1-1'; expected '0-1' or '0-255'"),
+    (
+        request(outputs=("digit", "logits")),
+        f"unexpected inference output 'logits' for model 'digits'; expected one of {OUTPUTS}",
+    ),
+    (request(outputs=("digit", "digit")), "output 'digit' already exists in request"),
+    (
+        output_with("classification", pb.InferParameter(int64_param=3)),
+        "parameter 'classification' of output 'digit' is not supported; expected none",
+    ),
+    (
+        output_with("shared_memory_region", pb.InferParameter(string_param="a")),
+        "parameter 'shared_memory_region' of output 'digit' is not supported; expected none",
+    ),
+    (
+        request(raw=[], parameters={"shared_memory_region": pb.InferParameter(string_param="a")}),
+        "parameter 'shared_memory_region' of input 'pixels' is not supported; expected none",
+    ),
+    (parameter("priority", int64_param=-1), "invalid value for 'priority' parameter: -1; expected 0 or more"),
+    (
+        parameter("timeout", string_param="1s"),
+        "invalid value type for 'timeout' parameter: string_param; expected int64_param or uint64_param",
+    ),
+]
+
+
+@pytest.mark.parametrize(("sent", "text"), REFUSED, ids=[text for _, text in REFUSED])
+@pytest.mark.parametrize(("identifier", "called"), [("", "<id_unknown>"), ("call 5", "call 5")])
+def test_what_is_wrong_is_said_with_the_value_and_what_is_expected(
+    sent: pb.ModelInferRequest, text: str, identifier: str, called: str
+) -> None:
+    """And with the id of the request, as Triton does."""
+    named = Request(id=identifier)
+    named.MergeFrom(sent)
+    with pytest.raises(InvalidRequest) as caught:
+        parse(named.SerializeToString(), Served("digits", "7"), 1024)
+    assert str(caught.value) == f"[request id: {called}] {text}"
+    assert caught.value.code == "INVALID_ARGUMENT"
+
+
+def test_bytes_that_are_no_message_are_named_so() -> None:
+    with pytest.raises(InvalidRequest, match=r"^the message is not an inference\.ModelInferRequest: "):
+        parse(b"\xff", Served("digits", "7"), 1024)
+
+
+@pytest.mark.parametrize(
+    ("named", "text"),
+    [
+        (Request(model_name="x"), "Request for unknown model: 'x' is not found; there is 'digits'"),
+        (Request(), "Request for unknown model: '' is not found; there is 'digits'"),
+        (
+            Request(model_name="digits", model_version="6"),
+            "Request for unknown model: 'digits' version '6' is not found; there is version '7'",
+        ),
+    ],
+)
+def test_a_model_that_is_not_here_is_not_found(named: pb.ModelInferRequest, text: str) -> None:
+    sent = request()
+    sent.model_name = ""
+    sent.MergeFrom(named)
+    with pytest.raises(NotFound) as caught:
+        parse(sent.SerializeToString(), Served("digits", "7"), 1024)
+    assert str(caught.value) == text
+    assert caught.value.code == "NOT_FOUND"

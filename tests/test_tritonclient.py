@@ -1,0 +1,218 @@
+"""tritonclient, as its users write it, against a real server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from digits.client import Client
+    from digits.tests.conftest import ServerProcess
+
+# In a process of its own: tritonclient registers the same names with protobuf as the server does. Given an address and
+# a file of digits, uint8 [n, 28, 28], prints all that it saw as JSON.
+SESSION = """
+import asyncio, json, sys
+
+import numpy as np
+import tritonclient.grpc as triton
+import tritonclient.grpc.aio as triton_aio
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+address, file = sys.argv[1:]
+digits = np.load(file)
+MODELS = (("digits",), ("digits", "1"), ("digits", "9"), ("x",))
+
+
+def given(pixels, name="pixels"):
+    tensor = triton.InferInput(name, list(pixels.shape), np_to_triton_dtype(pixels.dtype))
+    return [tensor.set_data_from_numpy(pixels)]
+
+
+def seen(result):
+    arrays = {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
+    return {name: [str(array.dtype), list(array.shape), array.tolist()] for name, array in arrays.items()}
+
+
+def refused(call, *arguments, **options):
+    try:
+        call(*arguments, **options)
+    except InferenceServerException as error:
+        return [error.status(), error.message()]
+
+
+def described(client):
+    return {
+        "live": client.is_server_live(),
+        "ready": client.is_server_ready(),
+        "model_ready": [client.is_model_ready(*model) for model in MODELS],
+        "server": client.get_server_metadata(as_json=True),
+        "model": client.get_model_metadata("digits", as_json=True),
+        "config": client.get_model_config("digits", "1", as_json=True)["config"],
+        "index": client.get_model_repository_index(as_json=True),
+    }
+
+
+def inferred(client):
+    ways = {
+        "uint8": (given(digits), {}),
+        "flat": (given(digits.reshape(-1, 784)), {}),
+        "fp32": (given(digits / np.float32(255)), {}),
+        "fp32_255": (given(digits.astype(np.float32)), {"parameters": {"pixel_range": "0-255"}}),
+        "urgent": (given(digits), {"priority": 1, "timeout": 60_000_000, "model_version": "1"}),
+        "sequence": (given(digits), {"sequence_id": 5, "sequence_start": True}),
+        "compressed": (given(digits), {"compression_algorithm": "gzip"}),
+    }
+    answers = {way: seen(client.infer("digits", inputs, **options)) for way, (inputs, options) in ways.items()}
+    asked = [triton.InferRequestedOutput(name) for name in ("digit", "probabilities")]
+    some = client.infer("digits", given(digits[:1]), outputs=asked, request_id="call 5").get_response()
+    return {
+        "answers": answers,
+        "some": [[output.name for output in some.outputs], some.id, some.model_name, some.model_version],
+    }
+
+
+def errors(client):
+    def infer(inputs, model="digits", **options):
+        return refused(client.infer, model, inputs, **options)
+
+    one = digits[:1]
+    return {
+        "name": infer(given(one), "x"),
+        "version": infer(given(one), model_version="9"),
+        "input": infer(given(one, "image")),
+        "datatype": infer(given(one.astype(np.int32))),
+        "shape": infer(given(np.zeros((1, 27, 28), np.uint8))),
+        "value": infer(given(one.astype(np.float32)), request_id="call 6"),
+        "output": infer(given(one), outputs=[triton.InferRequestedOutput("logits")]),
+        "classes": infer(given(one), outputs=[triton.InferRequestedOutput("digit", class_count=3)]),
+        "too_many": infer(given(np.zeros((1025, 784), np.uint8))),
+        "metadata": refused(client.get_model_metadata, "x"),
+        "load": refused(client.load_model, "digits"),
+    }
+
+
+async def asynchronous():
+    async with triton_aio.InferenceServerClient(address) as client:
+        results = await asyncio.gather(*(client.infer("digits", given(digits)) for _ in range(8)))
+        return {"ready": await client.is_server_ready(), "answers": [seen(result) for result in results]}
+
+
+with triton.InferenceServerClient(address) as client:
+    report = {"described": described(client), "inferred": inferred(client)}
+    report["statistics"] = client.get_inference_statistics("digits", as_json=True)["model_stats"]
+    report["errors"] = errors(client)
+    report["after"] = client.get_inference_statistics(as_json=True)["model_stats"]
+report["asynchronous"] = asyncio.run(asynchronous())
+print(json.dumps(report))
+"""
+SENT = 4
+WAYS = ("uint8", "flat", "fp32", "fp32_255", "urgent", "sequence", "compressed")
+
+
+@pytest.fixture(scope="module")
+def report(
+    server: ServerProcess, test_digits: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """All that tritonclient saw of the server, which nobody else was using."""
+    file: Path = tmp_path_factory.mktemp("triton") / "digits.npy"
+    np.save(file, test_digits[:SENT])
+    command = [sys.executable, "-c", SESSION, server.address, str(file)]
+    completed = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr
+    seen: dict[str, Any] = json.loads(completed.stdout)
+    return seen
+
+
+def test_health_and_description_are_read(report: dict[str, Any]) -> None:
+    described = report["described"]
+    assert (described["live"], described["ready"]) == (True, True)
+    assert described["model_ready"] == [True, True, False, False]
+    assert (described["server"]["name"], described["server"]["version"]) == ("digits", metadata.version("digits"))
+    model = described["model"]
+    assert (model["name"], model["versions"], model["platform"]) == ("digits", ["1"], "onnxruntime_onnx")
+    assert model["inputs"] == [{"name": "pixels", "datatype": "UINT8", "shape": ["-1", "28", "28"]}]
+    assert [output["name"] for output in model["outputs"]] == ["probabilities", "digit", "confidence"]
+    assert described["index"] == {"models": [{"name": "digits", "version": "1", "state": "READY"}]}
+
+
+def test_the_configuration_is_that_of_the_server(report: dict[str, Any]) -> None:
+    config = report["described"]["config"]
+    assert (config["name"], config["backend"], config["max_batch_size"]) == ("digits", "onnxruntime", 1024)
+    assert config["input"] == [{"name": "pixels", "data_type": "TYPE_UINT8", "dims": ["28", "28"]}]
+    assert config["dynamic_batching"]["default_queue_policy"]["allow_timeout_override"]
+
+
+def test_every_way_of_sending_digits_gets_the_clients_own_answers(
+    report: dict[str, Any], client: Client, test_digits: NDArray[np.uint8]
+) -> None:
+    """UINT8 or FP32, in rows or flat, alone or with others: what digits' own client is told, to the bit."""
+    expected = client.classify(test_digits[:SENT], include_probabilities=True)
+    assert expected.probabilities is not None
+    answers = report["inferred"]["answers"]
+    assert tuple(answers) == WAYS
+    for answer in (*answers.values(), *report["asynchronous"]["answers"]):
+        assert {name: entry[:2] for name, entry in answer.items()} == {
+            "probabilities": ["float32", [SENT, 10]],
+            "digit": ["uint8", [SENT, 1]],
+            "confidence": ["float32", [SENT, 1]],
+        }
+        assert np.array_equal(np.float32(answer["probabilities"][2]), expected.probabilities)
+        assert np.array_equal(np.ravel(answer["digit"][2]), expected.digits)
+        assert np.array_equal(np.float32(np.ravel(answer["confidence"][2])), expected.confidences)
+    assert report["asynchronous"]["ready"]
+
+
+def test_outputs_come_as_asked_and_the_id_comes_back(report: dict[str, Any]) -> None:
+    assert report["inferred"]["some"] == [["digit", "probabilities"], "call 5", "digits", "1"]
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "text"),
+    [
+        ("name", "NOT_FOUND", "Request for unknown model: 'x' is not found; there is 'digits'"),
+        ("version", "NOT_FOUND", "Request for unknown model: 'digits' version '9' is not found; there is version '1'"),
+        ("metadata", "NOT_FOUND", "Request for unknown model: 'x' is not found; there is 'digits'"),
+        ("input", "INVALID_ARGUMENT", "unexpected inference input 'image' for model 'digits'; expected 'pixels'"),
+        ("datatype", "INVALID_ARGUMENT", "inference input 'pixels' data-type is 'INT32', but model 'digits' expects"),
+        ("shape", "INVALID_ARGUMENT", "Expected [-1,28,28] or [-1,784], got [1,27,28]"),
+        ("value", "INVALID_ARGUMENT", "the request parameter pixel_range '0-255' takes the other range"),
+        ("value", "INVALID_ARGUMENT", "[request id: call 6] "),
+        ("output", "INVALID_ARGUMENT", "unexpected inference output 'logits' for model 'digits'; expected one of"),
+        ("classes", "INVALID_ARGUMENT", "parameter 'classification' of output 'digit' is not supported"),
+        ("too_many", "INVALID_ARGUMENT", "inference request batch-size must be <= 1024 for 'digits', got 1025"),
+        ("load", "UNIMPLEMENTED", ""),
+    ],
+)
+def test_what_is_refused_is_an_exception_that_says_why(
+    report: dict[str, Any], case: str, status: str, text: str
+) -> None:
+    code, message = report["errors"][case]
+    assert code == f"StatusCode.{status}"
+    assert text in message
+
+
+def test_the_statistics_count_what_was_inferred(report: dict[str, Any]) -> None:
+    """At least: others had the server before. Each call was awaited and so is a batch of its own."""
+    (said,) = report["statistics"]
+    calls = len(WAYS) + 1
+    assert (said["name"], said["version"]) == ("digits", "1")
+    assert int(said["inference_count"]) >= SENT * len(WAYS) + 1
+    assert int(said["execution_count"]) >= calls
+    for kind in ("success", "queue", "compute_infer"):
+        assert int(said["inference_stats"][kind]["count"]) >= calls
+    assert int(said["inference_stats"]["compute_infer"]["ns"]) > 0
+    assert str(SENT) in {batch["batch_size"] for batch in said["batch_stats"]}
+    (after,) = report["after"]
+    assert int(after["inference_stats"]["fail"]["count"]) > int(said["inference_stats"]["fail"].get("count", "0"))
+    assert after["inference_count"] == said["inference_count"]
