@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from digits.benchmarks.cells import CLASSIFY_1, CLASSIFY_16, CLASSIFY_64, FP32_16, IMAGES_64, UINT8_16, UINT8_64
+from digits.benchmarks.overload import PATIENCE
 from digits.benchmarks.settings import BASELINE, ECHO, OURS, SPINNING, TRITON
 from digits.benchmarks.triton import TITLE
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from digits.benchmarks.cells import Cell
+    from digits.benchmarks.overload import OverloadResult
     from digits.benchmarks.server_result import Round, ServerResult
 
+LATE = 0.1  # seconds after its deadline in which a call's status may come
 RUNS = 4  # of a single image in process, that a call over one connection may take longer than an echo
 
 
@@ -44,8 +47,28 @@ def acceptance(result: ServerResult) -> list[Line]:
     if result.memory is not None:
         first, last = (f"{calls:,}" for calls in (result.memory.calls[0], result.memory.calls[-1]))
         lines.append(_line(f"MB resident after {last} calls", result.memory.resident_mb[-1], "<= 120"))
-        lines.append(_line(f"MB more after {last} calls than after {first}", result.memory.growth_mb, ""))
+        lines.append(_line(f"MB more after {last} calls than after {first}", result.memory.growth_mb, "<= 5"))
+    if result.overload is not None:
+        lines += _of_overload(result.overload)
     return lines
+
+
+def _of_overload(flood: OverloadResult) -> list[Line]:
+    lines = []
+    for load in flood.loads:
+        of = f"{load.factor:g} times the capacity offered"
+        lines += [
+            _line(f"images answered over the capacity, {of}", load.goodput / flood.capacity, ">= 0.6"),
+            _line(f"probe calls with another status, {of}", sum(load.probe.values()) - _expected(load.probe), "<= 0"),
+            _line(f"seconds of the probe's longest call, {of}", load.probe_longest, f"<= {PATIENCE + LATE}"),
+            _line(f"MB more a second after {of}", load.after_mb - flood.start_mb, "<= 20"),
+            _line(f"time of a lone call, a second after {of}", load.lone_after / flood.lone, "<= 1.25"),
+        ]
+    return lines
+
+
+def _expected(probe: dict[str, int]) -> int:
+    return sum(probe.get(code, 0) for code in ("OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"))
 
 
 def _rate(cell: Cell, other: str) -> Callable[[Round], float]:

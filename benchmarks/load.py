@@ -39,14 +39,26 @@ class Load:
 
 
 def drive(
-    address: str, method: str, message: bytes, *, connections: int, seconds: float | None = None, calls: int = 0
+    address: str,
+    method: str,
+    message: bytes,
+    *,
+    connections: int,
+    seconds: float | None = None,
+    calls: int = 0,
+    streams: int = 1,
+    per_second: int | None = None,
 ) -> Load:
-    """Calls a unary method with the same message for so many seconds, or else so many times."""
+    """Calls a unary method with the same message for so many seconds, or else so many times.
+
+    `streams` calls at a time on each connection, one as soon as another is answered, or so many `per_second`.
+    """
     with tempfile.TemporaryDirectory() as folder:
         body, log = Path(folder) / "body", Path(folder) / "log"
         body.write_bytes(b"\0" + struct.pack(">I", len(message)) + message)  # uncompressed, as gRPC frames it
         length = ["-n", str(calls)] if seconds is None else ["-D", f"{round(seconds * 1000)}ms", "--warm-up-time=0"]
-        command = [_h2load(), "-t", "1", "-m", "1", "-c", str(connections), *length, "-d", str(body)]
+        length += ["--rps", str(per_second)] if per_second else []
+        command = [_h2load(), "-t", "1", "-m", str(streams), "-c", str(connections), *length, "-d", str(body)]
         command += [part for header in HEADERS for part in ("-H", header)]
         command += ["--log-file", str(log)] if connections == 1 else []
         done = subprocess.run([*command, f"http://{address}{method}"], check=False, capture_output=True, text=True)  # noqa: S603 our own

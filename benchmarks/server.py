@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from digits.benchmarks import triton
 from digits.benchmarks.acceptance import acceptance
 from digits.benchmarks.calls import call_of
-from digits.benchmarks.cells import CELLS, CLASSIFY_64
+from digits.benchmarks.cells import CELLS, CLASSIFY_64, IMAGES_64
 from digits.benchmarks.in_process import Model
 from digits.benchmarks.load import drive, require_h2load
 from digits.benchmarks.measurement import measurement
+from digits.benchmarks.overload import overload
 from digits.benchmarks.server_result import Measured, Memory, Round, ServerResult
 from digits.benchmarks.server_table import lines_table, rates_table
 from digits.benchmarks.servers import TITLES, VARIANT, all_serving, serving
@@ -67,7 +68,9 @@ def _result(settings: ServerBenchmarkSettings, model: Model, file: Path) -> tupl
             order = dict(reversed(processes.items())) if i % 2 else processes
             rounds.append(_round(f"round {i + 1}/{settings.rounds}", settings.seconds, model, order))
     memory = _memory(settings.memory_requests, model) if ours and settings.memory_requests else None
-    return ServerResult(rounds, ready, memory), set(processes)
+    many = call_of(IMAGES_64, OURS, model.pixels, model.digits)
+    flood = overload(many, settings.overload_seconds) if ours and settings.overload_seconds else None
+    return ServerResult(rounds, ready, memory, flood), set(processes)
 
 
 def _start(title: str) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from digits.benchmarks.cells import Cell
     from digits.benchmarks.in_process import InProcess
+    from digits.benchmarks.overload import OverloadResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class ServerResult:
     rounds: list[Round]
     ready_seconds: list[float]  # from exec to the ready line, of each start
     memory: Memory | None
+    overload: OverloadResult | None
 
     @property
     def failed(self) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from digits.benchmarks import aio_server, echo_server, triton
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.process import started
-from digits.benchmarks.settings import BASELINE, ECHO, GRPCIO, OURS, SPINNING, TRITON
+from digits.benchmarks.settings import BASELINE, ECHO, GRPCIO, OURS, SLOWED, SPINNING, TRITON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,7 @@ MODULES = {
     OURS: ((*SERVE, "--transport", "native", "--address"), SERVING),
     SPINNING: ((*SERVE, "--transport", "native", "--spin-microseconds", "100", "--address"), SERVING),
     GRPCIO: ((*SERVE, "--transport", "grpcio", "--address"), SERVING),
+    SLOWED: ((*SERVE, "--transport", "native", "--slow-down-microseconds", "5000", "--address"), SERVING),
     ECHO: (("digits.benchmarks.echo_server",), echo_server.READY),
     BASELINE: (("digits.benchmarks.aio_server",), aio_server.READY),
 }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OURS, SPINNING, GRPCIO, ECHO, BASELINE, TRITON = "ours", "spinning", "grpcio", "echo", "baseline", "triton"
+SLOWED = "slowed"  # ours with a slow model, for the overload alone
 SERVERS = (OURS, SPINNING, GRPCIO, ECHO, BASELINE, TRITON)
 
 
@@ -79,6 +80,9 @@ class ServerBenchmarkSettings:
 
     memory_requests: Annotated[int, Parameter(validator=Number(gte=0))] = 1_000_000
     """Calls after which the server's memory is measured, and after a fifth of them. 0 leaves it out."""
+
+    overload_seconds: Annotated[float, Parameter(validator=Number(gte=0))] = 30.0
+    """Seconds of 1.5 and 2 times as many calls as a server with a slowed model can answer. 0 leaves it out."""
 
     cache: Path = Path(".triton_cache")
     """Where Triton is installed if it is not there yet, in a Python environment of its own: half a gigabyte."""

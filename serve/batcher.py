@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from digits.serve.errors import internal_error
-from digits.serve.job import Answers
+from digits.serve.job import FOREVER, Answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,12 +32,16 @@ class Source(Protocol):
 
 
 class Batcher:
-    """Runs the model on one batch after another. Work-conserving: it waits for nobody while there is a job."""
+    """Runs the model on one batch after another. Work-conserving: it waits for nobody while there is a job.
+
+    Attributes:
+        statistics: Where it counts.
+    """
 
     def __init__(self, run: Run, model_version: str, statistics: Statistics) -> None:
         self._run = run
         self._model_version = model_version
-        self._statistics = statistics
+        self.statistics = statistics
 
     def serve(self, source: Source) -> None:
         """The loop of a batcher's thread. Several may run at a time. Ends when the source does."""
@@ -62,7 +66,7 @@ class Batcher:
             return images
         compute_seconds = time.monotonic() - started
         queue_seconds = len(jobs) * started - sum([job.arrived for job in jobs])
-        self._statistics.record_batch(len(jobs), images, queue_seconds, compute_seconds)
+        self.statistics.record_batch(len(jobs), images, queue_seconds, compute_seconds)
         _send(jobs, _answers(probabilities, compute_seconds, self._model_version), started)
         return images
 
@@ -80,12 +84,15 @@ def _answers(probabilities: NDArray[np.float32], compute_seconds: float, model_v
 
 def _send(jobs: Sequence[Job], answers: Answers, started: float) -> None:
     """Each job its own rows, in the order in which their images were joined."""
-    start = 0
+    start, arrived, waited = 0, FOREVER, 0
     for job in jobs:
         request = job.request
         stop = start + request.count
+        if job.arrived != arrived:  # most come together
+            arrived = job.arrived
+            waited = round((started - arrived) * 1e6)
         try:
-            job.answer(request.encode(answers, start, stop, round((started - job.arrived) * 1e6)))
+            job.answer(request.encode(answers, start, stop, waited))
         except Exception as unforeseen:  # noqa: BLE001 the others of its batch get theirs
             job.fail(internal_error("an answer could not be sent", unforeseen))
         start = stop

@@ -58,7 +58,7 @@ class GrpcioCalls:
 
     def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
         """Handlers of all methods, by their full names."""
-        hot = {method: self._waits_for_a_batch(method) for method in self._services.hot}
+        hot = {method: self._waits_for_a_batch(parse) for method, parse in self._services.hot.items()}
         cold = {method: self._at_once(respond) for method, respond in self._services.cold.items()}
         unary: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             method: grpc.unary_unary_rpc_method_handler(self._guarded(each)) for method, each in (hot | cold).items()
@@ -72,9 +72,9 @@ class GrpcioCalls:
         for stream in list(self._streams):
             stream.end()
 
-    def _waits_for_a_batch(self, method: str) -> Respond:
+    def _waits_for_a_batch(self, parse: Callable[[bytes], Request]) -> Respond:
         def respond(message: bytes, context: grpc.ServicerContext) -> bytes:
-            job = CallJob(self._services.accept(method, message), _deadline(context))
+            job = CallJob(self._services.accept(parse, message), _deadline(context))
             if not context.add_callback(job.cancel):
                 return b""  # it has ended already
             self._submit(job)

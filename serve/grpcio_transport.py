@@ -79,10 +79,6 @@ class GrpcioTransport:
     def start(self) -> None:
         self._server.start()
 
-    def withdraw(self) -> None:
-        """Tells whoever watches health that this server is on its way out; it still serves."""
-        self.health.enter_graceful_shutdown()
-
     def stop(self, timeout: float) -> bool:
         """Ends when every answer has been sent, after `timeout` seconds at the latest; whether it was in time."""
         stopped = self._server.stop(timeout)

@@ -1,4 +1,4 @@
-"""`grpc.health.v1`: SERVING from the first call on, NOT_SERVING as soon as the server drains."""
+"""`grpc.health.v1`: SERVING while the server is ready, NOT_SERVING before, and as soon as it drains."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ class Health(HealthServicer):  # type: ignore[misc] # grpc_health is untyped
     def __init__(self, *services: str) -> None:
         super().__init__()
         self._watches: list[Callable[[Any], None]] = []
-        for service in ("", *services):
+        self._services = ("", *services)
+        for service in self._services:
+            self.set(service, HealthCheckResponse.NOT_SERVING)
+
+    def enter_service(self) -> None:
+        for service in self._services:
             self.set(service, HealthCheckResponse.SERVING)
 
     def Watch(  # noqa: N802 gRPC's name

@@ -18,7 +18,6 @@ from digits.serve.job import FOREVER, Job
 from digits.serve.pictures import Pictures
 
 if TYPE_CHECKING:
-    from digits.serve.job import Request
     from digits.serve.pictures import Decoders
     from digits.serve.queue import JobQueue
     from digits.serve.services import Services
@@ -28,6 +27,7 @@ LOOK = 0.002  # seconds between two looks whether all calls are answered
 IO_THREADS = 1  # Rust's; a second one only competes with the batcher for the cores
 MAX_EVENTS = 4096  # in one take
 MAX_STREAMS = 256  # of a connection: each holds its message in Rust, unseen, until it is taken
+DETAILS, TIME_LEFT = 5, 2  # where the seconds that a call has left are in an event with details
 OK = grpc.StatusCode.OK.value[0]
 CODES = {code.name: code.value[0] for code in grpc.StatusCode}
 LONG = 0.002  # seconds of a batch, in which more calls may have come than the next one takes
@@ -37,24 +37,21 @@ SLEEP = 5e-5  # seconds between two looks while a batch waits for company: the f
 class NativeJob(Job):
     """A call of the front's."""
 
-    __slots__ = ("_call_id", "_transport")
+    __slots__ = ("call_id", "transport")
 
-    def __init__(
-        self, transport: NativeTransport, call_id: int, request: Request, arrived: float, deadline: float
-    ) -> None:
-        super().__init__(request, arrived, deadline)
-        self._transport = transport
-        self._call_id = call_id
+    call_id: int
+    transport: NativeTransport
 
     def answer(self, response: bytes) -> None:
-        self._transport.answered += self._transport.respond(self._call_id, response)
-        self.drop()
+        transport = self.transport
+        transport.answered += transport.respond(self.call_id, response)
+        transport.jobs.pop(self.call_id, None)
 
     def fail(self, error: CallError) -> None:
-        self._transport.fail(self._call_id, error)
+        self.transport.fail(self.call_id, error)
 
     def drop(self) -> None:
-        self._transport.jobs.pop(self._call_id, None)
+        self.transport.jobs.pop(self.call_id, None)
 
 
 class NativeTransport:
@@ -94,11 +91,11 @@ class NativeTransport:
         self.jobs: dict[int, NativeJob] = {}
         self.answered = 0
         self._behind = False  # whether calls may wait in the front
-        self._methods = list(services.hot)
+        self._methods = list(services.hot.values())
         try:
             self._front = NativeGrpcFront(
                 settings.address,
-                [(method, False) for method in self._methods],
+                [(method, False) for method in services.hot],
                 io_threads=IO_THREADS,
                 call_details=True,
                 metrics=True,  # to know what has left when it drains
@@ -162,11 +159,10 @@ class NativeTransport:
         if events is None:
             return False
         arrived = time.monotonic()
-        for kind, call_id, method, payload, _, *details in events:
-            if kind == EVENT_CALL:
-                left = details[0][2] if details else None
-                self._accept(call_id, method, payload, arrived, FOREVER if left is None else arrived + left)
-            elif job := self.jobs.get(call_id):
+        for event in events:
+            if event[0] == EVENT_CALL:
+                self._accept(event, arrived)
+            elif job := self.jobs.get(event[1]):
                 job.cancelled = True
         return True
 
@@ -190,11 +186,15 @@ class NativeTransport:
             time.sleep(min(ready_in, SLEEP))
         return events
 
-    def _accept(self, call_id: int, method: int, payload: bytes, arrived: float, deadline: float) -> None:
+    def _accept(self, event: Any, arrived: float) -> None:
         """Queues a call, or answers it with a status at once."""
+        call_id = event[1]
         try:
-            request = self._services.accept(self._methods[method], payload)
-            job = self.jobs[call_id] = NativeJob(self, call_id, request, arrived, deadline)
+            request = self._services.accept(self._methods[event[2]], event[3])
+            left = event[DETAILS][TIME_LEFT] if len(event) > DETAILS else None
+            job = NativeJob(request, arrived, FOREVER if left is None else arrived + left)
+            job.transport, job.call_id = self, call_id
+            self.jobs[call_id] = job
             if isinstance(request, Pictures):
                 self._decoders.put(job, request)
             else:

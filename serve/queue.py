@@ -45,6 +45,7 @@ class JobQueue:
     def __init__(self, policy: QueuePolicy) -> None:
         self.policy = policy
         self._max_size = policy.max_queue_size
+        self._default_level = policy.default_priority_level
         self._levels: list[deque[Job]] = [deque() for _ in range(policy.priority_levels)]
         self._images = [0] * policy.priority_levels  # that wait
         self._swept: set[int] = set()  # levels without dead jobs since the last batch
@@ -66,8 +67,8 @@ class JobQueue:
             TooLate: what waits before it takes longer than its caller will wait.
             Draining: the queue is closed.
         """
-        wanted = job.request.priority
-        level = (wanted if 0 < wanted <= len(self._levels) else self.policy.default_priority_level) - 1
+        request = job.request
+        level = (request.priority if 0 < request.priority <= len(self._levels) else self._default_level) - 1
         with self._lock:
             if self._closed:
                 raise Draining("the server is draining; try another one")
@@ -76,7 +77,7 @@ class JobQueue:
                 self._require_room(level, job)
                 line = self._levels[level]
             line.append(job)
-            self._images[level] += job.request.count
+            self._images[level] += request.count
             if self._takers:
                 self._changed.notify()
 
@@ -117,12 +118,12 @@ class JobQueue:
             self._changed.notify_all()
 
     def _ready_in(self) -> float | None:
-        oldest = min((line[0].arrived for line in self._levels if line), default=None)
-        if oldest is None:
+        if not any(self._levels):
             return None
         delay = self.policy.max_queue_delay
         if not delay or self._closed or sum(self._images) >= self.policy.max_batch_size:
             return 0.0
+        oldest = min(line[0].arrived for line in self._levels if line)
         return max(0.0, oldest + delay - time.monotonic())
 
     def _fill(self) -> list[Job]:
@@ -138,9 +139,10 @@ class JobQueue:
                     return jobs
                 job = line.popleft()
                 self._images[level] -= count
-                if not job.dismiss_if_dead(now):
-                    jobs.append(job)
-                    room -= count
+                if (job.cancelled or job.deadline <= now) and job.dismiss_if_dead(now):
+                    continue
+                jobs.append(job)
+                room -= count
         return jobs
 
     def _require_room(self, level: int, job: Job) -> None:

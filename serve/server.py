@@ -80,7 +80,7 @@ class Server:
         if worker is None:
             require_free(settings.address)
         self._settings = settings
-        self._draining = False
+        self._ready = False
         self._model = builtin.repository(settings.models).open(worker.version if worker else None)
         log.info("model: %s", "in the box" if settings.models is None else self._model.folder)
         self._selection = select(
@@ -91,13 +91,13 @@ class Server:
         log.info("%s is served: %s", self._selection.variant, self._selection.reason)
         log.info("%s carries the calls: %s", choice.name, choice.reason)
         self._transport = choice.name
-        statistics = Statistics(worker.statistics, worker.number) if worker else Statistics.alone()
-        self._services = self._make_services(choice, policy, statistics)
+        self._statistics = Statistics(worker.statistics, worker.number) if worker else Statistics.alone()
+        self._services = self._make_services(choice, policy)
         self._queue = JobQueue(policy)
         self._decoders = Decoders(self._queue, settings.max_queue_size)
         self._bind(policy, reuse_port=worker is not None)
         self._watch = MemoryWatch(self.address, settings.max_memory * MB)
-        self._batcher = Batcher(self._run, str(self._model.number), statistics)
+        self._batcher = Batcher(self._run, str(self._model.number), Statistics.alone())  # the warm-up's, at first
         sources: list[Source] = [self._queue, *([self._native] if self._native else [])]
         self._batchers = [
             threading.Thread(target=self._batcher.serve, args=(source,), name="batcher", daemon=True)
@@ -118,13 +118,17 @@ class Server:
         return self._model.number, self._selection
 
     def start(self) -> None:
-        if self._settings.warmup:
-            warm_up(self._services, self._run, self._settings.max_batch_size)
+        """Serves; ready, by health too, is what it is when this returns."""
         for batcher in self._batchers:
             batcher.start()
         self._grpcio.start()
         if self._native:
             self._native.start()
+        if self._settings.warmup:
+            warm_up(self.address, self._model.manifest.name, self._settings)
+        self._batcher.statistics = self._statistics
+        self._grpcio.health.enter_service()
+        self._ready = True
         self._watch.start()
 
     def drain(self) -> bool:
@@ -133,8 +137,8 @@ class Server:
         Returns:
             Whether that was done in `drain_timeout`. If not, the calls that were left have been ended.
         """
-        self._draining = True
-        self._grpcio.withdraw()
+        self._ready = False
+        self._grpcio.health.enter_graceful_shutdown()
         time.sleep(self._settings.lame_duck)
         end = time.monotonic() + self._settings.drain_timeout
         self._services.draining = True
@@ -151,7 +155,7 @@ class Server:
             answered &= not batcher.is_alive()
         return answered
 
-    def _make_services(self, choice: TransportChoice, policy: QueuePolicy, statistics: Statistics) -> Services:
+    def _make_services(self, choice: TransportChoice, policy: QueuePolicy) -> Services:
         manifest, selection, settings = self._model.manifest, self._selection, self._settings
         served = Served(manifest.name, str(self._model.number), len(manifest.labels))
         scheduling = Scheduling(
@@ -166,9 +170,9 @@ class Server:
             file=manifest.variants[selection.variant].file,
             parameters={"precision": selection.variant, "provider": selection.engine.provider},
         )
-        inferences = InferenceService(served, scheduling, statistics, lambda: not self._draining)
+        inferences = InferenceService(served, scheduling, self._statistics, lambda: self._ready)
         description = describe(self._model, selection, choice, policy, settings.max_message_bytes)
-        return Services(description, inferences, served, statistics, settings)
+        return Services(description, inferences, served, self._statistics, settings)
 
     def _bind(self, policy: QueuePolicy, *, reuse_port: bool) -> None:
         """The grpcio server at the address, or the native front there and the grpcio server behind it."""

@@ -48,21 +48,21 @@ class Services:
         self._statistics = statistics
         self.draining = False
         self.hot: dict[str, Callable[[bytes], Request]] = {
-            CLASSIFY: partial(classify.parse, max_batch_size=settings.max_batch_size),
-            MODEL_INFER: partial(inference.parse, served=served, max_batch_size=settings.max_batch_size),
+            CLASSIFY: lambda message: classify.parse(message, settings.max_batch_size),
+            MODEL_INFER: lambda message: inference.parse(message, served, settings.max_batch_size),
         }
         self.cold: dict[str, Callable[[bytes], bytes]] = {
             f"/{INFERENCE.full_name}/{method}": partial(inferences.answer, method) for method in inferences.methods
         }
         self.cold[f"/{DIGITS.full_name}/GetModel"] = lambda _message: description
 
-    def accept(self, method: str, message: bytes) -> Request:
-        """What a call of a hot method asks. Raises a CallError."""
+    def accept(self, parse: Callable[[bytes], Request], message: bytes) -> Request:
+        """What a call of a hot method asks, by that method's way to parse it. Raises a CallError."""
         if self.draining:
             raise Draining("the server is draining; try another one")
         if len(message) > self._max_message_bytes:
             raise MessageTooLarge(len(message), self._max_message_bytes)
-        request = self.hot[method](message)
+        request = parse(message)
         if self._default_timeout:
             request.timeout = min(request.timeout, self._default_timeout)
         return request

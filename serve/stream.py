@@ -122,7 +122,7 @@ class Stream:
         try:
             request = _parse(message)
             request_id = request.request_id
-            asked = self._services.accept(CLASSIFY, request.request.SerializeToString())
+            asked = self._services.accept(self._services.hot[CLASSIFY], request.request.SerializeToString())
             job = StreamJob(asked, request_id, self._outcomes, self._deadline)
             self._jobs[self._read % WINDOW] = job
             self._submit(job)

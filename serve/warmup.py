@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
-import time
+import logging
 from typing import TYPE_CHECKING
 
+import grpc
+
 from digits.protos.digits.v1 import digits_pb2
-from digits.serve.batcher import Batcher
-from digits.serve.job import IMAGE_BYTES, Job
-from digits.serve.services import CLASSIFY
-from digits.serve.statistics import Statistics
+from digits.protos.inference.v2 import inference_pb2
+from digits.serve.job import IMAGE_BYTES
+from digits.serve.services import CLASSIFY, MODEL_INFER
 
 if TYPE_CHECKING:
-    from digits.serve.batcher import Run
-    from digits.serve.errors import CallError
-    from digits.serve.services import Services
+    from collections.abc import Iterator
+
+    from digits.serve.settings import ServeSettings
+
+CALLS = 32  # of one image: about as many as it takes until they are no faster
+PATIENCE = 5.0  # seconds of a call
+OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+
+log = logging.getLogger(__name__)
 
 
-class WarmUpJob(Job):
-    """Has no caller."""
+def warm_up(address: str, model: str, settings: ServeSettings) -> None:
+    """Calls the server itself, over the wire: calls of 1, 2, 4, ... images, and many of one.
 
-    __slots__ = ()
+    What comes first is slow: memory is not mapped, threads are not there, code has not run. If a call fails, the rest
+    is left out with a warning.
+    """
+    with grpc.insecure_channel(address, OPTIONS) as channel:
+        try:
+            for method, message in _calls(model, settings):
+                call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+                call(message, timeout=PATIENCE, wait_for_ready=True)
+        except grpc.RpcError as error:
+            log.warning("not warmed up: %s: %s", error.code().name, error.details())
 
-    def answer(self, response: bytes) -> None:
-        pass
 
-    def fail(self, error: CallError) -> None:
-        raise error
-
-    def drop(self) -> None:
-        pass
-
-
-def warm_up(services: Services, run: Run, max_batch_size: int) -> None:
-    """Takes calls of 1, 2, 4, ... images the whole way but for the wire: what comes first is slow, memory and code."""
-    batcher = Batcher(run, "", Statistics.alone())
+def _calls(model: str, settings: ServeSettings) -> Iterator[tuple[str, bytes]]:
     size = 1
-    while size <= max_batch_size:
-        message = digits_pb2.ClassifyRequest(pixels=bytes(size * IMAGE_BYTES), include_probabilities=size > 1)
-        request = services.accept(CLASSIFY, message.SerializeToString())
-        batcher.answer([WarmUpJob(request, time.monotonic())])
+    while size <= settings.max_batch_size and size * IMAGE_BYTES < settings.max_message_bytes // 2:
+        pixels = bytes(size * IMAGE_BYTES)
+        yield CLASSIFY, digits_pb2.ClassifyRequest(pixels=pixels, include_probabilities=size > 1).SerializeToString()
         size *= 2
+    if settings.max_queue_delay_microseconds:
+        return  # which each lone call waits out
+    tensor = inference_pb2.ModelInferRequest.InferInputTensor(name="pixels", datatype="UINT8", shape=[1, 28, 28])
+    for _ in range(CALLS):
+        yield CLASSIFY, digits_pb2.ClassifyRequest(pixels=bytes(IMAGE_BYTES)).SerializeToString()
+        yield (
+            MODEL_INFER,
+            inference_pb2.ModelInferRequest(
+                model_name=model, inputs=[tensor], raw_input_contents=[bytes(IMAGE_BYTES)]
+            ).SerializeToString(),
+        )

@@ -20,6 +20,7 @@ from digits.benchmarks.cells import CLASSIFY_1, CLASSIFY_16, CLASSIFY_64
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.in_process import InProcess
 from digits.benchmarks.load import drive, parsed
+from digits.benchmarks.overload import Overload, OverloadResult
 from digits.benchmarks.server_result import Measured, Memory, Round, ServerResult
 from digits.benchmarks.settings import BASELINE, ECHO, OURS, SPINNING
 
@@ -139,7 +140,10 @@ def test_what_is_to_be_reached_is_judged_within_each_round() -> None:
         )
         for ratio, pace in ((9, 1000), (11, 10), (12, 500))
     ]
-    result = ServerResult(rounds, [0.5, 2.0, 0.6], Memory([200, 1000], [70.0, 121.0]))
+    probe = {"OK": 5, "RESOURCE_EXHAUSTED": 90, "UNKNOWN": 1}
+    load = Overload(2.0, 200.0, 55.0, 9, probe, probe_longest=0.5, peak_mb=200.0, after_mb=115.0, lone_after=0.006)
+    flood = OverloadResult(capacity=100.0, start_mb=100.0, lone=0.006, loads=[load])
+    result = ServerResult(rounds, [0.5, 2.0, 0.6], Memory([200, 1000], [70.0, 121.0]), flood)
     lines = {line.what: line for line in acceptance(result)}
     assert (lines["rate over grpc.aio's, 16 connections"].value, lines["rate over grpc.aio's, 16 connections"].met) == (
         11,
@@ -150,17 +154,22 @@ def test_what_is_to_be_reached_is_judged_within_each_round() -> None:
     assert not lines["MB resident after 1,000 calls"].met
     assert lines["MB more after 1,000 calls than after 200"].value == 51
     assert "rate over grpc.aio's, 64 connections" not in lines
+    of = "2 times the capacity offered"
+    assert not lines[f"images answered over the capacity, {of}"].met
+    assert lines[f"probe calls with another status, {of}"].value == 1
+    assert lines[f"MB more a second after {of}"].met
 
 
 @needs_h2load
 def test_the_server_beside_an_echo(digits: Digits, tmp_path: Path) -> None:
     file, options = tmp_path / "server.json", "--servers ours,echo --rounds 1 --seconds 0.2 --starts 1"
-    arguments = f"{options} --memory-requests 1000".split()
+    arguments = f"{options} --memory-requests 1000 --overload-seconds 1".split()
     completed = digits("bench", "server", "--data", "embedded", *arguments, "--out", file)
     assert completed.returncode == 0, completed.stderr
     assert "rate over the echo's, 64 connections" in completed.stdout
     result = json.loads(file.read_text())
-    assert result["command"] == f"digits bench server {options} --memory-requests 1000"
+    assert result["command"] == f"digits bench server {options} --memory-requests 1000 --overload-seconds 1"
+    assert [load["factor"] for load in result["overload"]["loads"]] == [1.5, 2.0]
     cell = result["rounds"][0]["cells"]["Classify, 64 connections"]
     assert cell.keys() == {"ours", "echo"}
     assert all(
