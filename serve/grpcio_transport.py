@@ -21,6 +21,8 @@ from digits.serve.health import Health
 from digits.serve.services import DIGITS, INFERENCE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from digits.serve.pictures import Decoders
     from digits.serve.queue import JobQueue
     from digits.serve.services import Services
@@ -40,7 +42,7 @@ class GrpcioTransport:
         services: Services,
         queue: JobQueue,
         decoders: Decoders,
-        address: str,
+        addresses: Sequence[str],
         *,
         behind_front: bool = False,
         reuse_port: bool = False,
@@ -52,7 +54,7 @@ class GrpcioTransport:
             services: What the methods do.
             queue: Where jobs go.
             decoders: Where jobs with pictures go first.
-            address: HOST:PORT or unix:PATH.
+            addresses: HOST:PORT or unix:PATH; `address` becomes the first.
             behind_front: Whether another front takes the hot methods, so that few calls wait here.
             reuse_port: Whether other processes listen at the same port.
         """
@@ -74,7 +76,7 @@ class GrpcioTransport:
             ],
         )
         self._register()
-        self.address = self._bind(address)
+        self.address, *_ = [self._bind(address) for address in addresses]
 
     def start(self) -> None:
         self._server.start()

@@ -95,7 +95,8 @@ class Server:
         self._services = self._make_services(choice, policy)
         self._queue = JobQueue(policy)
         self._decoders = Decoders(self._queue, settings.max_queue_size)
-        self._bind(policy, reuse_port=worker is not None)
+        self._shares = worker is not None
+        self._bind(policy, reuse_port=self._shares)
         self._watch = MemoryWatch(self.address, settings.max_memory * MB)
         self._batcher = Batcher(self._run, str(self._model.number), Statistics.alone())  # the warm-up's, at first
         sources: list[Source] = [self._queue, *([self._native] if self._native else [])]
@@ -125,7 +126,9 @@ class Server:
         if self._native:
             self._native.start()
         if self._settings.warmup:
-            warm_up(self.address, self._model.manifest.name, self._settings)
+            # At a shared port another worker could answer.
+            address = self._private if self._shares else self.address
+            warm_up(address, self._model.manifest.name, self._settings)
         self._batcher.statistics = self._statistics
         self._grpcio.health.enter_service()
         self._ready = True
@@ -176,17 +179,18 @@ class Server:
 
     def _bind(self, policy: QueuePolicy, *, reuse_port: bool) -> None:
         """The grpcio server at the address, or the native front there and the grpcio server behind it."""
-        settings, parts = self._settings, (self._services, self._queue, self._decoders)
+        settings, services, decoders = self._settings, self._services, self._decoders
+        self._folder = tempfile.TemporaryDirectory(prefix="digits-")
+        self._private = f"{UNIX}{self._folder.name}/grpcio"
         self._native: NativeTransport | None = None
         if self._transport == "grpcio":
-            self._grpcio = GrpcioTransport(settings, *parts, settings.address, reuse_port=reuse_port)
+            addresses = [settings.address, self._private]
+            self._grpcio = GrpcioTransport(settings, services, self._queue, decoders, addresses, reuse_port=reuse_port)
             self.address = self._grpcio.address
             return
-        self._folder = tempfile.TemporaryDirectory(prefix="digits-")
-        fallback = f"{UNIX}{self._folder.name}/grpcio"
-        self._grpcio = GrpcioTransport(settings, *parts, fallback, behind_front=True)
+        self._grpcio = GrpcioTransport(settings, services, self._queue, decoders, [self._private], behind_front=True)
         self._native = NativeTransport(
-            settings, self._services, JobQueue(policy), self._decoders, fallback, reuse_port=reuse_port
+            settings, services, JobQueue(policy), decoders, self._private, reuse_port=reuse_port
         )
         self.address = self._native.address
 

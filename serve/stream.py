@@ -27,23 +27,23 @@ WINDOW = 64  # requests of a stream that are unanswered at a time
 class StreamJob(Job):
     """One request of a stream. Its answer, wrapped with its id, goes to those that wait to be sent."""
 
-    __slots__ = ("_outcomes", "_request_id")
+    __slots__ = ("_request_id", "_stream")
 
-    def __init__(self, request: Request, request_id: str, outcomes: SimpleQueue[bytes | None], deadline: float) -> None:
+    def __init__(self, request: Request, request_id: str, stream: Stream, deadline: float) -> None:
         super().__init__(request, time.monotonic(), deadline)
         self._request_id = request_id
-        self._outcomes = outcomes
+        self._stream = stream
 
     def answer(self, response: bytes) -> None:
         outcome = digits_pb2.ClassifyStreamResponse(request_id=self._request_id)
         outcome.response.MergeFromString(response)
-        self._outcomes.put(outcome.SerializeToString())
+        self._stream.outcomes.put(outcome.SerializeToString())
 
     def fail(self, error: CallError) -> None:
-        self._outcomes.put(failure(self._request_id, error))
+        self._stream.fail(self._request_id, error)
 
     def drop(self) -> None:
-        self._outcomes.put(b"")  # nobody reads it
+        self._stream.outcomes.put(b"")  # nobody reads it
 
 
 def failure(request_id: str, error: CallError) -> bytes:
@@ -66,6 +66,9 @@ class Stream:
     """One stream: a thread reads it and submits jobs, while the caller's thread iterates over their outcomes.
 
     Flow control goes all the way: while WINDOW requests are unanswered, or their answers unread, no other is read.
+
+    Attributes:
+        outcomes: What is to be sent; None where no more requests are read.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class Stream:
         self._submit = submit
         self._services = services
         self._deadline = deadline
-        self._outcomes: SimpleQueue[bytes | None] = SimpleQueue()  # None: no more requests
+        self.outcomes: SimpleQueue[bytes | None] = SimpleQueue()
         self._window = threading.Semaphore(WINDOW)
         self._jobs: dict[int, Job] = {}  # the last WINDOW requests
         self._read = 0
@@ -86,7 +89,7 @@ class Stream:
         threading.Thread(target=self._read_all, name="stream", daemon=True).start()
         reading, answered = True, 0
         while reading or answered < self._read:
-            outcome = self._outcomes.get()
+            outcome = self.outcomes.get()
             if outcome is None:
                 reading = False
             else:
@@ -96,7 +99,12 @@ class Stream:
 
     def end(self) -> None:
         """Reads no more; what was read is answered."""
-        self._outcomes.put(None)
+        self.outcomes.put(None)
+
+    def fail(self, request_id: str, error: CallError) -> None:
+        """Answers a request with a status."""
+        self._services.count(error)
+        self.outcomes.put(failure(request_id, error))
 
     def cancel(self) -> None:
         """Says that the caller has gone."""
@@ -123,10 +131,10 @@ class Stream:
             request = _parse(message)
             request_id = request.request_id
             asked = self._services.accept(self._services.hot[CLASSIFY], request.request.SerializeToString())
-            job = StreamJob(asked, request_id, self._outcomes, self._deadline)
+            job = StreamJob(asked, request_id, self, self._deadline)
             self._jobs[self._read % WINDOW] = job
             self._submit(job)
         except CallError as error:
-            self._outcomes.put(failure(request_id, error))
+            self.fail(request_id, error)
         except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
-            self._outcomes.put(failure(request_id, internal_error("a request of a stream failed", unforeseen)))
+            self.fail(request_id, internal_error("a request of a stream failed", unforeseen))

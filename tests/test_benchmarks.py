@@ -46,6 +46,7 @@ def test_the_training_loop_is_as_fast_and_as_accurate_as_it_has_to_be() -> None:
     assert abs(accuracy["digits train"] - accuracy["model.fit"]) <= 0.002
 
 
+@pytest.mark.slow
 def test_the_training_loop_beside_model_fit(digits: Digits, tmp_path: Path) -> None:
     file = tmp_path / "training.json"
     completed = digits("bench", "training", "--data", "embedded", "--epochs", 2, "--repeats", 2, "--out", file)
@@ -77,6 +78,7 @@ def test_int8_is_as_near_and_as_fast_as_it_has_to_be() -> None:
             assert model["times"]["int8"][size]["times_as_fast"] >= 2.5
 
 
+@pytest.mark.slow
 def test_the_variants_beside_each_other(digits: Digits, run_folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "export.json"
     completed = digits("bench", "export", run_folder, "--rounds", 2, "--out", file)

@@ -208,9 +208,15 @@ def test_messages_that_are_only_announced_do_not_end_the_server(tmp_path: Path) 
         with ExitStack() as attackers:
             for _ in range(140):
                 attackers.enter_context(calls_that_never_end(server.address, announced=2**32 - 1, sent=0))
-        with calling(server.address) as call:
-            assert call(b"after") == b"after"
+        until(lambda: served(server.address))  # a connection that comes in the midst of it may be taken for one of them
         assert server.stop() >= 8
+
+
+def served(address: str) -> bool:
+    """Whether a call on a new connection is answered."""
+    with calling(address) as call, suppress(grpc.RpcError):
+        return call(b"after") == b"after"
+    return False
 
 
 def test_large_messages_below_the_limit_are_answered(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CALLS = 250  # of a mix
-CONNECTIONS = 4
+CONNECTIONS = 8  # so that none has more than 20 of its calls reset at once, which HTTP/2 takes for an attack
 MAY_COME = {
     "kept": {grpc.StatusCode.OK},
     "cancelled": {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED},

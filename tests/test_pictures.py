@@ -75,7 +75,7 @@ def test_a_decompression_bomb_is_an_error(stub: digits_pb2_grpc.DigitClassifierS
     huge = (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(999))) + chunk(b"IEND", b"")
     )
-    assert "100,000" in refused(stub, digits_pb2.ClassifyRequest(pictures=[huge]))
+    assert "100000 x 100000 pixels" in refused(stub, digits_pb2.ClassifyRequest(pictures=[huge]))
     small = struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0)
     squeezed = zlib.compress(bytes(100_000_000))
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", small) + chunk(b"IDAT", squeezed) + chunk(b"IEND", b"")

@@ -162,11 +162,14 @@ def test_a_full_queue_is_exhausted_at_once_and_says_when_to_come_again(
 
 
 def test_calls_that_are_given_up_leave_the_others_alone(channel: grpc.Channel, test_digits: NDArray[np.uint8]) -> None:
-    """Every second of many calls is cancelled, or has a deadline that passes; the others get their own rows."""
+    """Of three calls one is cancelled, and one has a deadline that passes; the others get their own rows.
+
+    Eight times: more than 20 resets at once would be taken for an attack, and end the connection (SECURITY.md).
+    """
     stub = digits_pb2_grpc.DigitClassifierStub(channel)
-    expected = [stub.Classify(request(image), timeout=30).probabilities for image in test_digits[:50]]
+    expected = [stub.Classify(request(image), timeout=30).probabilities for image in test_digits[:8]]
     given_up, kept = [], []
-    for image in test_digits[:50]:
+    for image in test_digits[:8]:
         given_up.append(stub.Classify.future(request(test_digits), timeout=0.001))
         given_up.append(stub.Classify.future(request(test_digits), timeout=60))
         given_up[-1].cancel()
@@ -174,7 +177,8 @@ def test_calls_that_are_given_up_leave_the_others_alone(channel: grpc.Channel, t
     for call, row in zip(kept, expected, strict=True):
         assert call.result().probabilities == row
     outcomes = {call.code() for call in given_up}
-    assert outcomes <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK}
+    refused = {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}  # too late, or seen to become so
+    assert outcomes <= refused | {grpc.StatusCode.CANCELLED, grpc.StatusCode.OK}
     assert grpc.StatusCode.CANCELLED in outcomes
 
 

@@ -16,17 +16,19 @@ import pytest
 from digits.benchmarks import servers
 from digits.benchmarks.acceptance import acceptance
 from digits.benchmarks.calls import call_of
-from digits.benchmarks.cells import CLASSIFY_1, CLASSIFY_16, CLASSIFY_64
+from digits.benchmarks.cells import CLASSIFY_1, CLASSIFY_16, CLASSIFY_64, IMAGES_64
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.in_process import InProcess
 from digits.benchmarks.load import drive, parsed
-from digits.benchmarks.overload import Overload, OverloadResult
+from digits.benchmarks.overload import Overload, OverloadResult, overload
 from digits.benchmarks.server_result import Measured, Memory, Round, ServerResult
 from digits.benchmarks.settings import BASELINE, ECHO, OURS, SPINNING
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     Digits = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -163,13 +165,13 @@ def test_what_is_to_be_reached_is_judged_within_each_round() -> None:
 @needs_h2load
 def test_the_server_beside_an_echo(digits: Digits, tmp_path: Path) -> None:
     file, options = tmp_path / "server.json", "--servers ours,echo --rounds 1 --seconds 0.2 --starts 1"
-    arguments = f"{options} --memory-requests 1000 --overload-seconds 1".split()
+    arguments = f"{options} --memory-requests 1000 --overload-seconds 0".split()
     completed = digits("bench", "server", "--data", "embedded", *arguments, "--out", file)
     assert completed.returncode == 0, completed.stderr
     assert "rate over the echo's, 64 connections" in completed.stdout
     result = json.loads(file.read_text())
-    assert result["command"] == f"digits bench server {options} --memory-requests 1000 --overload-seconds 1"
-    assert [load["factor"] for load in result["overload"]["loads"]] == [1.5, 2.0]
+    assert result["command"] == f"digits bench server {options} --memory-requests 1000 --overload-seconds 0.0"
+    assert result["overload"] is None
     cell = result["rounds"][0]["cells"]["Classify, 64 connections"]
     assert cell.keys() == {"ours", "echo"}
     assert all(
@@ -197,3 +199,16 @@ def test_ctrl_c_leaves_nothing_running(starting: Callable[..., Any]) -> None:
     deadline = time.monotonic() + 10
     while alive := [child for child in children if Path(f"/proc/{child}").exists()]:
         assert time.monotonic() < deadline, alive
+
+
+@needs_h2load
+@pytest.mark.slow
+def test_an_overload(test_digits: NDArray[np.uint8]) -> None:
+    """The server's own counters agree with what was offered, and the probe is told the truth in time."""
+    digits = np.zeros(64, np.int64)
+    found = overload(call_of(IMAGES_64, OURS, test_digits, digits), seconds=2)
+    assert [load.factor for load in found.loads] == [1.5, 2.0]
+    for load in found.loads:
+        assert 0 < load.goodput < load.offered
+        assert load.failed > 0
+        assert load.probe.keys() <= {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}

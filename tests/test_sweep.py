@@ -227,6 +227,7 @@ def test_trials_that_do_not_differ_have_no_importances(tmp_path: Path) -> None:
         assert begun.importances(["layers", "nodes", "activation"]) == {}
 
 
+@pytest.mark.slow
 def test_a_trial_that_cannot_be_trained_is_named_and_the_others_go_on(digits: Digits, tmp_path: Path) -> None:
     arguments = ("--data", "embedded", "--layers", "1", "--nodes", "2000000000,4", "--activations", "relu")
     completed = digits("sweep", "--out", tmp_path / "sweep", *arguments, "--epochs", 1)

@@ -82,6 +82,7 @@ def test_the_defaults_reach_their_accuracy_on_the_embedded_digits(run_folder: Pa
     assert report["test"]["accuracy"] >= 0.935
 
 
+@pytest.mark.slow
 def test_all_images_are_trained_on_without_a_validation_split(digits: Digits, tmp_path: Path) -> None:
     completed = digits(
         "train", "--out", tmp_path / "run", "--data", "embedded", "--validation-split", 0, "--epochs", 1, "--layers", 16
@@ -331,6 +332,7 @@ def test_what_cannot_be_resumed_is_said_in_a_line(digits: Digits, run_folder: Pa
         assert expected in line
 
 
+@pytest.mark.slow
 def test_early_stopping_takes_the_weights_of_the_lowest_validation_loss(digits: Digits, tmp_path: Path) -> None:
     run = tmp_path / "run"
     completed = digits("train", "--out", run, "--data", "embedded", "--epochs", 100, "--early-stopping", 2)
