@@ -17,6 +17,18 @@ README = HERE.parent / "README.md"
 END = "<!-- end -->\n"
 MNIST_TEST = 10_000
 ACCURACY = "digits train", "model.fit"
+RATE, IMAGES = "rate over grpc.aio's, {} connections", "images over those in process, 64 a call, 4 connections"
+LOADS = {
+    "1 connection": "Classify, 1 connection",
+    "16 connections": "Classify, 16 connections",
+    "64 connections": "Classify, 64 connections",
+}
+SERVED = {
+    "ours": "digits",
+    "grpcio": "digits, `--transport grpcio`",
+    "echo": "echo",
+    "baseline": "grpc.aio and ONNX Runtime, fp32",
+}
 SHOWN = {"fp32": "fp32", "int8": "int8", "OpenVINO": "OpenVINO, fp32", "Keras predict": "Keras `predict`"}
 
 
@@ -24,6 +36,7 @@ def rendered() -> dict[str, str]:
     """The text between the marks, by what the first of them says."""
     return {
         "exported": _export(_read("export.json")),
+        "served": _server(_read("server.json")),
         "trained": _recipes(_read("recipes.json")) + "\n" + _training(_read("training.json")),
     }
 
@@ -82,6 +95,29 @@ def _times(ratio: float) -> str:
 def _read(name: str) -> dict[str, Any]:
     measured: dict[str, Any] = json.loads((HERE / name).read_text(encoding="utf-8"))
     return measured
+
+
+def _server(measured: dict[str, Any]) -> str:
+    """Calls a second by server, and what they come to beside each other."""
+    lines = [f"| {' | '.join(['calls a second', *LOADS])} | CPU us a call |", "| --- " * (len(LOADS) + 2) + "|"]
+    for server, shown in SERVED.items():
+        found = [measured["medians"][cell].get(server) for cell in LOADS.values()]
+        rates = [f"{one['calls_per_second']:,.0f}" if one else "" for one in found]
+        cpu = next(one["cpu_microseconds"] for one in reversed(found) if one)
+        lines.append(f"| {' | '.join([shown, *rates])} | {cpu:,.0f} |")
+    reached = {line["what"]: line["value"] for line in measured["acceptance"]}
+    many = measured["medians"]["Classify of 64 images, 4 connections"]["ours"]["images_per_second"]
+    triton = "Triton (Python backend), 16 connections"
+    return "\n".join(lines) + (
+        f"\n\nOne worker beside its callers on the 2 cores of {measured['machine']['cpu']}; medians of "
+        f"{len(measured['rounds'])} rounds in turn.\nThe echo is the front alone, giving each message back: what any "
+        f"server behind it can reach. Within one round, digits\nanswers {reached[RATE.format(16)]:.1f} times (16 "
+        f"connections) and {reached[RATE.format(64)]:.1f} times (64) as many calls as grpc.aio, with 64 images a call "
+        f"{many:,.0f}\nimages a second, {reached[IMAGES]:.0%} of what the model does in process, and by the Open "
+        f"Inference Protocol {reached[f'ModelInfer UINT8 over {triton}']:.1f} times (UINT8) and\n"
+        f"{reached[f'ModelInfer FP32 over {triton}']:.1f} times (FP32) as many as Triton's C++ server with the same "
+        f"model in its Python backend.\n`{measured['command']}`, or `make bench-server`.\n"
+    )
 
 
 def _recipes(measured: dict[str, Any]) -> str:

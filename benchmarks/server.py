@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks import triton
 from digits.benchmarks.acceptance import acceptance
-from digits.benchmarks.calls import call_of
+from digits.benchmarks.calls import call_of, refusals
 from digits.benchmarks.cells import CELLS, CLASSIFY_64, IMAGES_64
 from digits.benchmarks.in_process import Model
 from digits.benchmarks.load import drive, require_h2load
@@ -18,7 +18,7 @@ from digits.benchmarks.overload import overload
 from digits.benchmarks.server_result import Measured, Memory, Round, ServerResult
 from digits.benchmarks.server_table import lines_table, rates_table
 from digits.benchmarks.servers import TITLES, VARIANT, all_serving, serving
-from digits.benchmarks.settings import OURS, TRITON
+from digits.benchmarks.settings import GRPCIO, OURS, SPINNING, TRITON
 from digits.images import mnist
 from digits.model import builtin
 
@@ -103,10 +103,11 @@ def _measured(call: Call, process: ServerProcess, seconds: float) -> Measured:
     load = drive(process.address, call.method, call.message, connections=call.cell.connections, seconds=seconds)
     cpu = process.cpu_seconds() - before
     call.require_answers(load, reply_bytes)
+    refused = refusals(process.address) if call.server in {OURS, SPINNING, GRPCIO} else 0
     return Measured(
         calls_per_second=load.calls_per_second,
         images_per_second=load.calls_per_second * call.cell.images,
-        failed=load.failed,
+        failed=load.failed + refused,
         mean_microseconds=load.mean_microseconds,
         percentiles=load.percentiles,
         cpu_microseconds=round(cpu / load.answered * 1e6, 2),
