@@ -46,12 +46,10 @@ class Batcher:
     def serve(self, source: Source) -> None:
         """The loop of a batcher's thread. Several may run at a time. Ends when the source does."""
         while (jobs := source.take()) is not None:
-            started = time.monotonic()
-            images = self.answer(jobs)
-            source.ran(images, time.monotonic() - started)
+            source.ran(*self.answer(jobs))
 
-    def answer(self, jobs: Sequence[Job]) -> int:
-        """Answers each job, whatever happens, and tells how many images they have."""
+    def answer(self, jobs: Sequence[Job]) -> tuple[int, float]:
+        """Answers each job, whatever happens. Tells how many images they have, and how many seconds it took."""
         started = time.monotonic()
         images = sum([job.request.count for job in jobs])
         try:
@@ -63,12 +61,12 @@ class Batcher:
             error = internal_error(f"the model failed on a batch of {len(jobs)} calls", unforeseen)
             for job in jobs:
                 job.fail(error)
-            return images
+            return images, time.monotonic() - started
         compute_seconds = time.monotonic() - started
         queue_seconds = len(jobs) * started - sum([job.arrived for job in jobs])
         self.statistics.record_batch(len(jobs), images, queue_seconds, compute_seconds)
         _send(jobs, _answers(probabilities, compute_seconds, self._model_version), started)
-        return images
+        return images, time.monotonic() - started
 
 
 def _answers(probabilities: NDArray[np.float32], compute_seconds: float, model_version: str) -> Answers:

@@ -90,6 +90,7 @@ class NativeTransport:
         self._decoders = decoders
         self.jobs: dict[int, NativeJob] = {}
         self.answered = 0
+        self._at_once = not queue.policy.max_queue_delay
         self._behind = False  # whether calls may wait in the front
         self._methods = list(services.hot.values())
         try:
@@ -114,8 +115,13 @@ class NativeTransport:
         self._front.start()
 
     def take(self) -> list[Job] | None:
-        """As JobQueue.take; None once the front is closed."""
-        while self._receive():
+        """As JobQueue.take; None once the front is closed. Jobs that need not wait do not pass through the queue."""
+        while (events := self._look_around() if self._queue or self._behind else self._wait_for_call()) is not None:
+            jobs = self._accepted(events)
+            if jobs and self._at_once and not self._queue and self._fit(jobs):
+                return jobs
+            for job in jobs:
+                self._put(job)
             if jobs := self._queue.take_ready():
                 return jobs
         return None
@@ -153,19 +159,6 @@ class NativeTransport:
         started = sum(method["started"] for method in counted)
         return bool(sent < self.answered and ended < started)
 
-    def _receive(self) -> bool:
-        """Waits until calls come or a batch is ready, and takes all calls in that are there; False once closed."""
-        events = self._look_around() if self._queue or self._behind else self._wait_for_call()
-        if events is None:
-            return False
-        arrived = time.monotonic()
-        for event in events:
-            if event[0] == EVENT_CALL:
-                self._accept(event, arrived)
-            elif job := self.jobs.get(event[1]):
-                job.cancelled = True
-        return True
-
     def _wait_for_call(self) -> list[Any] | None:
         """Without the time that calls have left: nobody waits before them, and the front watches deadlines itself.
 
@@ -186,8 +179,20 @@ class NativeTransport:
             time.sleep(min(ready_in, SLEEP))
         return events
 
-    def _accept(self, event: Any, arrived: float) -> None:
-        """Queues a call, or answers it with a status at once."""
+    def _accepted(self, events: list[Any]) -> list[Job]:
+        """The jobs of new calls, but for those that are answered with a status or have pictures to decode first."""
+        arrived = time.monotonic()
+        jobs: list[Job] = []
+        gone = False
+        for event in events:
+            if event[0] == EVENT_CALL:
+                if job := self._accept(event, arrived):
+                    jobs.append(job)
+            elif cancelled := self.jobs.get(event[1]):
+                cancelled.cancelled = gone = True
+        return [job for job in jobs if not job.dismiss_if_dead(arrived)] if gone else jobs
+
+    def _accept(self, event: Any, arrived: float) -> Job | None:
         call_id = event[1]
         try:
             request = self._services.accept(self._methods[event[2]], event[3])
@@ -195,11 +200,22 @@ class NativeTransport:
             job = NativeJob(request, arrived, FOREVER if left is None else arrived + left)
             job.transport, job.call_id = self, call_id
             self.jobs[call_id] = job
-            if isinstance(request, Pictures):
-                self._decoders.put(job, request)
-            else:
-                self._queue.put(job)
+            if not isinstance(request, Pictures):
+                return job
+            self._decoders.put(job, request)
         except CallError as error:
             self.fail(call_id, error)
         except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
             self.fail(call_id, internal_error("a call could not be accepted", unforeseen))
+        return None
+
+    def _fit(self, jobs: list[Job]) -> bool:
+        """Whether they are no more than one batch."""
+        most = self._queue.policy.max_batch_size
+        return len(jobs) <= most and sum([job.request.count for job in jobs]) <= most
+
+    def _put(self, job: Job) -> None:
+        try:
+            self._queue.put(job)
+        except CallError as error:
+            job.fail(error)

@@ -98,7 +98,8 @@ class Server:
         self._shares = worker is not None
         self._bind(policy, reuse_port=self._shares)
         self._watch = MemoryWatch(self.address, settings.max_memory * MB)
-        self._batcher = Batcher(self._run, str(self._model.number), Statistics.alone())  # the warm-up's, at first
+        run = self._slow_run if settings.slow_down_microseconds else self._selection.engine.run
+        self._batcher = Batcher(run, str(self._model.number), Statistics.alone())  # the warm-up's, at first
         sources: list[Source] = [self._queue, *([self._native] if self._native else [])]
         self._batchers = [
             threading.Thread(target=self._batcher.serve, args=(source,), name="batcher", daemon=True)
@@ -194,9 +195,8 @@ class Server:
         )
         self.address = self._native.address
 
-    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if self._settings.slow_down_microseconds:
-            time.sleep(self._settings.slow_down_microseconds / 1e6)
+    def _slow_run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        time.sleep(self._settings.slow_down_microseconds / 1e6)
         return self._selection.engine.run(pixels)
 
 
