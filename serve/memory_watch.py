@@ -33,9 +33,9 @@ PAGE = os.sysconf("SC_PAGESIZE")
 FASTEST_GROWTH = 4096 * MB  # bytes a second; a sender on the same host makes 1 to 2 GB/s of it
 SHORTEST, LONGEST = 0.002, 0.1  # seconds between two samples; to wake up costs up to 0.2 ms of a core
 CALM = 0.5  # the pressure up to which connections are looked at, to know later what they did since
-SNAPSHOT_EVERY = TRIM_EVERY = 1.0  # seconds
-TRIM_RARELY = 10.0  # seconds to the next time after one that gave back little
-WORTHWHILE = KEPT = 8 * MB  # that a time gives back, and above which memory is given back at all
+SNAPSHOT_EVERY = 1.0  # seconds
+TRIM_EVERY = 0.5  # seconds; a time takes 1 to 2 ms
+KEPT = 8 * MB  # above which memory is given back at all
 SNAPSHOT_SHARE = 0.001  # most of a core that snapshots may cost
 PATIENCE, LONG_PATIENCE = 0.05, 1.0  # seconds that the transport has to let go of what ended connections made it hold
 WORTH = 200  # bytes of requests that one byte of answers accounts for: 784 a digit are answered with 5 or more
@@ -117,20 +117,14 @@ class MemoryWatch:
             pressure = self._pressure()
             now = time.monotonic()
             if pressure > min(CALM, KEPT / self._limit) and now >= self._next_trim:
-                pressure = self._trim(pressure)
+                _trim_heap(0)  # what was freed is kept for later by the C library
+                self._next_trim = time.monotonic() + TRIM_EVERY
+                pressure = self._pressure()
             if pressure > 1:
                 self._relieve(pressure)
             elif pressure <= CALM and now >= self._next_snapshot:
                 self._snapshot = {c.inode: c for _, c in connections(self._address)}
                 self._next_snapshot = now + max(SNAPSHOT_EVERY, (time.monotonic() - now) / SNAPSHOT_SHARE)
-
-    def _trim(self, pressure: float) -> float:
-        """Gives back what was freed, which the C library keeps for later; the pressure after that."""
-        _trim_heap(0)
-        after = self._pressure()
-        useful = (pressure - after) * self._limit > WORTHWHILE
-        self._next_trim = time.monotonic() + (TRIM_EVERY if useful or after > CALM else TRIM_RARELY)
-        return after
 
     def _relieve(self, pressure: float) -> None:
         """Ends the guiltiest, as many as sent half the limit. Those guilty of nothing go if nothing else helps."""
