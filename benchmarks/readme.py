@@ -116,7 +116,7 @@ def _server(measured: dict[str, Any]) -> str:
         f"{many:,.0f}\nimages a second, {reached[IMAGES]:.0%} of what the model does in process, and by the Open "
         f"Inference Protocol {reached[f'ModelInfer UINT8 over {triton}']:.1f} times (UINT8) and\n"
         f"{reached[f'ModelInfer FP32 over {triton}']:.1f} times (FP32) as many as Triton's C++ server with the same "
-        f"model in its Python backend.\n`{measured['command']}`, or `make bench-server`.\n"
+        "model in its Python backend.\n`make bench-server`.\n"
     )
 
 

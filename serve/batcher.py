@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
+MOST_MICROSECONDS = 2**32 - 1  # that a uint32 holds: more than an hour
+
+
 class Source(Protocol):
     """Where jobs come from: a transport's side of the batcher."""
 
@@ -57,15 +60,16 @@ class Batcher:
             probabilities = self._run(pixels)
             if len(probabilities) != images:
                 raise ValueError(f"{len(probabilities)} rows for {images} images")  # noqa: TRY301 answered below
+            compute_seconds = time.monotonic() - started
+            answers = _answers(probabilities, compute_seconds, self._model_version)
+            queue_seconds = len(jobs) * started - sum([job.arrived for job in jobs])
+            self.statistics.record_batch(len(jobs), images, queue_seconds, compute_seconds)
         except Exception as unforeseen:  # noqa: BLE001 the callers get its id, the log has it whole
             error = internal_error(f"the model failed on a batch of {len(jobs)} calls", unforeseen)
             for job in jobs:
                 job.fail(error)
-            return images, time.monotonic() - started
-        compute_seconds = time.monotonic() - started
-        queue_seconds = len(jobs) * started - sum([job.arrived for job in jobs])
-        self.statistics.record_batch(len(jobs), images, queue_seconds, compute_seconds)
-        _send(jobs, _answers(probabilities, compute_seconds, self._model_version), started)
+        else:
+            _send(jobs, answers, started)
         return images, time.monotonic() - started
 
 
@@ -88,7 +92,7 @@ def _send(jobs: Sequence[Job], answers: Answers, started: float) -> None:
         stop = start + request.count
         if job.arrived != arrived:  # most come together
             arrived = job.arrived
-            waited = round((started - arrived) * 1e6)
+            waited = min(round((started - arrived) * 1e6), MOST_MICROSECONDS)
         try:
             job.answer(request.encode(answers, start, stop, waited))
         except Exception as unforeseen:  # noqa: BLE001 the others of its batch get theirs

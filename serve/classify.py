@@ -107,6 +107,8 @@ def _nothing_but_pixels(message: bytes) -> memoryview | None:
         length |= (byte & 127) << 7 * (place - 1)
         if byte < 128:  # noqa: PLR2004 the highest bit says that more follow
             break
+    else:
+        return None
     pixels = memoryview(message)[place + 1 :]
     return pixels if len(pixels) == length else None
 

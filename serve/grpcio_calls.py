@@ -104,11 +104,13 @@ class GrpcioCalls:
         stream = Stream(messages, self._services, self._submit, _deadline(context))
         self._streams.add(stream)
         try:
-            if context.add_callback(stream.cancel) and not self._ending:
+            if self._ending:
+                stream.end()
+            if context.add_callback(stream.cancel):
                 yield from stream
         finally:
             self._streams.discard(stream)
-        if self._ending:
+        if stream.cut_short:
             self._abort(context, Draining("the server is draining; try another one"))
 
     def _submit(self, job: Job) -> None:

@@ -32,7 +32,8 @@ class Health(HealthServicer):  # type: ignore[misc] # grpc_health is untyped
         send_response_callback: Callable[[Any], None],
     ) -> None:
         self._watches.append(send_response_callback)
-        context.add_callback(lambda: self._watches.remove(send_response_callback))
+        if not context.add_callback(lambda: self._watches.remove(send_response_callback)):
+            self._watches.remove(send_response_callback)  # it has ended already
         super().Watch(request, context, send_response_callback)
 
     def end_watches(self) -> None:

@@ -61,10 +61,10 @@ def read_form(message: bytes, served: Served, max_batch_size: int) -> Form:
     """
     request = inference_pb2.ModelInferRequest.FromString(message)
     served.require(request.model_name, request.model_version)
-    tensor = _only_input(list(request.inputs), served.name)
-    count = _count(list(tensor.shape), served.name, max_batch_size)
+    tensor = _only_input(list(request.inputs[:2]), served.name)  # a million would be as wrong as two
+    count = _count(list(tensor.shape[: MOST_DIMENSIONS + 1]), served.name, max_batch_size)
     _, element = ELEMENTS[tensor.datatype]
-    outputs = _outputs(list(request.outputs), served)
+    outputs = _outputs(list(request.outputs[: len(served.outputs) + 1]), served)
     encoder = Encoder(served.name, count, outputs)
     return Form(
         PixelFormat(

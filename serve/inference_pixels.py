@@ -46,26 +46,30 @@ class PixelFormat:
         Raises:
             InvalidRequest: too few, too many, or one that rounds to nothing in 0 to 255.
         """
-        if len(data) != self.size:
-            raise InvalidRequest(
-                f"input byte size mismatch for input '{INPUT}' for model '{self.model_name}'. "
-                f"Expected {self.size}, got {len(data)}"
-            )
+        self._require_size(len(data))
         return self._rounded(np.frombuffer(data, "<f4")) if self.datatype == "FP32" else data
 
     def from_contents(self, contents: inference_pb2.InferTensorContents) -> bytes:
         """Typed elements as raw ones. Raises InvalidRequest if they are in another type's field, or no UINT8."""
         field, element = ELEMENTS[self.datatype]
-        for given, _ in contents.ListFields():
-            if given.name != field:
+        for other, _ in contents.ListFields():
+            if other.name != field:
                 raise InvalidRequest(
                     f"unexpected explicit tensor data for input tensor '{INPUT}' for model '{self.model_name}' in "
-                    f"{given.name}; datatype {self.datatype} is expected in {field}"
+                    f"{other.name}; datatype {self.datatype} is expected in {field}"
                 )
+        self._require_size(len(getattr(contents, field)) * int(element[-1]))
         elements = np.array(getattr(contents, field))
         if self.datatype == "UINT8":
             self._require(elements <= 255, elements, "0 to 255")  # noqa: PLR2004 a byte
         return elements.astype(element).tobytes()
+
+    def _require_size(self, size: int) -> None:
+        if size != self.size:
+            raise InvalidRequest(
+                f"input byte size mismatch for input '{INPUT}' for model '{self.model_name}'. "
+                f"Expected {self.size}, got {size}"
+            )
 
     def _rounded(self, elements: NDArray[np.float32]) -> bytes:
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from digits.serve.errors import DeadlinePassed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from digits.serve.errors import CallError
 
@@ -105,3 +106,9 @@ class Job(ABC):
             self.fail(DeadlinePassed("the deadline passed while the call waited; nothing was computed"))
             return True
         return False
+
+
+def living(jobs: Iterable[Job]) -> list[Job]:
+    """Those that somebody waits for still; the others are ended."""
+    now = time.monotonic()
+    return [job for job in jobs if not ((job.cancelled or job.deadline <= now) and job.dismiss_if_dead(now))]

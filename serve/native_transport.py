@@ -7,14 +7,14 @@ waits in it is unseen, so each take first takes all of it in, refuses what is to
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from pygrpc_native import EVENT_CALL, NativeGrpcFront
 
 from digits.serve.address import UNIX
 from digits.serve.errors import CallError, StartError, internal_error
-from digits.serve.job import FOREVER, Job
+from digits.serve.job import FOREVER, Job, living
 from digits.serve.pictures import Pictures
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ DETAILS, TIME_LEFT = 5, 2  # where the seconds that a call has left are in an ev
 OK = grpc.StatusCode.OK.value[0]
 CODES = {code.name: code.value[0] for code in grpc.StatusCode}
 LONG = 0.002  # seconds of a batch, in which more calls may have come than the next one takes
-SLEEP = 5e-5  # seconds between two looks while a batch waits for company: the front counts in milliseconds
+SLEEP = 5e-5  # seconds between two looks in the last millisecond in which a batch waits for company
+WAIT = 100  # milliseconds in the front at a time: its end wakes only one of several batchers
 
 
 class NativeJob(Job):
@@ -44,7 +45,8 @@ class NativeJob(Job):
 
     def answer(self, response: bytes) -> None:
         transport = self.transport
-        transport.answered += transport.respond(self.call_id, response)
+        if transport.respond(self.call_id, response):
+            transport.answered += 1
         transport.jobs.pop(self.call_id, None)
 
     def fail(self, error: CallError) -> None:
@@ -119,7 +121,9 @@ class NativeTransport:
         while (events := self._look_around() if self._queue or self._behind else self._wait_for_call()) is not None:
             jobs = self._accepted(events)
             if jobs and self._at_once and not self._queue and self._fit(jobs):
-                return jobs
+                if alive := living(jobs):
+                    return alive
+                continue
             for job in jobs:
                 self._put(job)
             if jobs := self._queue.take_ready():
@@ -153,7 +157,7 @@ class NativeTransport:
         What has left is counted with its status. A call that was cancelled meanwhile never is; but then a moment comes
         in which the front holds nothing at all.
         """
-        counted = (self._front.metrics() or {})["methods"].values()
+        counted = cast("dict[str, Any]", self._front.metrics())["methods"].values()
         sent = sum(method["status"].get(OK, {"count": 0})["count"] for method in counted)
         ended = sum(status["count"] for method in counted for status in method["status"].values())
         started = sum(method["started"] for method in counted)
@@ -169,13 +173,14 @@ class NativeTransport:
             while time.monotonic() < end:
                 if (events := self._front.recv_batch(MAX_EVENTS, 0)) != []:
                     return events
-        return self._front.recv_batch(MAX_EVENTS)
+        return self._front.recv_batch(MAX_EVENTS, WAIT)
 
     def _look_around(self) -> list[Any] | None:
         """What has come while others waited or a long batch ran, with the time left, which admission asks for."""
         self._behind = False
-        events = self._front.recv_batch_details(MAX_EVENTS, 0)
-        if events == [] and (ready_in := self._queue.ready_in()):
+        ready_in = self._queue.ready_in() or 0.0
+        events = self._front.recv_batch_details(MAX_EVENTS, min(WAIT, int(1000 * ready_in)))
+        if events == [] and 0 < ready_in < 1e-3:  # noqa: PLR2004 the front counts in milliseconds
             time.sleep(min(ready_in, SLEEP))
         return events
 
@@ -183,14 +188,13 @@ class NativeTransport:
         """The jobs of new calls, but for those that are answered with a status or have pictures to decode first."""
         arrived = time.monotonic()
         jobs: list[Job] = []
-        gone = False
         for event in events:
             if event[0] == EVENT_CALL:
                 if job := self._accept(event, arrived):
                     jobs.append(job)
             elif cancelled := self.jobs.get(event[1]):
-                cancelled.cancelled = gone = True
-        return [job for job in jobs if not job.dismiss_if_dead(arrived)] if gone else jobs
+                cancelled.cancel()
+        return jobs
 
     def _accept(self, event: Any, arrived: float) -> Job | None:
         call_id = event[1]
@@ -219,3 +223,5 @@ class NativeTransport:
             self._queue.put(job)
         except CallError as error:
             job.fail(error)
+        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
+            job.fail(internal_error("a call could not be queued", unforeseen))

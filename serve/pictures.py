@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from digits.serve.errors import CallError, InvalidRequest, QueueFull, internal_error
+from digits.serve.errors import CallError, Draining, InvalidRequest, QueueFull, internal_error
 from digits.serve.job import Request
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from digits.serve.queue import JobQueue
 
 THREADS = 2  # each may hold a picture of the largest size
+GUESS = 1.0  # seconds until there is room for another call
 
 
 @dataclass(slots=True, eq=False)
@@ -23,52 +24,63 @@ class Pictures(Request):
     """A request whose images are still files: PNG, JPEG, BMP, GIF or TIFF. It has no pixels until they are decoded."""
 
     files: list[bytes] = field(default_factory=list)
+    decoded: list[bytes] = field(default_factory=list)
 
-    def decode(self) -> None:
-        """Fills in the pixels, in milliseconds a file. Raises InvalidRequest if one is no picture of a digit."""
+    def decode_next(self) -> bool:
+        """Decodes one file, in milliseconds; whether it was the last. Raises InvalidRequest if it shows no digit."""
         from digits.images.encoded import decode
         from digits.images.errors import PictureError
 
-        pixels = []
-        for index, content in enumerate(self.files):
-            try:
-                pixels.append(decode(content).tobytes())
-            except PictureError as error:
-                raise InvalidRequest(f"pictures[{index}]: {error}") from error
-        self.pixels = b"".join(pixels)
-        self.files = []
+        index = len(self.decoded)
+        try:
+            self.decoded.append(decode(self.files[index]).tobytes())
+        except PictureError as error:
+            raise InvalidRequest(f"pictures[{index}]: {error}") from error
+        return len(self.decoded) == len(self.files)
 
 
 class Decoders:
-    """A few threads that decode the pictures of jobs and pass these on to a queue. At most `max_size` calls wait."""
+    """A few threads that decode the pictures of jobs, one of each job in turn, and pass the jobs on to a queue."""
 
     def __init__(self, queue: JobQueue, max_size: int) -> None:
+        """At most `max_size` jobs at a time."""
         self._queue = queue
         self._max_size = max_size
-        self._room = threading.Semaphore(max_size)
+        self._changed = threading.Condition()
+        self._jobs = 0
         self._threads = ThreadPoolExecutor(THREADS, "pictures")
 
     def put(self, job: Job, pictures: Pictures) -> None:
-        """Raises QueueFull at once if too many wait already."""
-        if not self._room.acquire(blocking=False):
-            raise QueueFull(self._max_size, 1.0)
-        self._threads.submit(self._decode, job, pictures)
+        """Raises QueueFull at once if there are too many already, and Draining after `drain`."""
+        with self._changed:
+            if self._jobs >= self._max_size:
+                raise QueueFull(self._max_size, GUESS)
+            try:
+                self._threads.submit(self._step, job, pictures)
+            except RuntimeError as error:
+                raise Draining("the server is draining; try another one") from error
+            self._jobs += 1
 
     def drain(self, timeout: float) -> None:
-        """Ends when all that were put have been passed on, after `timeout` seconds at the latest; takes no more."""
-        end = time.monotonic() + timeout
-        for _ in range(self._max_size):
-            self._room.acquire(timeout=max(0.0, end - time.monotonic()))
+        """Ends when all jobs have been passed on, after `timeout` seconds at the latest; takes no more then."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._jobs, timeout)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _decode(self, job: Job, pictures: Pictures) -> None:
+    def _step(self, job: Job, pictures: Pictures) -> None:
+        """Decodes one file, and comes again for the next after everybody else."""
         try:
             if not job.dismiss_if_dead(time.monotonic()):
-                pictures.decode()
+                if not pictures.decode_next():
+                    self._threads.submit(self._step, job, pictures)
+                    return
+                pictures.pixels = b"".join(pictures.decoded)
                 self._queue.put(job)
         except CallError as error:
             job.fail(error)
         except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
             job.fail(internal_error("pictures could not be decoded", unforeseen))
-        finally:
-            self._room.release()
+        pictures.files, pictures.decoded = [], []
+        with self._changed:
+            self._jobs -= 1
+            self._changed.notify_all()

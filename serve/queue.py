@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from digits.serve.errors import Draining, QueueFull, TooLate
-from digits.serve.job import FOREVER
+from digits.serve.job import FOREVER, living
 
 if TYPE_CHECKING:
     from digits.serve.job import Job
@@ -27,6 +27,7 @@ class QueuePolicy:
         max_queue_delay: Seconds that the oldest job of a batch with room left waits for others.
         priority_levels: Level 1 goes first.
         default_priority_level: That of a job without one, or with one that there is not.
+        instances: How many batches run at a time.
     """
 
     max_batch_size: int
@@ -34,12 +35,13 @@ class QueuePolicy:
     max_queue_delay: float = 0.0
     priority_levels: int = 1
     default_priority_level: int = 1
+    instances: int = 1
 
 
 class JobQueue:
     """First in, first out within a level; closed once, after which it hands out what it holds and ends.
 
-    It never hands out the dead, the cancelled and the expired, and they take nobody's place.
+    It never hands out the dead, the cancelled and the expired; where it is full they make room, once for each batch.
     """
 
     def __init__(self, policy: QueuePolicy) -> None:
@@ -73,7 +75,7 @@ class JobQueue:
             if self._closed:
                 raise Draining("the server is draining; try another one")
             line = self._levels[level]
-            if len(line) >= self._max_size or (line and job.deadline != FOREVER):
+            if len(line) >= self._max_size or job.deadline != FOREVER:
                 self._require_room(level, job)
                 line = self._levels[level]
             line.append(job)
@@ -107,7 +109,7 @@ class JobQueue:
             return self._ready_in()
 
     def ran(self, images: int, seconds: float) -> None:
-        """Tells how long a batch took, taking and answering included: what waits are estimated from."""
+        """Tells how long a batch took, answering included: what waits are estimated from."""
         with self._lock:
             self._seconds = MEMORY * self._seconds + seconds
             self._run = MEMORY * self._run + images
@@ -159,10 +161,10 @@ class JobQueue:
     def _sweep(self, level: int) -> None:
         """Ends the dead of a level; once between two batches, or a flood of calls would cost as many looks at all."""
         self._swept.add(level)
-        now = time.monotonic()
-        self._levels[level] = deque(job for job in self._levels[level] if not job.dismiss_if_dead(now))
+        self._levels[level] = deque(living(self._levels[level]))
         self._images[level] = sum(job.request.count for job in self._levels[level])
 
     def _wait_before(self, level: int) -> float:
         """Seconds that the jobs at a level and above it will take, by the speed of recent batches."""
-        return sum(self._images[: level + 1]) * self._seconds / self._run if self._run else 0.0
+        waiting = sum(self._images[: level + 1])
+        return waiting * self._seconds / self._run / self.policy.instances if self._run else 0.0

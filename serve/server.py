@@ -18,7 +18,7 @@ from digits.serve.describe import describe
 from digits.serve.errors import StartError
 from digits.serve.grpcio_transport import GrpcioTransport
 from digits.serve.inference_service import InferenceService
-from digits.serve.memory_watch import MemoryWatch
+from digits.serve.memory_watch import MemoryWatch, connections
 from digits.serve.model_config import Scheduling
 from digits.serve.native_transport import NativeTransport
 from digits.serve.pictures import Decoders
@@ -99,7 +99,9 @@ class Server:
         self._bind(policy, reuse_port=self._shares)
         self._watch = MemoryWatch(self.address, settings.max_memory * MB)
         run = self._slow_run if settings.slow_down_microseconds else self._selection.engine.run
-        self._batcher = Batcher(run, str(self._model.number), Statistics.alone())  # the warm-up's, at first
+        uncounted = self._native or not self._shares  # where the warm-up comes before all other calls
+        counted = Statistics.alone() if uncounted else self._statistics
+        self._batcher = Batcher(run, str(self._model.number), counted)
         sources: list[Source] = [self._queue, *([self._native] if self._native else [])]
         self._batchers = [
             threading.Thread(target=self._batcher.serve, args=(source,), name="batcher", daemon=True)
@@ -121,19 +123,21 @@ class Server:
 
     def start(self) -> None:
         """Serves; ready, by health too, is what it is when this returns."""
+        self._watch.start()
         for batcher in self._batchers:
             batcher.start()
         self._grpcio.start()
-        if self._native:
+        # At a shared port another worker would answer, and others' calls come as soon as it is open.
+        if self._native and not self._shares:
             self._native.start()
-        if self._settings.warmup:
-            # At a shared port another worker could answer.
+        if self._settings.warmup and (self._native or not self._shares):
             address = self._private if self._shares else self.address
             warm_up(address, self._model.manifest.name, self._settings)
         self._batcher.statistics = self._statistics
+        if self._native and self._shares:
+            self._native.start()
         self._grpcio.health.enter_service()
         self._ready = True
-        self._watch.start()
 
     def drain(self) -> bool:
         """Health first, then a lame duck's while; then newcomers are refused, and every accepted call is answered.
@@ -153,11 +157,21 @@ class Server:
         answered &= self._grpcio.stop(max(LINGER, end - time.monotonic()))
         self._watch.stop()
         if self._native:
+            self._linger(end)
             self._native.close()
+        end = max(end, time.monotonic() + LINGER)
         for batcher in self._batchers:
-            batcher.join(max(LINGER, end - time.monotonic()))
+            batcher.join(max(0.0, end - time.monotonic()))
             answered &= not batcher.is_alive()
+        self._folder.cleanup()
         return answered
+
+    def _linger(self, end: float) -> None:
+        """Until callers take no more: what passed through the native front may be in its buffers still."""
+        before, taken = -1, 0
+        while before != taken and time.monotonic() < end:
+            time.sleep(LINGER)
+            before, taken = taken, sum(each.answered for _, each in connections(self.address))
 
     def _make_services(self, choice: TransportChoice, policy: QueuePolicy) -> Services:
         manifest, selection, settings = self._model.manifest, self._selection, self._settings
@@ -217,4 +231,5 @@ def queue_policy(settings: ServeSettings) -> QueuePolicy:
         max_queue_delay=settings.max_queue_delay_microseconds / 1e6,
         priority_levels=levels,
         default_priority_level=default,
+        instances=settings.instances,
     )

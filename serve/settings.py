@@ -83,7 +83,8 @@ class ServeSettings:
     that sent most without an answer are ended. At least 4 times --max-message-bytes."""
 
     warmup: Annotated[bool, Parameter(negative="--no-warmup")] = True
-    """Makes calls of all sizes to the model before the server is ready, so that the first call is as fast as others."""
+    """Makes calls of all sizes to the server before it is ready, so that the first call is as fast as others. Several
+    workers over grpcio go without."""
 
     spin_microseconds: Microseconds = 0
     """How long the native transport polls for the next call before it sleeps. 100 takes about 50 microseconds off a

@@ -17,11 +17,12 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 BATCHES, CALLS, IMAGES, QUEUE_NS, COMPUTE_NS, LAST_MS, FAIL_NS, FIRST_REASON = range(8)
 REASON_INDEX = {reason: FIRST_REASON + i for i, reason in enumerate(REASONS)}
-FIRST_SIZE = 16
+FIRST_SIZE = FIRST_REASON + len(REASONS)
 LARGEST_SIZE = 1024  # of the batches that are counted by size
 FIRST_SIZE_NS = FIRST_SIZE + LARGEST_SIZE
 ROW = FIRST_SIZE_NS + LARGEST_SIZE
 ROW_BYTES = 8 * ROW
+LARGEST = 2**63 - 1  # after which a sum begins anew: 1,000 callers that always wait take half a year
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ class Statistics:
             row[BATCHES] += 1
             row[CALLS] += calls
             row[IMAGES] += images
-            row[QUEUE_NS] += int(queue_seconds * 1e9)
-            row[COMPUTE_NS] += calls * compute_ns
+            row[QUEUE_NS] = (row[QUEUE_NS] + int(queue_seconds * 1e9)) & LARGEST
+            row[COMPUTE_NS] = (row[COMPUTE_NS] + calls * compute_ns) & LARGEST
             row[LAST_MS] = time.time_ns() // 1_000_000
             if images <= LARGEST_SIZE:
                 row[FIRST_SIZE - 1 + images] += 1

@@ -37,13 +37,13 @@ class StreamJob(Job):
     def answer(self, response: bytes) -> None:
         outcome = digits_pb2.ClassifyStreamResponse(request_id=self._request_id)
         outcome.response.MergeFromString(response)
-        self._stream.outcomes.put(outcome.SerializeToString())
+        self._stream.settle(outcome.SerializeToString(), self)
 
     def fail(self, error: CallError) -> None:
-        self._stream.fail(self._request_id, error)
+        self._stream.fail(self._request_id, error, self)
 
     def drop(self) -> None:
-        self._stream.outcomes.put(b"")  # nobody reads it
+        self._stream.settle(b"", self)  # nobody reads it
 
 
 def failure(request_id: str, error: CallError) -> bytes:
@@ -68,7 +68,7 @@ class Stream:
     Flow control goes all the way: while WINDOW requests are unanswered, or their answers unread, no other is read.
 
     Attributes:
-        outcomes: What is to be sent; None where no more requests are read.
+        cut_short: Whether it was ended before its caller had sent all.
     """
 
     def __init__(
@@ -78,18 +78,19 @@ class Stream:
         self._submit = submit
         self._services = services
         self._deadline = deadline
-        self.outcomes: SimpleQueue[bytes | None] = SimpleQueue()
+        self._outcomes: SimpleQueue[bytes | None] = SimpleQueue()  # None: no more requests are read
         self._window = threading.Semaphore(WINDOW)
-        self._jobs: dict[int, Job] = {}  # the last WINDOW requests
+        self._jobs: set[Job] = set()  # that are not answered
         self._read = 0
-        self._gone = False
+        self._all_read = False
+        self._over = False
 
     def __iter__(self) -> Iterator[bytes]:
         """The outcomes, as they come; ends when all requests are read and answered, or after `end`."""
         threading.Thread(target=self._read_all, name="stream", daemon=True).start()
         reading, answered = True, 0
         while reading or answered < self._read:
-            outcome = self.outcomes.get()
+            outcome = self._outcomes.get()
             if outcome is None:
                 reading = False
             else:
@@ -99,42 +100,55 @@ class Stream:
 
     def end(self) -> None:
         """Reads no more; what was read is answered."""
-        self.outcomes.put(None)
+        self._over = True
+        self._window.release()
+        self._outcomes.put(None)
 
-    def fail(self, request_id: str, error: CallError) -> None:
+    @property
+    def cut_short(self) -> bool:
+        return self._over and not self._all_read
+
+    def settle(self, outcome: bytes, job: Job | None = None) -> None:
+        """Takes what is to be sent, and forgets the job that it is of."""
+        if job:
+            self._jobs.discard(job)
+        self._outcomes.put(outcome)
+
+    def fail(self, request_id: str, error: CallError, job: Job | None = None) -> None:
         """Answers a request with a status."""
         self._services.count(error)
-        self.outcomes.put(failure(request_id, error))
+        self.settle(failure(request_id, error), job)
 
     def cancel(self) -> None:
         """Says that the caller has gone."""
-        self._gone = True
-        self._window.release()
-        for job in list(self._jobs.values()):
+        self.end()
+        for job in list(self._jobs):
             job.cancel()
 
     def _read_all(self) -> None:
         try:
             for message in self._messages:
                 self._window.acquire()
-                if self._gone:
+                if self._over:
                     break
                 self._read += 1
                 self._take(message)
+            else:
+                self._all_read = True
         except Exception:  # noqa: BLE001, S110 the caller has gone: grpcio's iterator raises a bare Exception
             pass
-        self.end()
+        self._outcomes.put(None)
 
     def _take(self, message: bytes) -> None:
-        request_id = ""
+        request_id, job = "", None
         try:
             request = _parse(message)
             request_id = request.request_id
             asked = self._services.accept(self._services.hot[CLASSIFY], request.request.SerializeToString())
             job = StreamJob(asked, request_id, self, self._deadline)
-            self._jobs[self._read % WINDOW] = job
+            self._jobs.add(job)
             self._submit(job)
         except CallError as error:
-            self.fail(request_id, error)
+            self.fail(request_id, error, job)
         except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
-            self.fail(request_id, internal_error("a request of a stream failed", unforeseen))
+            self.fail(request_id, internal_error("a request of a stream failed", unforeseen), job)

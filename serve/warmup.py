@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 import grpc
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from digits.serve.settings import ServeSettings
 
 CALLS = 32  # of one image: about as many as it takes until they are no faster
-PATIENCE = 5.0  # seconds of a call
+PATIENCE = 5.0  # seconds of all calls
 OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
 
 log = logging.getLogger(__name__)
@@ -27,26 +28,27 @@ log = logging.getLogger(__name__)
 def warm_up(address: str, model: str, settings: ServeSettings) -> None:
     """Calls the server itself, over the wire: calls of 1, 2, 4, ... images, and many of one.
 
-    What comes first is slow: memory is not mapped, threads are not there, code has not run. If a call fails, the rest
-    is left out with a warning.
+    What comes first is slow: memory is not mapped, threads are not there, code has not run. If a call fails, or time is
+    over, the rest is left out with a warning.
     """
+    end = time.monotonic() + PATIENCE
     with grpc.insecure_channel(address, OPTIONS) as channel:
         try:
             for method, message in _calls(model, settings):
                 call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-                call(message, timeout=PATIENCE, wait_for_ready=True)
+                call(message, timeout=max(0.0, end - time.monotonic()), wait_for_ready=True)
         except grpc.RpcError as error:
             log.warning("not warmed up: %s: %s", error.code().name, error.details())
 
 
 def _calls(model: str, settings: ServeSettings) -> Iterator[tuple[str, bytes]]:
-    size = 1
-    while size <= settings.max_batch_size and size * IMAGE_BYTES < settings.max_message_bytes // 2:
+    most = max(1, min(settings.max_batch_size, settings.max_message_bytes // 2 // IMAGE_BYTES))
+    sizes = [2**power for power in range(most.bit_length() - 1)]
+    for size in [most] if settings.max_queue_delay_microseconds else [*sizes, most]:  # a batch with room waits it out
         pixels = bytes(size * IMAGE_BYTES)
         yield CLASSIFY, digits_pb2.ClassifyRequest(pixels=pixels, include_probabilities=size > 1).SerializeToString()
-        size *= 2
     if settings.max_queue_delay_microseconds:
-        return  # which each lone call waits out
+        return
     tensor = inference_pb2.ModelInferRequest.InferInputTensor(name="pixels", datatype="UINT8", shape=[1, 28, 28])
     for _ in range(CALLS):
         yield CLASSIFY, digits_pb2.ClassifyRequest(pixels=bytes(IMAGE_BYTES)).SerializeToString()
