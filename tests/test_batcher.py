@@ -204,3 +204,12 @@ def test_pixels_are_parsed_as_protobuf_parses_them(count: int, cut: int, *, more
         found = classify.parse(message, 20)
         assert bytes(found.pixels) == expected
         assert found.count == len(expected) // 784
+
+
+@pytest.mark.parametrize("length", [b"\x90\x86\x80\x80\x80", b"\x90\x86\x80\x80\x80\x80\x80\x80\x80\x80\x80", b"\x90"])
+def test_a_length_that_protobuf_would_not_read_is_not_read(length: bytes) -> None:
+    message = b"\x0a" + length + bytes(784)
+    with pytest.raises(DecodeError):
+        digits_pb2.ClassifyRequest.FromString(message)
+    with pytest.raises(InvalidRequest):
+        classify.parse(message, 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -54,3 +55,26 @@ def test_every_call_is_answered_or_told_that_the_server_goes(
         outcomes = sum((future.result() for future in futures), Counter())
         assert outcomes.keys() == {"OK", "UNAVAILABLE"}
         assert outcomes["UNAVAILABLE"] == CALLERS
+
+
+def test_several_batchers_end_at_once(serving: Callable[..., Any], models: Path, transport: str) -> None:
+    """Idle, three of them wait in the same front or queue."""
+    options = ("--transport", transport, "--instances", 3, "--lame-duck", 0, "--drain-timeout", 20)
+    with serving("--models", models, *options) as server:
+        assert server.drain() == 0
+        assert "not all calls were answered" not in server.stderr.read_text()
+
+
+def test_a_stream_that_goes_on_sending_does_not_hold_up_a_drain(
+    serving: Callable[..., Any], models: Path, transport: str
+) -> None:
+    message = digits_pb2.ClassifyStreamRequest(request=digits_pb2.ClassifyRequest(pixels=bytes(784)))
+    options = ("--transport", transport, "--lame-duck", 0, "--drain-timeout", 20)
+    with serving("--models", models, *options) as server, grpc.insecure_channel(server.address) as channel:
+        answers = digits_pb2_grpc.DigitClassifierStub(channel).ClassifyStream(itertools.repeat(message), timeout=60)
+        next(answers)
+        server.process.terminate()
+        with pytest.raises(grpc.RpcError) as error:
+            list(answers)
+        assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert server.process.wait(timeout=60) == 0

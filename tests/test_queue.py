@@ -115,6 +115,20 @@ def test_who_cannot_be_in_time_is_not_queued(test_digits: NDArray[np.uint8], job
     assert batches(queue)[0][0] is urgent
 
 
+def test_what_waits_above_counts_for_who_comes_below(test_digits: NDArray[np.uint8], job_of: MakeJob) -> None:
+    """16 images wait at the first level; two batches at a time take half as long."""
+    for instances, refused in ((1, True), (4, False)):
+        queue = JobQueue(QueuePolicy(MAX_BATCH_SIZE, 9, 0.0, 2, 2, instances))
+        queue.ran(4, 4.0)
+        queue.put(job_of(test_digits[:16], priority=1))
+        late = job_of(test_digits[:1], deadline=time.monotonic() + 8)
+        if refused:
+            with pytest.raises(TooLate):
+                queue.put(late)
+        else:
+            queue.put(late)
+
+
 def test_speed_is_that_of_recent_batches(test_digits: NDArray[np.uint8], job_of: MakeJob) -> None:
     queue = queue_of(9)
     queue.ran(1, 1000.0)

@@ -182,6 +182,11 @@ def test_calls_that_are_given_up_leave_the_others_alone(channel: grpc.Channel, t
     assert grpc.StatusCode.CANCELLED in outcomes
 
 
+def test_a_timeout_counts_where_nobody_waits_too(channel: grpc.Channel, test_digits: NDArray[np.uint8]) -> None:
+    message = digits_pb2.ClassifyRequest(pixels=test_digits.tobytes(), timeout_microseconds=1)
+    assert failure(channel, message.SerializeToString()).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 # What stands beside it
 
 
