@@ -55,7 +55,7 @@ def decode(content: bytes, limits: Limits = DEFAULTS) -> NDArray[np.uint8]:
     from any number of threads.
 
     Raises:
-        PictureError: no picture, a damaged one, one outside the limits, or a blank one; the text is one line.
+        PictureError: no picture, a damaged one, one outside the limits, or not one digit; the text is one line.
     """
     limits.check_file(content)
     name = sniffed(content)

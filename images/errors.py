@@ -7,3 +7,15 @@ class DataError(Exception):
 
 class PictureError(Exception):
     """A file that is no picture of one digit."""
+
+
+class BlankError(PictureError):
+    """A picture on which nothing stands out from the paper."""
+
+
+class SeveralDigitsError(PictureError):
+    """A picture of more than one digit."""
+
+
+class UnclearError(PictureError):
+    """A picture whose ink is no one digit's."""

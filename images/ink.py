@@ -5,136 +5,117 @@ digits"): size-normalised to fit 20 x 20 pixels keeping its shape, anti-aliased,
 of mass. What comes before it, finding the ink on the paper, is ours.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from digits.images.errors import PictureError
+from digits.images import clarity, paper, parts
+from digits.images.paper import Grey, Greys
+from digits.images.parts import Mask
 
 SIDE = 28
 BOX = 20
+GRID = 256  # cells along the longer side, in whose means the ink is sought
+SMALL = 40  # cells: a digit smaller than this is looked at again, closer
+AROUND = 0.3  # of its size: the paper that a closer look takes with it
 FAINTEST = 8.0  # of 255 grey levels: JPEG leaves 1 to 3 on empty paper
 NOISE = 6.0  # standard deviations: of a million pixels of plain noise, none is as far out
-STROKE = 0.2  # of full ink: what belongs to a stroke; the ringing of JPEG stays below
+SEEN = 0.2  # of the farthest pixel: what may be ink; the ringing of JPEG stays below
+STROKE = 0.35  # of full ink: what belongs to a stroke; lines of school paper stay below
+GRAIN = 3.0  # standard deviations of noise that no stroke may be below, unless they are half of full ink
+FULL = 0.9  # the quantile of ink that is full ink: an inner pixel of a stroke, not its brightest speck
+VEIL = 0.15  # of full ink: what becomes 0
 EDGE = 0.3  # of full ink: where the digit begins and ends
-WHITE = 0.9  # the quantile of a stroke's pixels that becomes 255: its middle, not its brightest speck
+WHITE = 0.9  # the quantile of a stroke's pixels that becomes 255
 DUST = 0.05  # of the largest connected part's ink: smaller parts are no strokes
-GRID = 256  # cells along the longer side, in which connected parts are sought
 
-Grey = NDArray[np.float32]
 Digit = NDArray[np.uint8]
 
 
-def border(grey: Grey) -> Grey:
-    """The outermost pixels, flat: what a picture shows of its background."""
-    return np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
+class Look(NamedTuple):
+    """What was seen of a picture, in square cells of so many pixels a side.
+
+    Attributes:
+        ink: How far off the paper, float32 [h, w]: 1 is full ink, 0 paper, and below 0 lies the other side.
+        strokes: What of it is the digit's, bool [h, w].
+        pieces: How many connected parts the strokes have.
+        cell: Pixels.
+    """
+
+    ink: Grey
+    strokes: Mask
+    pieces: int
+    cell: int
 
 
-def find(grey: Grey) -> Grey:
-    """Ink from 0 (paper) to 1 in grey values from 0 to 255, float32 [h, w] both, whichever of the two is darker.
+def find(grey: Greys) -> Grey:
+    """Ink from 0 (paper) to 1, float32 [h, w], in grey values from 0 to 255, float32 or uint8, at most 2047 a side.
 
-    The paper is what the border shows; the ink is on whichever side of it reaches farther.
+    The result shows the digit alone and is at most 256 a side, whatever the picture was. Ink is on whichever side of
+    the paper weighs more.
 
     Raises:
-        PictureError: nothing stands out from the paper.
+        BlankError: nothing stands out from the paper.
+        SeveralDigitsError: more than one digit does.
+        UnclearError: something does that is no digit.
     """
-    ink = paper(grey)
-    np.subtract(grey, ink, out=ink)  # in place, as all that follows: copies of a large picture would add up
-    if -ink.min() > ink.max():
+    while True:
+        look = _look(grey)
+        box = parts.extent(look.strokes)
+        size = max(side.stop - side.start for side in box)
+        if look.cell == 1 or size >= SMALL:
+            break
+        around = round(AROUND * size) + 2
+        grey = grey[tuple(slice(max(0, s.start - around) * look.cell, (s.stop + around) * look.cell) for s in box)]
+    clarity.check(look.ink, look.strokes, look.pieces)
+    ink = (look.ink - np.float32(VEIL)) / np.float32(1 - VEIL)
+    return np.asarray(np.clip(ink, 0, 1) * parts.grown(look.strokes), np.float32)
+
+
+def _look(grey: Greys) -> Look:
+    """Raises BlankError or UnclearError if nothing stands out."""
+    cell = -(-max(grey.shape) // GRID)
+    seen = np.asarray(Image.fromarray(grey).reduce(cell) if cell > 1 else grey, np.float32)
+    ink = seen - paper.surface(seen)
+    if np.vdot(ink * ink, ink) < 0:  # cubes, so that faint unevenness counts for nothing
         np.negative(ink, out=ink)
-    noise = 1.4826 * np.median(np.abs(border(ink)))  # the standard deviation, by the median absolute deviation
+    noise = min(_deviation(ink), _deviation(paper.border(ink)))  # either may be half ink, where a crop is close
     peak = float(ink.max())
     if peak < max(FAINTEST, NOISE * noise):
-        raise PictureError(
-            f"the picture is blank: its darkest and lightest spots are within {peak:.0f} of 255 grey levels"
-            " of the paper; expected one digit that stands out"
-        )
-    ink /= np.float32(peak)
-    np.clip(ink, 0, 1, out=ink)
-    ink *= strokes(ink)
-    ink /= ink.max()  # once more, since the peak may have been dust
-    return ink
+        raise clarity.nothing(peak, noise)
+    full = np.quantile(ink[ink > min(max(SEEN * peak, GRAIN * noise), peak / 2)], FULL)
+    strokes, pieces = _strokes(ink, min(max(STROKE * full, GRAIN * noise), full / 2))
+    ink /= np.float32(np.quantile(ink[strokes], FULL))  # once more, since what was full may have been dust
+    return Look(ink, strokes, pieces, cell)
 
 
-def paper(grey: Grey) -> Grey:
-    """The paper's grey values, float32 [h, w]: the plane through the border, since light is seldom even.
-
-    Least squares, repeated four times without what lay off the last plane, so that ink on the border does not tilt it.
-    """
-    y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in grey.shape)
-    down, across = np.broadcast_to(y[:, None], grey.shape), np.broadcast_to(x, grey.shape)
-    edge = border(grey)
-    terms = np.stack([np.ones_like(edge), border(down), border(across)], axis=1)
-    near, plane = np.full(edge.shape, fill_value=True), np.zeros(3, np.float32)
-    for _ in range(4):
-        plane = np.linalg.lstsq(terms[near], edge[near])[0]
-        off = np.abs(edge - terms @ plane)
-        near = off <= 2 * np.median(off) + 0.5
-    level, dy, dx = plane
-    return np.asarray((level + dy * y)[:, None] + dx * x, np.float32)
+def _deviation(values: Grey) -> float:
+    """The standard deviation of noise around 0, by the median absolute deviation."""
+    return 1.4826 * float(np.median(np.abs(values)))
 
 
-def strokes(ink: Grey) -> NDArray[np.bool_]:
-    """Where the digit is, bool [h, w]: strokes and their soft edges, without dust."""
-    cell = -(-max(ink.shape) // GRID)
-    cells = np.maximum.reduceat(ink, np.arange(0, ink.shape[0], cell), axis=0)
-    cells = np.maximum.reduceat(cells, np.arange(0, ink.shape[1], cell), axis=1)
-    labels = connected(grown(cells > STROKE))
-    amounts = np.bincount(labels.ravel(), weights=cells.ravel())
-    amounts[0] = 0
-    kept = grown((amounts >= DUST * amounts.max())[labels])
-    return kept.repeat(cell, axis=0).repeat(cell, axis=1)[: ink.shape[0], : ink.shape[1]]
-
-
-def grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask and its neighbours in eight directions, bool [h, w]."""
-    wide = mask.copy()
-    wide[:, 1:] |= mask[:, :-1]
-    wide[:, :-1] |= mask[:, 1:]
-    tall = wide.copy()
-    tall[1:] |= wide[:-1]
-    tall[:-1] |= wide[1:]
-    return tall
-
-
-def connected(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """A number for each part connected along rows and columns, intp [h, w], 0 outside: its last pixel's, from 1.
-
-    Runs along rows that touch are joined: every run hooks onto the largest that it touches, until none touches a larger
-    one. Two rounds at least halve what is left to join, so that no maze takes longer than a few milliseconds.
-    """
-    height, width = mask.shape
-    flat = np.pad(mask, ((0, 0), (0, 1))).ravel()  # a column of nothing, so that no run crosses rows
-    starts = flat & ~np.concatenate([[False], flat[:-1]])
-    runs = np.where(flat, np.cumsum(starts), 0).reshape(height, width + 1)[:, :-1]
-    ends = np.flatnonzero(flat & ~np.concatenate([flat[1:], [False]]))
-    numbers = np.concatenate([[0], ends - ends // (width + 1) + 1])
-    touching = (runs[:-1] > 0) & (runs[1:] > 0)
-    return numbers[_joined(numbers.size, runs[:-1][touching], runs[1:][touching])][runs]
-
-
-def _joined(count: int, above: NDArray[np.intp], below: NDArray[np.intp]) -> NDArray[np.intp]:
-    """For each of 0 to count - 1, intp [count], the largest that pairs of above[i] and below[i] join it to."""
-    root = np.arange(count)
-    while above.size:
-        lower, higher = np.minimum(above, below), np.maximum(above, below)
-        np.maximum.at(root, lower, higher)
-        while (further := root[root]).tobytes() != root.tobytes():
-            root = further
-        above, below = root[lower], root[higher]
-        apart = above != below
-        above, below = above[apart], below[apart]
-    return root
+def _strokes(ink: Grey, least: float) -> tuple[Mask, int]:
+    """Where the digit is, bool [h, w], without dust; and of how many parts that touch or nearly do."""
+    strokes = ink > least
+    box = parts.extent(strokes)
+    inside = strokes[box]
+    labels = parts.connected(parts.grown(inside))
+    amounts = np.bincount(labels.ravel(), weights=(ink[box] * inside).ravel())
+    whole = amounts >= DUST * amounts.max()
+    whole[0] = False
+    strokes[box] &= whole[labels]
+    return strokes, int(whole.sum())
 
 
 def place(ink: Grey) -> Digit:
     """Ink from 0 to 1, float32 [h, w], as a digit, uint8 [28, 28]: fitted into 20 x 20, centred by its mass."""
-    rows, columns = (np.flatnonzero((ink > EDGE).any(axis=axis)) for axis in (1, 0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    scale = BOX / max(bottom - top, right - left)
-    size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
-    small = Image.fromarray(ink[top:bottom, left:right]).resize(size, Image.Resampling.BICUBIC)
-    fitted = np.asarray(small).clip(0)
+    cut = ink[parts.extent(ink > EDGE)]
+    height, width = cut.shape
+    scale = BOX / max(cut.shape)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    fitted = np.asarray(Image.fromarray(cut).resize(size, Image.Resampling.BICUBIC)).clip(0)
     fitted = np.clip(fitted / np.quantile(fitted[fitted > 0.5 * fitted.max()], WHITE), 0, 1)
     digit = np.zeros((SIDE, SIDE), np.uint8)
     y, x = (

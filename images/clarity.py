@@ -1,0 +1,100 @@
+"""Whether ink is one digit's. What is not is said, rather than guessed at.
+
+The limits lie outside what MNIST's digits have, as photos too: of those one in a thousand is refused, broken strokes,
+filled loops and all.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digits.images import parts
+from digits.images.errors import BlankError, SeveralDigitsError, UnclearError
+from digits.images.paper import Grey, border
+from digits.images.parts import Mask
+
+LONGEST = 4.0  # strokes, in lengths of the digit: an 8 takes 2.5, and a page of text 10
+OTHER_SIDE = 0.15  # of the ink's area: as far off the paper to the other side
+BORDER = 0.06  # of the border: ink there, unless it reaches all four sides of a close crop
+FULL, SLIM = 0.75, 0.4  # of its box: a disc fills 0.79; and how near to a square the box is, since a 1 may fill its own
+HOLE = 0.01  # of its box: smaller ones are noise
+GAP = 0.12  # of the tallest part's height: parts nearer than this are one broken digit
+TALL = 0.5  # of the tallest part's height: lower ones, such as the bar of a 5, are no digits
+MARKS = 12  # parts: more are no row of digits
+ROUGH = 16.0  # of 255 grey levels, the standard deviation: no paper is so rough
+
+
+def check(ink: Grey, strokes: Mask, pieces: int) -> None:
+    """Passes one digit.
+
+    Args:
+        ink: How far off the paper, float32 [h, w]: 1 is ink, 0 paper, and what is below it lies on the other side.
+        strokes: Where the digit is, bool [h, w], dust left out.
+        pieces: How many connected parts the strokes have.
+
+    Raises:
+        SeveralDigitsError: digits side by side, or one above another.
+        UnclearError: what is no digit.
+    """
+    _check_texture(ink, strokes)
+    if pieces > 1:
+        _check_parts(strokes)
+    down, across = parts.extent(strokes)
+    box = strokes[down, across]
+    if box.mean() > FULL and min(box.shape) > SLIM * max(box.shape) and not _has_hole(box):
+        raise _unclear(f"a blot that fills {box.mean():.0%} of its box, where a digit's strokes leave more free")
+    share = border(strokes).mean()
+    if share > BORDER and strokes.shape != box.shape:
+        raise _unclear(f"ink along {share:.0%} of the picture's border, which is no paper then")
+
+
+def _has_hole(box: Mask) -> bool:
+    """Whether the strokes go round some paper, as those of a thick 0 do."""
+    sizes = np.bincount(parts.connected(np.pad(~box, 1, constant_values=True)).ravel())[1:]
+    return int((sizes > HOLE * box.size).sum()) > 1
+
+
+def nothing(peak: float, noise: float) -> BlankError | UnclearError:
+    """The error for a picture whose farthest pixel is `peak` off the paper, its noise's deviation being `noise`."""
+    if noise > ROUGH:
+        return _unclear(f"tones all over, {noise:.0f} of 255 grey levels off its paper, and {peak:.0f} at most")
+    return BlankError(
+        f"the picture is blank: nothing is farther than {peak:.0f} of 255 grey levels from the paper, whose noise"
+        f" is {noise:.1f}; expected one digit that stands out"
+    )
+
+
+def _check_texture(ink: Grey, strokes: Mask) -> None:
+    down, across = parts.extent(strokes)
+    length = parts.outline(strokes).sum() / 2 / max(down.stop - down.start, across.stop - across.start)
+    if length > LONGEST:
+        raise _unclear(f"strokes {length:.1f} times as long as it is large, where a digit has {LONGEST:.0f} at most")
+    other = np.count_nonzero(ink < -0.5) / np.count_nonzero(ink > 0.5)  # noqa: PLR2004 - nearer to ink than to paper
+    if other > OTHER_SIDE:
+        raise _unclear(f"spots both lighter and darker than its paper, the ones {other:.0%} as large as the others")
+
+
+def _check_parts(strokes: Mask) -> None:
+    found = parts.boxes(_clusters(strokes))
+    heights = found[:, 2] - found[:, 0]
+    tall = found[heights >= TALL * heights.max()]
+    if len(tall) > MARKS:
+        raise _unclear(f"{len(tall)} separate marks")
+    if len(tall) > 1:
+        middles = tall[:, :2] + tall[:, 2:]
+        down, across = np.ptp(middles, axis=0)
+        where = "one above another" if down > across else "side by side"
+        raise SeveralDigitsError(f"the picture shows {len(tall)} digits {where}; crop it to one")
+
+
+def _clusters(strokes: Mask) -> NDArray[np.intp]:
+    """A number for each group of parts that are near each other, intp [h, w], 0 outside the strokes."""
+    found = parts.boxes(parts.connected(strokes))
+    tallest = (found[:, 2] - found[:, 0]).max()
+    joined = strokes
+    for _ in range(round(GAP * tallest / 2)):
+        joined = parts.grown(joined)
+    return np.asarray(parts.connected(joined) * strokes)
+
+
+def _unclear(found: str) -> UnclearError:
+    return UnclearError(f"the picture shows no clear digit: it has {found}; give one digit on plain paper")
