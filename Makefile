@@ -8,13 +8,14 @@ PROTO := digits/protos/digits/v1/digits.proto digits/protos/inference/v2/inferen
 protoc = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Idigits/protos=protos \
 	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTO)
 
-.PHONY: help demo lab recipes release-model bench-server test test-all check format protos clean
+.PHONY: help demo lab recipes release-model bench-score bench-server test test-all check format protos clean
 
 help:
 	@echo "make demo           train, export, serve and classify real digits"
 	@echo "make lab            the lesson's comparison: 10 epochs against 50"
 	@echo "make recipes        both recipes on all of MNIST, seeds 0, 1, 2, measured: an hour"
 	@echo "make release-model  the model in the box, anew from all of MNIST: a quarter of an hour"
+	@echo "make bench-score    100,000 pictures scored, beside their decoding alone: three minutes"
 	@echo "make bench-server   the server under load, beside an echo and its peers: ten minutes"
 	@echo "make test           the tests, in a few minutes"
 	@echo "make test-all       the tests, the slow ones too"
@@ -49,6 +50,9 @@ release-model: $(READY)
 	$(BIN)/digits export runs/release --models model/box --variants int8
 	$(BIN)/digits models prune --models model/box --keep 1
 
+bench-score: $(READY)
+	$(BIN)/digits bench score --out benchmarks/score.json
+
 bench-server: $(READY)
 	$(BIN)/digits bench server --out benchmarks/server.json
 
@@ -56,6 +60,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest -m "not slow"
 
 test-all: $(READY)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	@$(BIN)/python -m pytest
 
 check: $(READY)

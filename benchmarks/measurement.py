@@ -12,10 +12,17 @@ from digits.train.run_folder import write_json
 from digits.train.settings import listed
 
 if TYPE_CHECKING:
-    from digits.benchmarks.settings import ExportBenchmarkSettings, ServerBenchmarkSettings, TrainingBenchmarkSettings
+    from digits.benchmarks.settings import (
+        ExportBenchmarkSettings,
+        ScoreBenchmarkSettings,
+        ServerBenchmarkSettings,
+        TrainingBenchmarkSettings,
+    )
     from digits.images.mnist import Mnist
 
-    BenchmarkSettings = ExportBenchmarkSettings | ServerBenchmarkSettings | TrainingBenchmarkSettings
+    BenchmarkSettings = (
+        ExportBenchmarkSettings | ScoreBenchmarkSettings | ServerBenchmarkSettings | TrainingBenchmarkSettings
+    )
 
 
 def measurement(name: str, settings: BenchmarkSettings, data: Mnist) -> dict[str, Any]:

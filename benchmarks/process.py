@@ -40,8 +40,7 @@ class ServerProcess:
         return sum(int(ticks) for stat in stats for ticks in stat[11:15]) / TICKS
 
     def resident_mb(self) -> float:
-        lines = [line for pid in _family(self.pid) for line in (PROC / str(pid) / "status").read_text().splitlines()]
-        return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) * 1024 / 1e6
+        return resident_mb(self.pid)
 
 
 @contextmanager
@@ -74,6 +73,12 @@ def started(
             _end(process)
 
 
+def resident_mb(pid: int) -> float:
+    """The memory of a process and its descendants, MB; what they share counts for each of them."""
+    lines = [words for member in _family(pid) for words in _lines(PROC / str(member) / "status")]
+    return sum(int(words[1]) for words in lines if words[0] == "VmRSS:") * 1024 / 1e6
+
+
 def _wait(process: subprocess.Popen[bytes], command: str, log: Path, ready: str) -> None:
     end = time.perf_counter() + PATIENCE
     while ready not in (printed := log.read_text(encoding="utf-8", errors="replace")):
@@ -103,10 +108,14 @@ def _family(pid: int) -> list[int]:
 
 
 def _words(file: Path) -> list[str]:
+    return [word for words in _lines(file) for word in words]
+
+
+def _lines(file: Path) -> list[list[str]]:
     try:
-        return file.read_text().split()
+        return [line.split() for line in file.read_text().splitlines()]
     except (FileNotFoundError, ProcessLookupError):
-        return []  # the thread has just ended
+        return []  # it has just ended
 
 
 def _environment() -> dict[str, str]:

@@ -36,6 +36,7 @@ def rendered() -> dict[str, str]:
     """The text between the marks, by what the first of them says."""
     return {
         "exported": _export(_read("export.json")),
+        "scored": _score(_read("score.json")),
         "served": _server(_read("server.json")),
         "trained": _recipes(_read("recipes.json")) + "\n" + _training(_read("training.json")),
     }
@@ -117,6 +118,18 @@ def _server(measured: dict[str, Any]) -> str:
         f"Inference Protocol {reached[f'ModelInfer UINT8 over {triton}']:.1f} times (UINT8) and\n"
         f"{reached[f'ModelInfer FP32 over {triton}']:.1f} times (FP32) as many as Triton's C++ server with the same "
         "model in its Python backend.\n`make bench-server`.\n"
+    )
+
+
+def _score(measured: dict[str, Any]) -> str:
+    rows, settings, machine = measured["rows"], measured["settings"], measured["machine"]
+    where = f"the same {machine['cores']} cores of {machine['cpu']} (median of {settings['rounds']} rounds in turn)"
+    return (
+        f"`digits score` takes {settings['pictures']:,} PNG files to their table at "
+        f"{measured['share_of_decoding']:.0%} of the rate at which Pillow\ndoes nothing but decode them on {where}, "
+        f"as right as on the raw\narrays: {percent(measured['accuracy']['pictures'])}. {rows['count']:,} rows of an "
+        f"`.npz` take {rows['peak_mb']:.0f} MB and {rows['seconds']:.0f} seconds.\n`import digits.client` takes "
+        f"{measured['import_ratio']:.2f} times as long as `import numpy, grpc`. `make bench-score`.\n"
     )
 
 

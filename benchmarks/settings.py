@@ -89,3 +89,23 @@ class ServerBenchmarkSettings:
 
     out: Path | None = None
     """The JSON file to write. Default: none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreBenchmarkSettings:
+    """What `digits bench score` is told."""
+
+    data: str | None = None
+    """MNIST, as for `digits train`."""
+
+    pictures: Annotated[int, Parameter(validator=Number(gte=2000))] = 100_000
+    """PNG files that are scored."""
+
+    rows: Annotated[int, Parameter(validator=Number(gte=1))] = 1_000_000
+    """Rows of the .npz that is scored."""
+
+    rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 3
+    """How often scoring and decoding are measured, in turn."""
+
+    out: Path | None = None
+    """The JSON file to write. Default: none."""

@@ -26,6 +26,7 @@ EXTRAS = {
     "models": "train",
     "serve": "serve",
     "classify": "serve",
+    "score": "serve",
     "bench": "train,serve",
     "demo": "train,serve",
 }
@@ -136,13 +137,26 @@ COMMANDS = {
     "classify": """Tell which digit each picture shows: photos, scans, or MNIST images.
 
     ```
-    digits classify photo.png
+    digits classify photo.png --show
     digits classify scans/*.jpg --server localhost:50051 --json
     ```
 
     One digit a picture, dark on light or light on dark. Works in this process (with digits[serve]), by the
     model that comes with digits or by the newest of --models; or over a server. A file that cannot be read is reported,
     the others are classified, and the exit code is 1.
+    """,
+    "score": """Score folders of pictures, archives and arrays into a table, in their order, none lost.
+
+    ```
+    digits score scans --out table.csv
+    digits score scans 'more/**/*.png' old.zip mnist.npz/x_test --out table.parquet --labels from-folder
+    find scans -name '*.jpg' -print0 | digits score - --out table.jsonl --server localhost:50051
+    ```
+
+    One row a picture: path, digit, confidence, status, error. A picture that cannot be read, is blank, unclear or shows
+    several digits is a row that says so, and nothing stops; with --strict the exit code is then 1. Ctrl-C or a crash
+    keeps what is done, in table.csv.journal beside the table, and the same command goes on from there. Uses all cores,
+    by the model that comes with digits or by the newest of --models; or a server.
     """,
     "bench export": """Time the variants of exported runs beside each other, Keras and OpenVINO, in turn.
 
@@ -151,6 +165,15 @@ COMMANDS = {
     ```
 
     Exports each run into a folder that vanishes. OpenVINO is measured where it is installed (digits[bench]).
+    """,
+    "bench score": """Time the scoring of PNG files beside their decoding alone, in turn; look at its memory.
+
+    ```
+    digits bench score --data path/to/mnist.npz --out score.json
+    digits bench score --pictures 10000 --rows 100000 --rounds 1
+    ```
+
+    Also measures what `import digits.client` takes over `import numpy, grpc`. Scores by the model in the box.
     """,
     "bench server": """Load the server beside an echo, a plain grpc.aio server and Triton, in turn.
 
@@ -170,7 +193,7 @@ COMMANDS = {
 
     Prints the time and the test accuracy of each training, and the ratio of the times.
     """,
-    "demo": """See the whole way on real digits: train, export, serve, classify.
+    "demo": """See the whole way on real digits: train, export, serve, classify, score.
 
     ```
     digits demo --out demo

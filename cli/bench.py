@@ -5,11 +5,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.benchmarks.settings import ExportBenchmarkSettings, ServerBenchmarkSettings, TrainingBenchmarkSettings
+from digits.benchmarks.settings import (
+    ExportBenchmarkSettings,
+    ScoreBenchmarkSettings,
+    ServerBenchmarkSettings,
+    TrainingBenchmarkSettings,
+)
 from digits.cli.errors import CommandError
 from digits.train.quiet import quiet_stderr
 
 EXPORT = ExportBenchmarkSettings()
+SCORE = ScoreBenchmarkSettings()
 SERVER = ServerBenchmarkSettings()
 TRAINING = TrainingBenchmarkSettings()
 
@@ -27,6 +33,17 @@ def export(*runs: Path, settings: Annotated[ExportBenchmarkSettings, Parameter(n
     from digits.benchmarks import measurement
 
     result = benchmark.run(runs, settings)
+    if settings.out:
+        measurement.write(result, settings.out)
+        print(f"measured: {settings.out}")
+
+
+def score(settings: Annotated[ScoreBenchmarkSettings, Parameter(name="*")] = SCORE) -> None:
+    from digits.benchmarks import measurement
+    from digits.benchmarks import score as benchmark
+
+    result = benchmark.run(settings)
+    print(benchmark.in_words(result))
     if settings.out:
         measurement.write(result, settings.out)
         print(f"measured: {settings.out}")

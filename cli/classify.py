@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path  # noqa: TC003 the command line resolves it at run time
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import numpy as np
@@ -43,15 +44,28 @@ def classify(
     """
     if not files:
         raise CommandError("no picture given; say `digits classify FILE...`")
+    if settings.json and settings.show:
+        raise CommandError("--json is for programs and --show for people; say one of them")
     classifier, chunk = _classifier(settings)
     if not settings.json:
         print("digit  confidence  file")
-    failures = 0
+    failures, detailed = 0, settings.json or settings.show
     for start in range(0, len(files), chunk):
-        for outcome in _classify(files[start : start + chunk], classifier, include_probabilities=settings.json):
-            failures += "error" in outcome
+        for outcome, pixels in _classify(files[start : start + chunk], classifier, include_probabilities=detailed):
+            failures += pixels is None
             print(json.dumps(outcome) if settings.json else _as_row(outcome))
+            if settings.show and pixels is not None:
+                _show(outcome, pixels)
     return 1 if failures else 0
+
+
+def _show(outcome: dict[str, Any], pixels: NDArray[np.uint8]) -> None:
+    from digits.cli.drawing import Terminal, draw
+
+    print()
+    for line in draw(Path(outcome["file"]), pixels, outcome["probabilities"], Terminal.of(sys.stdout)):
+        print(f"  {line}")
+    print()
 
 
 def _classifier(settings: ClassifySettings) -> tuple[Classifier, int]:
@@ -68,15 +82,18 @@ def _classifier(settings: ClassifySettings) -> tuple[Classifier, int]:
 
 def _classify(
     files: Sequence[Path], classifier: Classifier, *, include_probabilities: bool
-) -> Iterator[dict[str, Any]]:
-    """For each file, in order: what it shows, or what is wrong with it."""
+) -> Iterator[tuple[dict[str, Any], NDArray[np.uint8] | None]]:
+    """For each file, in order: what it shows, and its digit; or what is wrong with it, and None."""
     read = [(file, _read(file)) for file in files]
     digits = [digit for _, digit in read if not isinstance(digit, str)]
     answers: Iterator[dict[str, Any]] = iter(())
     if digits:
         answers = _answers(classifier.classify(np.stack(digits), include_probabilities=include_probabilities))
     for file, digit in read:
-        yield {"file": str(file), **({"error": digit} if isinstance(digit, str) else next(answers))}
+        if isinstance(digit, str):
+            yield {"file": str(file), "error": digit}, None
+        else:
+            yield {"file": str(file)} | next(answers), digit
 
 
 def _read(file: Path) -> NDArray[np.uint8] | str:

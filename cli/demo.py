@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from PIL import Image
@@ -18,13 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from digits.images.mnist import Mnist
 
 DIGITS = (sys.executable, "-m", "digits.cli.app")
-SHOWN = 10
 DEFAULTS = DemoSettings()
 
 
@@ -40,12 +35,12 @@ def demo(settings: Annotated[DemoSettings, Parameter(name="*")] = DEFAULTS) -> N
         _digits("export", str(run), "--models", str(models))
     with _stage("draw", seconds):
         files = _write_pictures(data, pictures, settings.pictures)
-    with _stage("serve and classify", seconds), _server(models) as address:
-        answers = _ask(files, address)
-    _print_answers(answers, data.y_test)
+    with _stage("serve, classify and score", seconds), _server(models) as address:
+        _score(files, address, settings.out)
+    print()
     _print_evidence(models)
     print("time:     " + ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.items()))
-    print(f"files:    {run}, {models}, {pictures}")
+    print(f"files:    {run}, {models}, {pictures}, {settings.out / 'table.csv'}, {settings.out / 'least-certain.png'}")
 
 
 @contextmanager
@@ -56,19 +51,17 @@ def _stage(name: str, seconds: dict[str, float]) -> Iterator[None]:
     seconds[name] = time.perf_counter() - started
 
 
-def _digits(*arguments: str, capture: bool = False) -> str:
-    """Runs a command as its user would, and gives what it printed if asked to.
+def _digits(*arguments: str) -> None:
+    """Runs a command as its user would.
 
     Raises:
         CommandError: it failed; it has said why itself.
     """
-    shown = arguments if len(arguments) < SHOWN else (arguments[0], "...", *arguments[-3:])
-    print(f"$ digits {' '.join(shown)}", flush=True)
-    with _process(*arguments, stdout=subprocess.PIPE if capture else None) as process:
-        printed, _ = process.communicate()
-    if process.returncode:
-        raise CommandError(f"`digits {arguments[0]}` ended with exit code {process.returncode}")
-    return printed or ""
+    print(f"$ digits {' '.join(arguments)}", flush=True)
+    with _process(*arguments, stdout=None) as process:
+        code = process.wait()
+    if code:
+        raise CommandError(f"`digits {arguments[0]}` ended with exit code {code}")
 
 
 @contextmanager
@@ -87,10 +80,10 @@ def _process(*arguments: str, stdout: int | None) -> Iterator[subprocess.Popen[s
 
 
 def _write_pictures(data: Mnist, folder: Path, count: int) -> list[Path]:
-    """The first test digits as PNG files, named by their index."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{index:04}.png" for index in range(min(count, len(data.x_test)))]
+    """The first test digits as PNG files, named by their index, each in the folder of its label."""
+    files = [folder / str(label) / f"{index:04}.png" for index, label in enumerate(data.y_test[:count])]
     for file, digit in zip(files, data.x_test, strict=False):
+        file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(digit).save(file)
     print(f"{len(files)} test digits as PNG files in {folder}")
     return files
@@ -109,23 +102,11 @@ def _server(models: Path) -> Iterator[str]:
         yield ready.split()[-1]
 
 
-def _ask(files: list[Path], address: str) -> list[dict[str, Any]]:
-    printed = _digits("classify", *map(str, files), "--server", address, "--json", capture=True)
-    return [json.loads(line) for line in printed.splitlines()]
-
-
-def _print_answers(answers: list[dict[str, Any]], truth: NDArray[np.uint8]) -> None:
-    """Predicted beside true: the first ten, then all that are wrong."""
-    print("\npicture                    true  predicted  confidence")
-    wrong = 0
-    for index, (answer, true) in enumerate(zip(answers, truth, strict=False)):
-        miss = answer["digit"] != true
-        wrong += miss
-        if index < SHOWN or miss:
-            mark = "  wrong" if miss else ""
-            print(f"{answer['file']:<26} {true:4}  {answer['digit']:9}  {answer['confidence']:10.2%}{mark}")
-    right = len(answers) - wrong
-    print(f"\npictures: {right} of {len(answers)} right ({right / len(answers):.2%}), read from PNG over gRPC")
+def _score(files: list[Path], address: str, out: Path) -> None:
+    """One picture looked at, and all of them in a table."""
+    _digits("classify", str(files[0]), "--server", address, "--show")
+    table = ("--out", str(out / "table.csv"), "--overwrite", "--contact-sheet", str(out / "least-certain.png"))
+    _digits("score", str(out / "pictures"), "--labels", "from-folder", "--server", address, *table)
 
 
 def _print_evidence(models: Path) -> None:

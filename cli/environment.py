@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREFIX = "DIGITS_"
-ARGUMENTS = {"DIGITS_FILES", "DIGITS_SOURCE", "DIGITS_RUNS"}  # what stands on the command line without a name
+ARGUMENTS = {
+    "DIGITS_FILES",
+    "DIGITS_PATHS",
+    "DIGITS_SOURCE",
+    "DIGITS_RUNS",
+}  # what stands on the command line without a name
 
 
 def drop_empty_variables() -> None:
@@ -52,13 +57,19 @@ def _warn(given: set[str], known: set[str], what: str) -> None:
 
 
 def _known_variables() -> set[str]:
-    from digits.benchmarks.settings import ExportBenchmarkSettings, ServerBenchmarkSettings, TrainingBenchmarkSettings
+    from digits.benchmarks.settings import (
+        ExportBenchmarkSettings,
+        ScoreBenchmarkSettings,
+        ServerBenchmarkSettings,
+        TrainingBenchmarkSettings,
+    )
     from digits.cli.models import ModelsSettings, PruneSettings, ShowSettings
     from digits.cli.settings import ClassifySettings, DemoSettings
     from digits.export.settings import ExportSettings, ForeignSettings, VerifySettings
     from digits.lab.comparison_settings import CompareSettings
     from digits.lab.sweep_settings import SweepSettings
     from digits.model.limits import Limits
+    from digits.score.settings import ScoreSettings
     from digits.serve.settings import ServeSettings
     from digits.train.settings import TrainSettings
 
@@ -75,8 +86,10 @@ def _known_variables() -> set[str]:
         PruneSettings,
         ServeSettings,
         ClassifySettings,
+        ScoreSettings,
         DemoSettings,
         ExportBenchmarkSettings,
+        ScoreBenchmarkSettings,
         ServerBenchmarkSettings,
         TrainingBenchmarkSettings,
     )

@@ -26,6 +26,9 @@ class ClassifySettings:
     timeout: Annotated[float, Parameter(validator=Number(gt=0, lte=86400))] = 10.0
     """Seconds that a call to the server may take."""
 
+    show: bool = False
+    """Draw each picture, what the model sees of it and the ten probabilities."""
+
     json: bool = False
     """Print one JSON object a line: file, digit, confidence, probabilities; or file and error."""
 
@@ -35,7 +38,7 @@ class DemoSettings:
     """What `digits demo` is told."""
 
     out: Path = Path("demo")
-    """Where everything goes: run/, models/ and pictures/."""
+    """Where everything goes: run/, models/, pictures/ and the table of their scores."""
 
     data: str | None = None
     """MNIST, as for `digits train`. Default: the Keras cache or the embedded digits; nothing is downloaded."""

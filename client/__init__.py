@@ -1,7 +1,28 @@
-"""The client library: `Client("localhost:50051").classify(pixels)`."""
+"""The client library: `Client("localhost:50051").classify(pixels)`, and `AsyncClient` for asyncio."""
 
+from digits.client.async_client import AsyncClient
 from digits.client.client import Client
-from digits.client.errors import ClientError
-from digits.client.predictions import Predictions
+from digits.client.errors import (
+    ClientError,
+    DeadlineError,
+    OverloadedError,
+    RequestError,
+    ServerError,
+    UnavailableError,
+)
+from digits.client.pixels import Images
+from digits.client.predictions import Predictions, Timing
 
-__all__ = ["Client", "ClientError", "Predictions"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "DeadlineError",
+    "Images",
+    "OverloadedError",
+    "Predictions",
+    "RequestError",
+    "ServerError",
+    "Timing",
+    "UnavailableError",
+]

@@ -1,98 +1,175 @@
-"""The gRPC client."""
+"""The client for threads."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Self
+import itertools
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
 
 import grpc
-import numpy as np
 
-from digits.client.errors import ClientError
-from digits.client.predictions import Predictions, as_pixels
-from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
+from digits.client.calls import PARTS_PER_CHANNEL, TIMEOUT, WINDOW, Asked, Calls, left
+from digits.client.channel import options
+from digits.client.pixels import pixels_of
+from digits.client.predictions import joined
+from digits.protos.digits.v1 import digits_pb2
+from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierStub
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Generator, Iterable
 
-# gRPC's own retries (gRFC A6): a call that no server took is sent again, but not into an outage.
-SERVICE_CONFIG = {
-    "methodConfig": [
-        {
-            "name": [{"service": "digits.v1.DigitClassifier"}],
-            "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.05s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 3,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ],
-    "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
-    "loadBalancingConfig": [{"round_robin": {}}],
-}
+    from digits.client.pixels import Images, Pixels
+    from digits.client.predictions import Predictions
+
+    _Classify = grpc.UnaryUnaryMultiCallable[digits_pb2.ClassifyRequest, digits_pb2.ClassifyResponse]
+    _Background = tuple[_Classify, digits_pb2.ClassifyRequest, grpc.Future[digits_pb2.ClassifyResponse]]
+
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
 class Client:
-    """Classifies digits at a server. Safe to share between threads; a context manager.
+    """Classifies digits at a server, or at several behind one name. Safe to share between threads; a context manager.
+
+    A server that cannot be reached is tried again by gRPC, at another address if there is one. One that is overloaded
+    and says when to come back is asked again then. Both only within the call's time.
 
     Example:
         with Client("localhost:50051") as client:
-            predictions = client.classify(pixels)
+            predictions = client.classify("digit.png")
     """
 
-    def __init__(self, address: str, *, timeout: float = 10.0) -> None:
+    def __init__(self, address: str, *, timeout: float = TIMEOUT, channels: int = 1) -> None:
         """Connects at the first call, and to the server itself: a proxy in the environment is passed by.
 
         Args:
-            address: HOST:PORT or unix:PATH.
-            timeout: Seconds that a call may take in all, retries included.
-        """
-        self._address = address
-        self._timeout = timeout
-        self._channel = grpc.insecure_channel(
-            address,
-            options=[
-                ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
-                ("grpc.max_receive_message_length", -1),
-                ("grpc.enable_http_proxy", 0),
-            ],
-        )
-        self._stub = digits_pb2_grpc.DigitClassifierStub(self._channel)
-
-    def classify(self, pixels: NDArray[np.uint8], *, include_probabilities: bool = False) -> Predictions:
-        """Classifies one image, uint8 [28, 28], or many, uint8 [n, 28, 28], 0 for background and 255 for ink.
+            address: HOST:PORT, unix:PATH, or any other target of gRPC's, such as dns:///NAME:PORT or
+                ipv4:ADDRESS:PORT,ADDRESS:PORT; all addresses of a name are used in turn.
+            timeout: Seconds that a call may take in all, retries included, unless it says otherwise. They start when
+                its pictures are read. `math.inf` is no limit.
+            channels: Connections to each address, used in turn: for when a single one is the limit.
 
         Raises:
-            ValueError: the array is none of these.
-            ClientError: the server did not answer, with its status code.
+            ValueError: no channel at all.
         """
-        request = digits_pb2.ClassifyRequest(
-            pixels=as_pixels(pixels).tobytes(), include_probabilities=include_probabilities
-        )
-        try:
-            response = self._stub.Classify(request, timeout=self._timeout)
-        except grpc.RpcError as error:
-            raise self._client_error(error) from error
-        return Predictions(
-            digits=np.array(response.digits, np.uint8),
-            confidences=np.array(response.confidences, np.float32),
-            probabilities=np.array(response.probabilities, np.float32).reshape(-1, 10)
-            if include_probabilities
-            else None,
-            model_version=response.model_version,
-        )
+        if channels < 1:
+            raise ValueError(f"channels is {channels}; expected at least 1")
+        self._calls = Calls(address, timeout)
+        self._most_under_way = PARTS_PER_CHANNEL * channels
+        self._channels = [grpc.insecure_channel(address, options(address)) for _ in range(channels)]
+        self._stubs = itertools.cycle([DigitClassifierStub(channel) for channel in self._channels])
 
-    def model(self) -> digits_pb2.GetModelResponse:
+    def classify(
+        self,
+        images: Images,
+        *,
+        include_probabilities: bool = False,
+        priority: int = 0,
+        timeout: float | None = None,
+    ) -> Predictions:
+        """Classifies one or many digits.
+
+        What exceeds the server's limits is cut, and the parts are sent side by side; for that, the server is asked for
+        its limits at the first call with more than one image.
+
+        Args:
+            images: An array, uint8 [28, 28] or [n, 28, 28], 0 for background and 255 for ink; a picture file's path, or
+                its content as bytes; or a sequence of arrays [28, 28], paths and contents. Pictures become digits here.
+            include_probabilities: Whether all ten probabilities are wanted.
+            priority: 1 goes before 2 and so on; 0 is the server's default.
+            timeout: Seconds, instead of the client's.
+
+        Raises:
+            ValueError: an array is none of these, or the client is closed.
+            PictureError: a file is no picture of one digit; the text says which.
+            OSError: a file cannot be read.
+            ClientError: the server did not answer: see `digits.client.errors`.
+        """
+        started = time.monotonic()
+        pixels = pixels_of(images)
+        deadline = self._calls.deadline(timeout)
+        asked = Asked(include_probabilities, priority)
+        answers = self._answers(asked, self._parts(pixels, deadline), deadline)
+        return joined(answers, time.monotonic() - started, include_probabilities=include_probabilities)
+
+    @overload
+    def stream(
+        self,
+        items: Iterable[Images],
+        *,
+        include_probabilities: bool = ...,
+        priority: int = ...,
+        timeout: float | None = ...,
+        return_exceptions: Literal[False] = ...,
+        window: int = ...,
+    ) -> Generator[Predictions, None, None]: ...
+
+    @overload
+    def stream(
+        self,
+        items: Iterable[Images],
+        *,
+        include_probabilities: bool = ...,
+        priority: int = ...,
+        timeout: float | None = ...,
+        return_exceptions: bool,
+        window: int = ...,
+    ) -> Generator[Predictions | Exception, None, None]: ...
+
+    def stream(
+        self,
+        items: Iterable[Images],
+        *,
+        include_probabilities: bool = False,
+        priority: int = 0,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+        window: int = WINDOW,
+    ) -> Generator[Predictions | Exception, None, None]:
+        """Classifies many items on one stream, and yields one answer for each, in their order.
+
+        Items are drawn in the caller's thread, while others are under way. So with a window of more than 1, an answer
+        is handed out when the next item was drawn, at the latest when the window is full; a window of 1 waits for each
+        answer before it draws the next item. A stream that breaks is opened again, some times in a row, and what is
+        unanswered is sent again. Closed early, it ends its call; to be sure of the moment, use `contextlib.closing`.
+
+        Args:
+            items: Each what `classify` takes, and split as there.
+            include_probabilities: As in `classify`.
+            priority: As in `classify`.
+            timeout: Seconds that each item's answer may take, instead of the client's.
+            return_exceptions: Whether the error of an item is yielded in its place, instead of being raised there.
+            window: Most items that are drawn and not yet handed out. The server reads no further than 64.
+
+        Raises:
+            ValueError, PictureError, OSError, ClientError: as `classify`, where the item's turn has come. A stream that
+                cannot be opened, or an exception of `items` itself, is raised in any case.
+        """
+        from digits.client.pipeline import Pipeline
+        from digits.client.stream import Stream
+
+        asked = Asked(include_probabilities, priority)
+        pipeline = Pipeline(self._calls, asked, timeout, window=window, return_exceptions=return_exceptions)
+        return Stream(pipeline, lambda requests: next(self._stubs).ClassifyStream(requests), self._parts).answers(items)
+
+    def model(self, *, timeout: float | None = None) -> digits_pb2.GetModelResponse:
         """The model that answers, its evidence, and the server's limits. Raises ClientError."""
+        return self._model(self._calls.deadline(timeout))
+
+    def ready(self, timeout: float = 1.0) -> bool:
+        """Whether a server is there and takes calls, by gRPC's health protocol; False within so many seconds if not."""
+        from digits.client import health
+
         try:
-            return self._stub.GetModel(digits_pb2.GetModelRequest(), timeout=self._timeout)
-        except grpc.RpcError as error:
-            raise self._client_error(error) from error
+            return health.is_serving(health.check_of(self._channels[0])(health.CHECK, timeout=timeout))
+        except grpc.RpcError:
+            return False
 
     def close(self) -> None:
-        self._channel.close()
+        """Ends all calls and connections."""
+        for channel in self._channels:
+            channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -100,6 +177,49 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _client_error(self, error: grpc.RpcError) -> ClientError:
-        code = error.code().name
-        return ClientError(code, f"{self._address}: {code}: {error.details()}")
+    def _model(self, deadline: float) -> digits_pb2.GetModelResponse:
+        return self._call(next(self._stubs).GetModel, digits_pb2.GetModelRequest(), deadline)
+
+    def _parts(self, pixels: Pixels, deadline: float) -> list[Pixels]:
+        """The images as the server takes them."""
+        if self._calls.wants_limits(pixels):
+            self._calls.limits = self._model(deadline).limits
+        return self._calls.parts(pixels)
+
+    def _answers(self, asked: Asked, parts: list[Pixels], deadline: float) -> list[digits_pb2.ClassifyResponse]:
+        """The responses to the parts, of which some are under way at a time, in their order."""
+        if len(parts) == 1:  # without gRPC's thread for calls in the background
+            return [self._call(next(self._stubs).Classify, asked.request(parts[0]), deadline)]
+        under_way: deque[_Background] = deque()
+        answers = []
+        try:
+            for part in parts:
+                if len(under_way) == self._most_under_way:
+                    answers.append(self._answer(under_way.popleft(), deadline))
+                under_way.append(self._begin(asked.request(part), deadline))
+            while under_way:
+                answers.append(self._answer(under_way.popleft(), deadline))
+        finally:
+            for _, _, call in under_way:
+                call.cancel()
+        return answers
+
+    def _begin(self, request: digits_pb2.ClassifyRequest, deadline: float) -> _Background:
+        method = next(self._stubs).Classify
+        return method, request, method.future(request, timeout=left(deadline))
+
+    def _answer(self, begun: _Background, deadline: float) -> digits_pb2.ClassifyResponse:
+        method, request, call = begun
+        try:
+            return call.result()
+        except grpc.RpcError as error:
+            time.sleep(self._calls.pause(error, deadline))
+        return self._call(method, request, deadline)
+
+    def _call(self, method: grpc.UnaryUnaryMultiCallable[Q, A], request: Q, deadline: float) -> A:
+        """The response, in the end. Raises ClientError."""
+        while True:
+            try:
+                return method(request, timeout=left(deadline))
+            except grpc.RpcError as error:
+                time.sleep(self._calls.pause(error, deadline))

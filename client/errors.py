@@ -1,13 +1,67 @@
-"""What a client can be told."""
+"""What a client can be told. One place, `client_error`, makes an error of a status."""
+
+from __future__ import annotations
+
+SAME_AGAIN = {  # the call is at fault, not the moment
+    "FAILED_PRECONDITION",
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "OUT_OF_RANGE",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "UNIMPLEMENTED",
+}
+OF_SIZE = ("max_message_bytes", "larger than max")  # in the server's words, and in gRPC's own
 
 
 class ClientError(Exception):
-    """A call that got no answer.
+    """A call that got no answer. Its text is one line: ADDRESS: CODE: the server's words.
 
     Attributes:
         code: The gRPC status code by name, such as UNAVAILABLE.
     """
 
     def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
+        super().__init__(code, text)  # all of it, or it could not be unpickled
         self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class UnavailableError(ClientError):
+    """Nobody is there, or whoever is there takes no more calls; several tries did not help."""
+
+
+class DeadlineError(ClientError):
+    """The time was over before the answer came."""
+
+
+class OverloadedError(ClientError):
+    """More is asked of the server than it can do.
+
+    Attributes:
+        retry_after: Seconds after which the server wants to be asked again; None if it did not say.
+    """
+
+    def __init__(self, code: str, text: str, retry_after: float | None = None) -> None:
+        super().__init__(code, text)
+        self.retry_after = retry_after
+
+
+class RequestError(ClientError):
+    """The server does not take such a call; the same call would fail again."""
+
+
+class ServerError(ClientError):
+    """Any other status, such as INTERNAL; also CANCELLED, where the client was closed meanwhile."""
+
+
+def client_error(address: str, code: str, words: str | None, retry_after: float | None = None) -> ClientError:
+    """The error for a status, from the server or from gRPC itself."""
+    text = f"{address}: {code}: {' '.join((words or '').split())}"
+    if code == "RESOURCE_EXHAUSTED" and not any(sign in text for sign in OF_SIZE):
+        return OverloadedError(code, text, retry_after)
+    if code == "RESOURCE_EXHAUSTED" or code in SAME_AGAIN:
+        return RequestError(code, text)
+    return {"UNAVAILABLE": UnavailableError, "DEADLINE_EXCEEDED": DeadlineError}.get(code, ServerError)(code, text)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from digits.cli.drawing import Terminal, draw
 
 if TYPE_CHECKING:
     import subprocess
@@ -90,3 +93,41 @@ def test_dark_ink_on_white_paper_in_a_jpeg_is_read_as_well_as_the_raw_digits(
     assert completed.returncode == 0
     found = np.array([json.loads(line)["digit"] for line in completed.stdout.splitlines()])
     assert (found == data.y_test[:count]).mean() >= raw - 0.02
+
+
+def test_a_drawing_shows_the_picture_the_digit_and_the_probabilities(
+    digits: Digits, pictures: list[Path], test_digits: NDArray[np.uint8], models: Path
+) -> None:
+    """In a pipe without colours, 80 columns wide: dark and light where the pixels are."""
+    completed = digits("classify", pictures[0], pictures[2], "--models", models, "--show")
+    assert completed.returncode == 1
+    header, row, empty, title, *drawing, last, failure = completed.stdout.splitlines()
+    assert (header.split()[0], empty, last) == ("digit", "", "")
+    assert title.split("   ")[0] == "  the picture"
+    assert "note.txt" in failure
+    assert len(drawing) == 14
+    bars = [line[2 + 28 + 3 + 28 + 3 :].split() for line in drawing[2:12]]
+    assert [bar[0] for bar in bars] == [str(digit) for digit in range(10)]
+    best = max(bars, key=lambda bar: float(bar[1].rstrip("%")))
+    assert best[0] == row.split()[0]
+    assert best[2].startswith("\N{FULL BLOCK}")
+    inked = test_digits[0].reshape(14, 2, 28).mean(axis=1) >= 26
+    for start in (2, 2 + 28 + 3):  # the picture is a MNIST image: the model sees it as it is
+        shown = np.array([[letter != " " for letter in f"{line:<64}"[start : start + 28]] for line in drawing])
+        assert np.array_equal(shown, inked)
+
+
+def test_in_a_terminal_every_pixel_has_its_colour(tmp_path: Path) -> None:
+    Image.new("RGB", (28, 28), (200, 30, 10)).save(tmp_path / "red.png")
+    digit = np.arange(784, dtype=np.uint16).astype(np.uint8).reshape(28, 28)
+    lines = list(draw(tmp_path / "red.png", digit, [0.1] * 10, Terminal(colours=True, blocks=True)))[1:]
+    halves = [re.findall(r"38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m", line) for line in lines]
+    pixels = np.array(halves, int).reshape(14, 56, 2, 3)
+    assert (pixels[:, :28] == (200, 30, 10)).all()
+    assert np.array_equal(pixels[:, 28:, :, 0].transpose(0, 2, 1).reshape(28, 28), digit)
+
+
+def test_json_and_drawings_are_not_mixed(digits: Digits, pictures: list[Path]) -> None:
+    completed = digits("classify", pictures[0], "--json", "--show")
+    assert (completed.returncode, completed.stdout) == (1, "")
+    assert completed.stderr == "digits: --json is for programs and --show for people; say one of them\n"

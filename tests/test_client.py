@@ -1,24 +1,57 @@
-"""The client library: numpy in, a typed result out, one kind of error."""
+"""The client library: numpy, paths or bytes in, a typed result out, one tree of errors."""
 
 from __future__ import annotations
 
-import socket
+import io
+import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from digits.client import Client, ClientError
+from digits.client import (
+    Client,
+    ClientError,
+    DeadlineError,
+    OverloadedError,
+    RequestError,
+    ServerError,
+    UnavailableError,
+)
+from digits.client.errors import client_error
 from digits.client.local import LocalClassifier
+from digits.images.errors import BlankError, PictureError
+from digits.protos.digits.v1 import digits_pb2
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from digits.images.mnist import Mnist
+
+PICTURES = 3
+
+
+def png(digit: NDArray[np.uint8]) -> bytes:
+    """A picture that is a digit already, so that its pixels come out as they are."""
+    file = io.BytesIO()
+    Image.fromarray(digit).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def paths(test_digits: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The first test digits as picture files."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for i, digit in enumerate(test_digits[:PICTURES]):
+        (folder / f"{i}.png").write_bytes(png(digit))
+    return sorted(folder.iterdir())
 
 
 def test_predictions_are_typed_arrays(client: Client, data: Mnist) -> None:
@@ -38,6 +71,64 @@ def test_one_image_needs_no_batch_dimension(client: Client, test_digits: NDArray
     assert predictions.digits[0] == predictions.probabilities[0].argmax()
 
 
+def test_arrays_paths_and_bytes_get_the_same_answers(
+    client: Client, test_digits: NDArray[np.uint8], paths: list[Path]
+) -> None:
+    """One or many, and in one sequence too: the pictures become digits on the way."""
+    expected = client.classify(test_digits[:PICTURES], include_probabilities=True).probabilities
+    assert expected is not None
+    contents = [path.read_bytes() for path in paths]
+    many: list[Any] = [
+        list(test_digits[:PICTURES]),
+        tuple(paths),
+        [str(path) for path in paths],
+        contents,
+        [test_digits[0], paths[1], contents[2]],
+    ]
+    for images in many:
+        found = client.classify(images, include_probabilities=True).probabilities
+        assert found is not None
+        assert found.tobytes() == expected.tobytes()
+    for image in (paths[0], str(paths[0]), contents[0], [paths[0]]):
+        found = client.classify(image, include_probabilities=True).probabilities
+        assert found is not None
+        assert found.tobytes() == expected[:1].tobytes()
+
+
+def test_a_bad_picture_is_named_by_its_path_or_its_place(
+    client: Client, test_digits: NDArray[np.uint8], paths: list[Path], tmp_path: Path
+) -> None:
+    """In one line, and with its own kind of error."""
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"%PDF-1.4")
+    blank = png(np.zeros((28, 28), np.uint8))
+    words = "not a picture in an accepted format; give a PNG or JPEG file"
+    for images in (bad, str(bad), [*paths, bad]):
+        with pytest.raises(PictureError) as error:
+            client.classify(images)
+        assert str(error.value) == f"{bad}: {words}"
+    with pytest.raises(PictureError) as error:
+        client.classify([test_digits[0], png(test_digits[0]), b"%PDF-1.4"])
+    assert str(error.value) == f"images[2]: {words}"
+    with pytest.raises(PictureError) as error:
+        client.classify(b"%PDF-1.4")
+    assert str(error.value) == words
+    with pytest.raises(BlankError, match=r"^images\[1\]: "):
+        client.classify([paths[0], blank])
+    with pytest.raises(FileNotFoundError, match=r"none\.png"):
+        client.classify([*paths, tmp_path / "none.png"])
+
+
+def test_the_timing_says_who_took_the_time(client: Client, models: Path, test_digits: NDArray[np.uint8]) -> None:
+    timing = client.classify(test_digits[:100]).timing
+    assert timing.compute > 0
+    assert timing.queue + timing.compute < timing.total
+    assert timing.batch_size >= 100
+    here = LocalClassifier(models, precision="fp32").classify(test_digits[:100]).timing
+    assert 0 < here.compute <= here.total
+    assert (here.queue, here.batch_size) == (0, 100)
+
+
 def test_this_process_answers_as_the_server_does(client: Client, models: Path, test_digits: NDArray[np.uint8]) -> None:
     here = LocalClassifier(models, precision="int8").classify(test_digits, include_probabilities=True)
     there = client.classify(test_digits, include_probabilities=True)
@@ -55,38 +146,134 @@ def test_a_view_that_is_not_contiguous_is_sent_as_it_looks(client: Client, test_
 
 @pytest.mark.parametrize(
     "pixels",
-    [np.zeros((28, 28), np.float32), np.zeros((28, 27), np.uint8), np.zeros((0, 28, 28), np.uint8), np.uint8(0)],
+    [
+        np.zeros((28, 28), np.float32),
+        np.zeros((28, 27), np.uint8),
+        np.zeros((0, 28, 28), np.uint8),
+        np.uint8(0),
+        [],
+        np.zeros((1, 1, 28, 28), np.uint8),
+    ],
 )
 def test_an_array_that_is_no_digit_is_said_before_it_is_sent(client: Client, pixels: Any) -> None:
     with pytest.raises(ValueError, match=r"expected uint8 \[28, 28\] or \[n, 28, 28\]"):
         client.classify(pixels)
 
 
-def test_a_refusal_carries_the_code_and_the_servers_words(client: Client) -> None:
-    with pytest.raises(ClientError, match="max_batch_size is 1024") as error:
-        client.classify(np.zeros((1025, 28, 28), np.uint8))
+def test_an_element_that_is_no_digit_is_named(client: Client, test_digits: NDArray[np.uint8]) -> None:
+    with pytest.raises(ValueError, match=r"^images\[1\] is float64 \[28, 28\]"):
+        client.classify([test_digits[0], test_digits[0] / 255])
+
+
+def test_a_client_is_shared_between_threads(client: Client, test_digits: NDArray[np.uint8]) -> None:
+    expected = client.classify(test_digits[:400]).digits
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(client.classify, np.split(test_digits[:400], 100))
+        assert np.array_equal(np.concatenate([answer.digits for answer in answers]), expected)
+
+
+def test_several_channels_are_connections_of_their_own(server: Any, test_digits: NDArray[np.uint8]) -> None:
+    """Made at the first call, and used in turn."""
+    before = established(server.address)
+    with Client(server.address, channels=3) as client:
+        client.classify(test_digits[0])
+        assert len(established(server.address) - before) == 1
+        for digit in test_digits[:2]:
+            client.classify(digit)
+        assert len(established(server.address) - before) == 3
+    with pytest.raises(ValueError, match="channels is 0; expected at least 1"):
+        Client(server.address, channels=0)
+
+
+def established(address: str) -> set[str]:
+    """The near ends of the connections to an address, as the kernel's tables write them."""
+    port = f":{int(address.rpartition(':')[2]):04X}"
+    tables = [Path(f"/proc/net/{name}").read_text(encoding="ascii") for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return {near for _, near, far, state, *_ in rows if far.endswith(port) and state == "01"}
+
+
+def test_a_refusal_carries_the_code_and_the_servers_words(client: Client, test_digits: NDArray[np.uint8]) -> None:
+    """In one line, after the address. What may be due to a server's new limits lets the old ones be forgotten."""
+    client._calls.limits = digits_pb2.Limits(max_batch_size=9999, max_message_bytes=2**24)
+    with pytest.raises(RequestError) as error:
+        client.classify(np.resize(test_digits, (1025, 28, 28)))
     assert error.value.code == "INVALID_ARGUMENT"
+    words = "INVALID_ARGUMENT: pixels has 1025 images; max_batch_size is 1024: split the call"
+    assert str(error.value) == f"{client._calls.address}: {words}"
+    assert len(client.classify(np.resize(test_digits, (1025, 28, 28)))) == 1025
 
 
-def test_nobody_there_is_unavailable_after_some_tries(test_digits: NDArray[np.uint8]) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{unused.getsockname()[1]}"
-        with Client(address, timeout=20) as client, pytest.raises(ClientError, match=address) as error:
+def test_nobody_there_is_unavailable_after_some_tries(tmp_path: Path, test_digits: NDArray[np.uint8]) -> None:
+    address = f"unix:{tmp_path}/nobody"
+    with Client(address, timeout=20) as client:
+        assert not client.ready()
+        with pytest.raises(UnavailableError, match=address) as error:
             client.classify(test_digits[0])
     assert error.value.code == "UNAVAILABLE"
 
 
-def test_a_server_that_never_answers_costs_the_timeout(test_digits: NDArray[np.uint8]) -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        address = f"127.0.0.1:{silent.getsockname()[1]}"
-        with Client(address, timeout=0.2) as client, pytest.raises(ClientError) as error:
-            client.classify(test_digits[0])
-    assert error.value.code == "DEADLINE_EXCEEDED"
+def test_a_server_is_ready_until_it_drains(client: Client, serving: Callable[..., Any], models: Path) -> None:
+    assert client.ready()
+    with serving("--models", models, "--no-warmup", "--lame-duck", 60) as leaving, Client(leaving.address) as other:
+        assert other.ready()
+        leaving.process.terminate()
+        while other.ready():  # it says so within its lame duck's while
+            pass
+        assert leaving.process.poll() is None
 
 
-def test_importing_it_needs_neither_onnxruntime_nor_tensorflow() -> None:
-    code = "import sys, digits.client; sys.exit(bool({'onnxruntime', 'tensorflow', 'keras'} & sys.modules.keys()))"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_a_closed_client_says_so(server: Any, test_digits: NDArray[np.uint8]) -> None:
+    with Client(server.address) as client:
+        client.classify(test_digits[0])
+    for call in (lambda: client.classify(test_digits[0]), client.model, lambda: list(client.stream([test_digits[0]]))):
+        with pytest.raises(ValueError, match="closed"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "kind"),
+    [
+        ("UNAVAILABLE", "draining", UnavailableError),
+        ("DEADLINE_EXCEEDED", "too late", DeadlineError),
+        ("RESOURCE_EXHAUSTED", "the queue is full", OverloadedError),
+        ("RESOURCE_EXHAUSTED", "the message has 9 bytes; max_message_bytes is 8: split the call", RequestError),
+        ("RESOURCE_EXHAUSTED", "CLIENT: Received message larger than max (9 vs. 8)", RequestError),
+        ("INVALID_ARGUMENT", "783 bytes", RequestError),
+        ("NOT_FOUND", "no such model", RequestError),
+        ("FAILED_PRECONDITION", "", RequestError),
+        ("OUT_OF_RANGE", "", RequestError),
+        ("UNIMPLEMENTED", "no such method", RequestError),
+        ("INTERNAL", "incident 1", ServerError),
+        ("CANCELLED", "", ServerError),
+    ],
+)
+def test_a_status_is_an_error_of_its_kind(code: str, words: str, kind: type[ClientError]) -> None:
+    """All of them are ClientErrors, and come whole out of another process."""
+    error = client_error("host:1", code, f"{words}\n", 0.5)
+    assert type(error) is kind
+    assert (error.code, str(error)) == (code, f"host:1: {code}: {words}")
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 our own
+    assert (type(again), again.code, str(again)) == (kind, code, str(error))
+    assert vars(again) == vars(error)
+
+
+HEAVY = {"PIL", "digits.model", "digits.serve", "grpc_health.v1", "keras", "onnxruntime", "tensorflow"}
+IMPORTS = f"""
+import sys
+import numpy as np
+from digits.client import AsyncClient, Client
+from digits.client.pixels import pixels_of
+
+pixels_of(np.zeros((2, 28, 28), np.uint8))
+print(*sorted({HEAVY} & sys.modules.keys()))
+pixels_of(sys.argv[1])
+print(*sorted({HEAVY} & sys.modules.keys()))
+"""
+
+
+def test_importing_it_loads_nothing_that_it_may_not_need(paths: list[Path]) -> None:
+    """Pillow comes with the first picture, the health protocol with the first question about it."""
+    command = [sys.executable, "-c", IMPORTS, str(paths[0])]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert printed.splitlines() == ["", "PIL"]

@@ -20,15 +20,19 @@ def test_the_demo_shows_every_stage_and_stops_its_server(
     for part in (
         "== train ==",
         "== export ==",
-        "== serve and classify ==",
+        "== serve, classify and score ==",
+        "what the model sees",
+        "status      50 ok",
         "parity:   max |dp| ",
         "fp32:     9",
         "files:    demo/run",
     ):
         assert part in printed
     assert "of 1,000 test images (embedded subset" in printed
-    right = re.search(r"pictures: (\d+) of 50 right", printed)
+    right = re.search(r"accuracy .*: (\d+) of 50 labelled digits", printed)
     assert right
     assert int(right[1]) >= 40
     assert "draining" in completed.stderr
-    assert len(list((tmp_path / "demo" / "pictures").iterdir())) == 50
+    assert len(list((tmp_path / "demo" / "pictures").rglob("*.png"))) == 50
+    assert (tmp_path / "demo" / "table.csv").is_file()
+    assert (tmp_path / "demo" / "least-certain.png").is_file()

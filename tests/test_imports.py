@@ -19,8 +19,9 @@ MAY_IMPORT = {
     "protos": set[str](),
     "serve": {"images", "model", "protos"},
     "client": {"images", "model", "protos"},
-    "benchmarks": {"export", "images", "model", "protos", "train"},
-    "cli": {"benchmarks", "client", "export", "images", "lab", "model", "serve", "train"},
+    "score": {"client", "images"},
+    "benchmarks": {"client", "export", "images", "model", "protos", "score", "train"},
+    "cli": {"benchmarks", "client", "export", "images", "lab", "model", "score", "serve", "train"},
 }
 ONLY_IN = {
     "tensorflow": {"export", "train"},
@@ -31,6 +32,8 @@ ONLY_IN = {
     "openvino": {"export"},
     "onnxruntime": {"benchmarks", "model"},  # benchmarks/triton_model.py, which another interpreter runs
     "optuna": {"lab"},
+    "pyarrow": {"score"},
+    "ray": {"score"},
     "pygrpc_native": {"benchmarks", "serve"},
     "grpc": {"benchmarks", "client", "protos", "serve"},
 }

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from digits.score.settings import ScoreSettings
+
+DEFAULTS = ScoreSettings()
+
+
+def score(
+    *paths: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    settings: Annotated[ScoreSettings, Parameter(name="*")] = DEFAULTS,
+) -> int:
+    """Returns the exit code: 1 with --strict if a row has no digit.
+
+    Args:
+        paths: Pictures, folders, globs, .zip and .tar archives, .npz, .npy and IDX files, or - for a list of these on
+            the standard input.
+        settings: How.
+    """
+    from digits.score.scoring import score as run
+
+    return int(run(paths, settings) > 0 and settings.strict)

@@ -1,0 +1,198 @@
+"""The client for asyncio: the same methods, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
+
+import grpc
+
+from digits.client.calls import PARTS_PER_CHANNEL, TIMEOUT, WINDOW, Asked, Calls, left
+from digits.client.channel import options
+from digits.client.event_loop import CLOSED, is_cancelled, off_the_loop
+from digits.client.predictions import joined
+from digits.protos.digits.v1 import digits_pb2
+from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierStub
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+
+    from digits.client.pixels import Images, Pixels
+    from digits.client.predictions import Predictions
+    from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierAsyncStub
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class AsyncClient:
+    """As `Client`, for asyncio: an asynchronous context manager, to be shared between the tasks of one event loop.
+
+    It may be made anywhere, before there is a loop too. It belongs to the loop of its first call, and is of no use in
+    another one, be it after the first has ended or in another thread: make a client for each.
+
+    Example:
+        async with AsyncClient("localhost:50051") as client:
+            predictions = await client.classify("digit.png")
+    """
+
+    def __init__(self, address: str, *, timeout: float = TIMEOUT, channels: int = 1) -> None:
+        """As `Client`."""
+        if channels < 1:
+            raise ValueError(f"channels is {channels}; expected at least 1")
+        self._calls = Calls(address, timeout)
+        self._most_under_way = PARTS_PER_CHANNEL * channels
+        self._number = channels
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the first call
+        self._channels: list[grpc.aio.Channel] = []
+        self._stubs: Iterator[DigitClassifierAsyncStub] = iter(())
+        self._closed = False
+
+    async def classify(
+        self,
+        images: Images,
+        *,
+        include_probabilities: bool = False,
+        priority: int = 0,
+        timeout: float | None = None,  # noqa: ASYNC109 of the call, which the server is told
+    ) -> Predictions:
+        """As `Client.classify`. Pictures are read in a thread of the loop's."""
+        started = time.monotonic()
+        pixels = await off_the_loop(images)
+        deadline = self._calls.deadline(timeout)
+        asked = Asked(include_probabilities, priority)
+        answers = await self._answers(asked, await self._parts(pixels, deadline), deadline)
+        return joined(answers, time.monotonic() - started, include_probabilities=include_probabilities)
+
+    @overload
+    def stream(
+        self,
+        items: Iterable[Images] | AsyncIterable[Images],
+        *,
+        include_probabilities: bool = ...,
+        priority: int = ...,
+        timeout: float | None = ...,
+        return_exceptions: Literal[False] = ...,
+        window: int = ...,
+    ) -> AsyncGenerator[Predictions, None]: ...
+
+    @overload
+    def stream(
+        self,
+        items: Iterable[Images] | AsyncIterable[Images],
+        *,
+        include_probabilities: bool = ...,
+        priority: int = ...,
+        timeout: float | None = ...,
+        return_exceptions: bool,
+        window: int = ...,
+    ) -> AsyncGenerator[Predictions | Exception, None]: ...
+
+    def stream(
+        self,
+        items: Iterable[Images] | AsyncIterable[Images],
+        *,
+        include_probabilities: bool = False,
+        priority: int = 0,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+        window: int = WINDOW,
+    ) -> AsyncGenerator[Predictions | Exception, None]:
+        """As `Client.stream`, for `async for`. Items may come from an asynchronous iterable too.
+
+        Here a task draws the items, at most `window` ahead: an answer is handed out when it is there, even if the next
+        item is not. To leave the loop early and be sure of the moment, use `contextlib.aclosing`.
+        """
+        from digits.client.async_stream import AsyncStream
+        from digits.client.pipeline import Pipeline
+
+        asked = Asked(include_probabilities, priority)
+        pipeline = Pipeline(self._calls, asked, timeout, window=window, return_exceptions=return_exceptions)
+        call = AsyncStream(pipeline, lambda requests: self._stub().ClassifyStream(requests), self._parts, window)
+        return call.answers(items)
+
+    async def model(self, *, timeout: float | None = None) -> digits_pb2.GetModelResponse:  # noqa: ASYNC109 as above
+        """As `Client.model`."""
+        return await self._model(self._calls.deadline(timeout))
+
+    async def ready(self, timeout: float = 1.0) -> bool:  # noqa: ASYNC109 as above
+        """As `Client.ready`."""
+        from digits.client import health
+
+        self._stub()
+        try:
+            return health.is_serving(await health.check_of(self._channels[0])(health.CHECK, timeout=timeout))
+        except grpc.RpcError:
+            return False
+
+    async def close(self) -> None:
+        """Ends all calls and connections."""
+        self._closed = True
+        for channel in self._channels:
+            await channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _stub(self) -> DigitClassifierAsyncStub:
+        """Of the next channel; the first call makes them all, in its loop."""
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise ValueError("the client is closed")
+        if self._loop is None:
+            self._loop = loop
+            chosen = options(self._calls.address)
+            self._channels = [grpc.aio.insecure_channel(self._calls.address, chosen) for _ in range(self._number)]
+            self._stubs = itertools.cycle([DigitClassifierStub(channel) for channel in self._channels])
+        if self._loop is not loop:
+            raise RuntimeError(
+                "the client belongs to another event loop, that of its first call; make one for each loop"
+            )
+        return next(self._stubs)
+
+    async def _model(self, deadline: float) -> digits_pb2.GetModelResponse:
+        return await self._call(self._stub().GetModel, digits_pb2.GetModelRequest(), deadline)
+
+    async def _parts(self, pixels: Pixels, deadline: float) -> list[Pixels]:
+        """The images as the server takes them."""
+        if self._calls.wants_limits(pixels):
+            self._calls.limits = (await self._model(deadline)).limits
+        return self._calls.parts(pixels)
+
+    async def _answers(self, asked: Asked, parts: list[Pixels], deadline: float) -> list[digits_pb2.ClassifyResponse]:
+        """The responses to the parts, of which some are under way at a time, in their order."""
+        if len(parts) == 1:  # without a task
+            return [await self._call(self._stub().Classify, asked.request(parts[0]), deadline)]
+        under_way: deque[asyncio.Task[digits_pb2.ClassifyResponse]] = deque()
+        answers = []
+        try:
+            for part in parts:
+                if len(under_way) == self._most_under_way:
+                    answers.append(await under_way.popleft())
+                call = self._call(self._stub().Classify, asked.request(part), deadline)
+                under_way.append(asyncio.create_task(call))
+            while under_way:
+                answers.append(await under_way.popleft())
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+        return answers
+
+    async def _call(self, method: grpc.aio.UnaryUnaryMultiCallable[Q, A], request: Q, deadline: float) -> A:
+        """The response, in the end. Raises ClientError."""
+        while True:
+            try:
+                return await method(request, timeout=left(deadline))
+            except grpc.RpcError as error:
+                await asyncio.sleep(self._calls.pause(error, deadline))
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                raise self._calls.failure("CANCELLED", CLOSED) from None

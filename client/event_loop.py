@@ -1,0 +1,26 @@
+"""A task and its event loop: slow work goes to a thread, and a cancellation is told from a channel that was closed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from digits.client.pixels import pixels_of
+
+if TYPE_CHECKING:
+    from digits.client.pixels import Images, Pixels
+
+CLOSED = "the client was closed"
+
+
+def is_cancelled() -> bool:
+    """Whether a CancelledError means this task, and not a call: gRPC ends those of a closed channel like that."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def off_the_loop(images: Images) -> Pixels:
+    """As `pixels_of`; what may be slow is done in a thread."""
+    return pixels_of(images) if isinstance(images, np.ndarray) else await asyncio.to_thread(pixels_of, images)

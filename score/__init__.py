@@ -1,0 +1,1 @@
+"""Scoring: thousands of pictures to a table, in their order, none lost."""

@@ -1,0 +1,91 @@
+"""What goes through a scoring: a chunk of inputs, and what has become of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+OK = "ok"
+BLANK = "blank"
+SEVERAL = "several"
+UNCLEAR = "unclear"
+UNREADABLE = "unreadable"
+
+
+class Problem(NamedTuple):
+    """Why an input has no digit.
+
+    Attributes:
+        status: BLANK, SEVERAL, UNCLEAR or UNREADABLE.
+        error: One line.
+    """
+
+    status: str
+    error: str
+
+
+Content = str | bytes | Problem  # a file's path, a picture's bytes, or why there are none
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """Some inputs in a row.
+
+    Attributes:
+        paths: What the table calls them, [n].
+        stamps: What changes when they do, [n]: size and time of the file that they are in.
+        contents: Pictures [n]; or digits that need no decoding, uint8 [n, 28, 28].
+    """
+
+    paths: list[str]
+    stamps: list[str]
+    contents: list[Content] | NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A chunk's digits.
+
+    Attributes:
+        pixels: Of the inputs without a problem, in their order, uint8 [m, 28, 28].
+        problems: By index, of the others.
+    """
+
+    pixels: NDArray[np.uint8]
+    problems: dict[int, Problem] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A chunk with its answers: m digits and the problems of the other inputs.
+
+    Attributes:
+        digits: uint8 [m].
+        confidences: float32 [m].
+        probabilities: float32 [m, 10], or None if nobody wants them.
+    """
+
+    chunk: Chunk
+    decoded: Decoded
+    digits: NDArray[np.uint8]
+    confidences: NDArray[np.float32]
+    probabilities: NDArray[np.float32] | None
+
+    def spread(self, values: Sequence[T]) -> Sequence[T | None]:
+        """A value for each of the m digits as one for each of the n inputs: None where there is no digit."""
+        problems = self.decoded.problems
+        if not problems:
+            return values
+        rest = iter(values)
+        return [None if index in problems else next(rest) for index in range(len(self.chunk))]

@@ -1,0 +1,91 @@
+"""Chunks to answers on a Ray cluster, as a Ray Data pipeline of the same functions. Needs digits[ray] on every node."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import pickle
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from digits.score.classifiers import Here, There
+from digits.score.decoding import check, decode
+from digits.score.engine import answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from digits.score.chunk import Chunk, Scored
+    from digits.score.classifiers import Classifier
+    from digits.score.engine import Engine
+    from digits.score.settings import Precision, ScoreSettings
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import below: it would tell its makers
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it would warn that this will change
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+
+import ray
+import ray.data
+
+WINDOW = 512  # chunks of one pipeline: what the cluster holds at a time
+
+
+@contextlib.contextmanager
+def on_ray(settings: ScoreSettings, classifier: Classifier) -> Iterator[Engine]:
+    """The engine of a cluster: of `ray_address`, or one that is started here and ends with this.
+
+    Args:
+        settings: For the nodes' classifiers; the files are read by the nodes, under the same paths.
+        classifier: This machine's: every node opens the same version, in the same precision.
+    """
+    ray.init(
+        address=settings.ray_address,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        **({} if settings.ray_address else {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))}),
+    )
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+
+    def engine(chunks: Iterable[Chunk]) -> Iterator[Scored]:
+        chunks = iter(chunks)
+        while window := [{"chunk": pickle.dumps(chunk)} for chunk in itertools.islice(chunks, WINDOW)]:
+            answers = ray.data.from_items(window, override_num_blocks=len(window)).map_batches(
+                Scorer,
+                fn_constructor_args=(settings, classifier.facts),
+                batch_size=1,
+                concurrency=(1, max(1, settings.processes or int(ray.cluster_resources()["CPU"]))),
+            )
+            for row in answers.iter_rows():
+                yield pickle.loads(row["scored"])  # noqa: S301 it comes from our own function
+
+    try:
+        yield engine
+    finally:
+        classifier.close()
+        ray.shutdown()
+
+
+class Scorer:
+    """What runs on the nodes: decodes a chunk and classifies it. Made once for each of the cluster's workers."""
+
+    def __init__(self, settings: ScoreSettings, facts: dict[str, str]) -> None:
+        self._classifier: Classifier = (
+            There(settings, logging.warning)
+            if settings.server
+            else Here(settings, cast("Precision", facts["precision"]))
+        )
+        if self._classifier.facts != facts:
+            raise ValueError(f"this node's model is {self._classifier.facts}, and the head's is {facts}")
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        chunk: Chunk = pickle.loads(batch["chunk"][0])  # noqa: S301 it comes from our own function
+        decoded = check(chunk.contents) if isinstance(chunk.contents, np.ndarray) else decode(chunk.contents)
+        scored = answer(chunk, decoded, self._classifier)
+        return {"scored": [pickle.dumps(replace(scored, chunk=replace(chunk, contents=[])))]}

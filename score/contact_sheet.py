@@ -1,0 +1,53 @@
+"""The least certain digits on one sheet, as the model sees them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+from digits.score.summary import one_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from digits.score.journal import Uncertain
+
+COLUMNS = 10
+SCALE = 4
+TILE = 28 * SCALE
+MARGIN = 10
+CAPTION = 34  # pixels below a tile: two lines
+PAPER, INK, FAINT = "#ffffff", "#1a1a1a", "#707070"
+
+
+def draw(path: Path, uncertain: list[Uncertain]) -> None:
+    """Writes a PNG with a tile for each digit: its pixels, the answer and its probability, the end of its path."""
+    columns = max(1, min(COLUMNS, len(uncertain)))
+    rows = -(-len(uncertain) // columns)
+    across, down = TILE + MARGIN, TILE + CAPTION + MARGIN
+    sheet = Image.new("RGB", (max(columns * across, 4 * across) + MARGIN, rows * down + CAPTION + MARGIN), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    large, small = ImageFont.load_default(15), ImageFont.load_default(11)
+    pen.text((MARGIN, MARGIN), f"the {len(uncertain)} least certain digits, as the model sees them", INK, large)
+    for index, one in enumerate(uncertain):
+        left, top = MARGIN + index % columns * across, CAPTION + MARGIN + index // columns * down
+        tile = Image.fromarray(one.pixels).resize((TILE, TILE), Image.Resampling.NEAREST)
+        sheet.paste(tile, (left, top))
+        pen.text((left, top + TILE + 1), f"{one.digit}   {one.confidence:.1%}", INK, large)
+        pen.text((left, top + TILE + 19), fitted(one_line(one.path), small), FAINT, small)
+    beside = path.with_name(f"{path.name}.unfinished")
+    try:
+        sheet.save(beside, "PNG")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The end of a text, as much of it as is as wide as a tile."""
+    if font.getlength(text) <= TILE:
+        return text
+    while text and font.getlength("\N{HORIZONTAL ELLIPSIS}" + text) > TILE:
+        text = text[1:]
+    return "\N{HORIZONTAL ELLIPSIS}" + text

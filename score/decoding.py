@@ -1,0 +1,149 @@
+"""Pictures to digits, on all cores: processes that read and decode, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from digits.images import picture
+from digits.images.errors import BlankError, PictureError, SeveralDigitsError, UnclearError
+from digits.score.chunk import BLANK, SEVERAL, UNCLEAR, UNREADABLE, Decoded, Problem
+from digits.score.errors import ScoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from digits.score.chunk import Chunk, Content
+
+CRASHED = Problem(UNREADABLE, "the process that decoded it crashed")
+STATUSES = {BlankError: BLANK, SeveralDigitsError: SEVERAL, UnclearError: UNCLEAR}
+
+
+def decode(contents: Sequence[Content]) -> Decoded:
+    """The digits in pictures; of each that has none, the reason."""
+    digits, problems = [], {}
+    for index, content in enumerate(contents):
+        digit = content if isinstance(content, Problem) else _digit(content)
+        if isinstance(digit, Problem):
+            problems[index] = digit
+        else:
+            digits.append(digit)
+    return Decoded(np.stack(digits) if digits else np.zeros((0, 28, 28), np.uint8), problems)
+
+
+def check(pixels: NDArray[np.uint8]) -> Decoded:
+    """Digits that were arrays already, uint8 [n, 28, 28], without those in which all pixels are equal."""
+    flat = pixels.reshape(len(pixels), -1)
+    first = flat[:, 0]
+    blank = (flat == first[:, None]).all(axis=1)
+    if not blank.any():
+        return Decoded(pixels)
+    problems = {
+        int(index): Problem(BLANK, f"the image is blank: all its pixels are {first[index]}")
+        for index in np.flatnonzero(blank)
+    }
+    return Decoded(pixels[~blank], problems)
+
+
+def _digit(content: str | bytes) -> NDArray[np.uint8] | Problem:
+    try:
+        return picture.read(io.BytesIO(content) if isinstance(content, bytes) else content)
+    except PictureError as error:
+        return Problem(STATUSES.get(type(error), UNREADABLE), str(error))
+    except OSError as error:
+        return Problem(UNREADABLE, error.strerror or str(error))
+    except MemoryError:
+        return Problem(UNREADABLE, "the picture needs more memory than there is")
+
+
+class Decoders:
+    """Processes that decode. May be used by many threads; a context manager, which ends them.
+
+    A picture that crashes a process (or brings the system to kill it) is found by trying its chunk's one at a time, in
+    a process of its own; all others are decoded as if nothing had been.
+    """
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._pool: ProcessPoolExecutor | None = None
+        self._replacing = threading.Lock()
+        self._alone = threading.Lock()
+
+    def decode(self, chunk: Chunk) -> Decoded:
+        """The digits of a chunk."""
+        if isinstance(chunk.contents, np.ndarray):
+            return check(chunk.contents)
+        pool = self._running()
+        try:
+            return pool.submit(decode, chunk.contents).result()
+        except BrokenProcessPool:
+            with self._replacing:
+                if self._pool is pool:
+                    self._pool = None
+            with self._alone:
+                return _one_by_one(chunk.contents)
+
+    def _running(self) -> ProcessPoolExecutor:
+        with self._replacing:
+            if self._pool is None:
+                self._pool = _start(self._processes)
+            return self._pool
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def _one_by_one(contents: Sequence[Content]) -> Decoded:
+    digits, problems = [], {}
+    pool = _start(1)
+    for index, content in enumerate(contents):
+        try:
+            one = pool.submit(decode, [content]).result()
+        except BrokenProcessPool:
+            pool = _start(1)
+            one = Decoded(np.zeros((0, 28, 28), np.uint8), {0: CRASHED})
+        digits.append(one.pixels)
+        if one.problems:
+            problems[index] = one.problems[0]
+    pool.shutdown()
+    return Decoded(np.concatenate(digits), problems)
+
+
+def _start(processes: int) -> ProcessPoolExecutor:
+    # Never forked: the parent has threads of gRPC's and ONNX Runtime's.
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin)
+    try:
+        pool.submit(decode, []).result()
+    except BrokenProcessPool as error:  # or every picture would be blamed
+        raise ScoreError("no process for decoding can be started here; is there memory left?") from error
+    return pool
+
+
+def _begin() -> None:
+    """In a new process: Ctrl-C is the parent's to take; what libtiff says of a file is said by its row."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed ends nobody: each process would wait for its next chunk for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

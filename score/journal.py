@@ -1,0 +1,198 @@
+"""What is done of a scoring, beside its table: an SQLite file that a crash at any moment leaves whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+
+from digits.score.chunk import Chunk, Decoded, Problem, Scored
+from digits.score.errors import ScoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+# A record is a chunk: one a row would cost more time than the model.
+SCHEMA = """
+    CREATE TABLE IF NOT EXISTS about (facts TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS chunks (
+        start INTEGER PRIMARY KEY, count INTEGER NOT NULL, paths TEXT NOT NULL, stamps TEXT NOT NULL,
+        digits BLOB NOT NULL, confidences BLOB NOT NULL, probabilities BLOB, problems TEXT NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS uncertain (
+        position INTEGER PRIMARY KEY, path TEXT NOT NULL, digit INTEGER NOT NULL, confidence REAL NOT NULL,
+        pixels BLOB NOT NULL
+    );
+"""
+UNCERTAIN = 60  # digits of least confidence whose pixels are kept
+
+
+class Uncertain(NamedTuple):
+    """One of the digits of least confidence.
+
+    Attributes:
+        path: Its row's.
+        digit: The answer, 0 to 9.
+        confidence: Its probability.
+        pixels: What the model saw, uint8 [28, 28].
+    """
+
+    path: str
+    digit: int
+    confidence: float
+    pixels: NDArray[np.uint8]
+
+
+class Journal:
+    """The rows so far, in their order, without a gap. A context manager; no other process may open it meanwhile.
+
+    Args:
+        path: Of the file; it is made where there is none.
+
+    Attributes:
+        facts: What all its rows have in common; empty for a new journal.
+
+    Raises:
+        ScoreError: another process has it, or it is no journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            # Autocommit: `add` begins and ends its transaction itself.
+            self._database = sqlite3.connect(path, timeout=0, isolation_level=None)
+            self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")  # a crash of the system may lose the last chunks
+            self._database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+        except sqlite3.Error as error:
+            busy = "locked" in str(error)
+            what = "another scoring writes it" if busy else f"it is no journal of digits score: {error}"
+            raise ScoreError(f"{path}: {what}; give another --out") from error
+        found = self._database.execute("SELECT facts FROM about").fetchone()
+        self.facts: dict[str, str] = json.loads(found[0]) if found else {}
+        self._look_for_worst()
+
+    @property
+    def rows(self) -> int:
+        """How many it holds."""
+        last = self._database.execute("SELECT start + count FROM chunks ORDER BY start DESC LIMIT 1").fetchone()
+        return last[0] if last else 0
+
+    def begin(self, facts: dict[str, str]) -> None:
+        """Writes down what all rows will have in common."""
+        self._database.execute("DELETE FROM about")
+        self._database.execute("INSERT INTO about VALUES (?)", (json.dumps(facts),))
+        self.facts = facts
+
+    def holds(self, start: int, chunk: Chunk) -> bool:
+        """Whether the rows from `start` on are this chunk's inputs, unchanged since."""
+        query = "SELECT paths, stamps FROM chunks WHERE start = ?"
+        found = self._database.execute(query, (start,)).fetchone()
+        return bool(found == (json.dumps(chunk.paths), json.dumps(chunk.stamps)))
+
+    def truncate(self, start: int) -> None:
+        """Forgets the rows from there on."""
+        with self._transaction():
+            self._database.execute("DELETE FROM chunks WHERE start >= ?", (start,))
+            self._database.execute("DELETE FROM uncertain WHERE position >= ?", (start,))
+        self._look_for_worst()
+
+    def add(self, scored: Scored) -> None:
+        """Adds a chunk's rows after the others, all or none of them."""
+        chunk, problems, start = scored.chunk, scored.decoded.problems, self.rows
+        record = (
+            start,
+            len(chunk),
+            json.dumps(chunk.paths),
+            json.dumps(chunk.stamps),
+            scored.digits.tobytes(),
+            scored.confidences.tobytes(),
+            None if scored.probabilities is None else scored.probabilities.tobytes(),
+            json.dumps(problems),
+        )
+        with self._transaction():
+            self._database.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", record)
+            self._keep_uncertain(start, scored)
+
+    def chunks(self) -> Iterator[Scored]:
+        """All rows, in their order, a chunk at a time, without the inputs' contents."""
+        for paths, stamps, digits, confidences, probabilities, problems in self._database.execute(
+            "SELECT paths, stamps, digits, confidences, probabilities, problems FROM chunks ORDER BY start"
+        ):
+            found = {int(index): Problem(*problem) for index, problem in json.loads(problems).items()}
+            ten = None if probabilities is None else np.frombuffer(probabilities, np.float32).reshape(-1, 10)
+            yield Scored(
+                Chunk(json.loads(paths), json.loads(stamps), []),
+                Decoded(np.zeros((0, 28, 28), np.uint8), found),
+                np.frombuffer(digits, np.uint8),
+                np.frombuffer(confidences, np.float32),
+                ten,
+            )
+
+    def uncertain(self) -> list[Uncertain]:
+        """The digits of least confidence, at most 60, the least first."""
+        query = "SELECT path, digit, confidence, pixels FROM uncertain ORDER BY confidence, position"
+        return [
+            Uncertain(json.loads(path), digit, confidence, np.frombuffer(pixels, np.uint8).reshape(28, 28))
+            for path, digit, confidence, pixels in self._database.execute(query)
+        ]
+
+    def remove(self) -> None:
+        """Ends it and deletes its file: the table is there."""
+        self._database.close()
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of it or nothing, also where a signal ends it in the middle."""
+        self._database.execute("BEGIN")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        finally:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+
+    def _look_for_worst(self) -> None:
+        kept, worst = self._database.execute("SELECT COUNT(*), MAX(confidence) FROM uncertain").fetchone()
+        self._worst = worst if kept >= UNCERTAIN else 2.0  # below which a digit is among the least certain
+
+    def _keep_uncertain(self, start: int, scored: Scored) -> None:
+        candidates = np.flatnonzero(scored.confidences < self._worst)
+        if not candidates.size:
+            return
+        candidates = candidates[np.argsort(scored.confidences[candidates], kind="stable")][:UNCERTAIN]
+        places = [index for index in range(len(scored.chunk)) if index not in scored.decoded.problems]
+        self._database.executemany(
+            "INSERT INTO uncertain VALUES (?, ?, ?, ?, ?)",
+            [
+                (
+                    start + places[i],
+                    json.dumps(scored.chunk.paths[places[i]]),  # which need not be UTF-8
+                    int(scored.digits[i]),
+                    float(scored.confidences[i]),
+                    scored.decoded.pixels[i].tobytes(),
+                )
+                for i in candidates
+            ],
+        )
+        self._database.execute(
+            "DELETE FROM uncertain WHERE position NOT IN "
+            "(SELECT position FROM uncertain ORDER BY confidence, position LIMIT ?)",
+            (UNCERTAIN,),
+        )
+        self._look_for_worst()

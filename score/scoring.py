@@ -1,0 +1,155 @@
+"""A scoring from its inputs to its table: chunks are decoded, classified, written down in order, and made a table."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, cast
+
+from tqdm import tqdm
+
+from digits.score import contact_sheet, tables
+from digits.score.classifiers import Here, There
+from digits.score.engine import here
+from digits.score.errors import ScoreError
+from digits.score.journal import Journal
+from digits.score.labels import labels
+from digits.score.sources import Sources, checked
+from digits.score.summary import Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from digits.score.chunk import Chunk
+    from digits.score.classifiers import Classifier
+    from digits.score.engine import Engine
+    from digits.score.labels import Labels
+    from digits.score.settings import Precision, ScoreSettings
+
+
+def score(paths: Iterable[str], settings: ScoreSettings, say: Callable[[str], None] = print) -> int:
+    """Scores all inputs into the table. What is done is kept whatever happens, and the same call goes on from there.
+
+    Args:
+        paths: As `Sources` takes them.
+        settings: How.
+        say: Takes the lines of the summary.
+
+    Returns:
+        How many rows have no digit.
+
+    Raises:
+        ScoreError: it cannot begin, or cannot go on.
+    """
+    given, out = checked(paths), _out(settings)
+    label_of = labels(settings.labels) if settings.labels else None
+    path = out.with_name(f"{out.name}.journal")
+    if settings.overwrite:
+        Journal(path).remove()
+    elif out.exists() and not path.exists():
+        raise ScoreError(f"{out} exists; give another --out, or replace it with --overwrite")
+    own = [out, path, *([settings.contact_sheet] if settings.contact_sheet else [])]
+    sources = Sources(given, frozenset(map(os.path.realpath, own)))
+    with Journal(path) as journal:
+        began, done = time.monotonic(), journal.rows
+        _fill(journal, sources, settings)
+        seconds = time.monotonic() - began
+        summary = _write_table(journal, out, settings, label_of)
+        if settings.contact_sheet:
+            contact_sheet.draw(settings.contact_sheet, journal.uncertain())
+        journal.remove()
+    new = summary.rows - done
+    again = f" ({done:,} were there already)" if done else ""
+    say(f"{out}: {summary.rows:,} rows{again}, {new / seconds:,.0f} a second")
+    for line in summary.lines():
+        say(line)
+    if sources.skipped:
+        what = ", ".join(f"{count:,} {suffix}" for suffix, count in sources.skipped.most_common(5))
+        say(f"passed over  {sources.skipped.total():,} files that are no pictures by their names: {what}")
+    return summary.failed
+
+
+def _out(settings: ScoreSettings) -> Path:
+    if settings.out is None:
+        raise ScoreError("where to? say --out table.csv (or .jsonl, .parquet)")
+    tables.check(settings.out)
+    return settings.out
+
+
+def _fill(journal: Journal, sources: Sources, settings: ScoreSettings) -> None:
+    """Brings the journal to the end of the inputs."""
+    with contextlib.ExitStack() as stack:
+        total = sources.count() if sys.stderr.isatty() else None
+        bar = stack.enter_context(tqdm(total=total, unit="digit", unit_scale=True, dynamic_ncols=True, disable=None))
+        classifier = _classifier(journal, settings, lambda line: bar.write(f"digits: {line}", sys.stderr))
+        engine = stack.enter_context(_engine(settings, classifier))
+        try:
+            for scored in engine(_new(journal, sources.chunks(), bar)):
+                journal.add(scored)
+                bar.update(len(scored.chunk))
+        except BaseException:
+            if journal.rows:
+                bar.write(f"digits: {journal.rows:,} rows are kept; the same command goes on from there", sys.stderr)
+            raise
+
+
+def _classifier(journal: Journal, settings: ScoreSettings, say: Callable[[str], None]) -> Classifier:
+    """Who answers: for a journal that was begun, the same as then."""
+    begun = journal.facts
+    common = {"models": str(settings.models or ""), "probabilities": str(settings.probabilities)}
+    precision = settings.precision
+    if precision == "auto" and "precision" in begun:
+        precision = cast("Precision", begun["precision"])
+    classifier: Classifier = There(settings, say) if settings.server else Here(settings, precision)
+    facts = common | classifier.facts
+    if journal.rows and begun != facts:
+        changed = ", ".join(
+            f"{name} was {begun.get(name)!r} and is {fact!r}" for name, fact in facts.items() if begun.get(name) != fact
+        )
+        raise ScoreError(f"the table was begun otherwise: {changed}; do as then, or start anew with --overwrite")
+    journal.begin(facts)
+    return classifier
+
+
+def _engine(settings: ScoreSettings, classifier: Classifier) -> AbstractContextManager[Engine]:
+    if settings.engine == "ray":
+        from digits.score.cluster import on_ray
+
+        return on_ray(settings, classifier)
+    return here(settings, classifier)
+
+
+def _new(journal: Journal, chunks: Iterable[Chunk], bar: tqdm) -> Iterator[Chunk]:
+    """The chunks that the journal does not hold.
+
+    Where an input is not what it was, all rows from there on are forgotten.
+    """
+    start, done = 0, journal.rows
+    for chunk in chunks:
+        if start < done:
+            if journal.holds(start, chunk):
+                bar.update(len(chunk))
+                start += len(chunk)
+                continue
+            bar.write(f"digits: the inputs have changed from row {start + 1:,} on, which is scored anew", sys.stderr)
+            journal.truncate(start)
+            done = start
+        yield chunk
+    if start < done:
+        journal.truncate(start)
+
+
+def _write_table(journal: Journal, out: Path, settings: ScoreSettings, label_of: Labels | None) -> Summary:
+    summary, position = Summary(), 0
+    columns = tables.Columns(probabilities=settings.probabilities, labels=label_of is not None)
+    with tables.writing(out, columns) as write:
+        for scored in journal.chunks():
+            found = [label_of(position + i, path) for i, path in enumerate(scored.chunk.paths)] if label_of else []
+            write(scored, found)
+            summary.add(scored, found)
+            position += len(scored.chunk)
+    return summary

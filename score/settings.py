@@ -1,0 +1,61 @@
+"""The settings of a scoring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003 the command line resolves it at run time
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+Precision = Literal["auto", "fp32", "int8"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSettings:
+    """What `digits score` is told."""
+
+    out: Path | None = None
+    """The table: a file that ends in .csv, .jsonl or .parquet (needs digits[parquet]). Required."""
+
+    overwrite: bool = False
+    """Start anew, and replace the table in the end. Default: refuse to, and go on with what was interrupted."""
+
+    probabilities: bool = False
+    """Ten more columns: the probability of each digit."""
+
+    labels: str | None = None
+    """What the digits truly are: `from-folder` (the name of a picture's folder, 0 to 9) or a file: CSV with the columns
+    path and label; .npy or IDX, a label for each row; .npz, y_test for x_test and so on. Adds a column, the accuracy
+    and a confusion matrix."""
+
+    contact_sheet: Path | None = None
+    """Draw the least certain digits, as the model sees them, into this PNG file."""
+
+    strict: bool = False
+    """Exit with 1 if any row has no digit."""
+
+    server: str | None = None
+    """Ask the server at this address: HOST:PORT or unix:PATH. Default: classify in this process."""
+
+    timeout: Annotated[float, Parameter(validator=Number(gt=0, lte=86400))] = 10.0
+    """Seconds that a call to the server may take."""
+
+    patience: Annotated[float, Parameter(validator=Number(gte=0))] = 600.0
+    """Seconds that the server may be away before the scoring stops; what is done is kept."""
+
+    models: Path | None = None
+    """The model repository, for classifying in this process. Default: the model in the box."""
+
+    precision: Precision = "auto"
+    """Which variant of it; `auto` takes the fastest one that proves itself on this host."""
+
+    processes: Annotated[int, Parameter(validator=Number(gte=0, lte=1024))] = 0
+    """Processes that read and decode pictures. 0: one for each core."""
+
+    engine: Literal["local", "ray"] = "local"
+    """`ray` spreads the work over a Ray cluster (digits[ray]), whose nodes see the files under the same paths."""
+
+    ray_address: str | None = None
+    """The cluster, as `ray://HOST:10001` or HOST:PORT. Default: one that is started on this machine, for this run."""

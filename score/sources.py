@@ -1,0 +1,231 @@
+"""What there is to score: files, folders, globs, archives, arrays and lists of all these, in their order."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from digits.score import archives, arrays
+from digits.score.chunk import UNREADABLE, Chunk, Content, Problem
+from digits.score.errors import ScoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from digits.score.arrays import Rows
+
+# What is taken from a folder or an archive; other names are counted. A file that is named itself is always taken.
+PICTURE = re.compile(
+    r"[^.].*\.(apng|avif|bmp|dib|gif|heic|heif|jfif|jp2|jpe|jpeg|jpg|pbm|pgm|png|pnm|ppm|tga|tif|tiff|webp)",
+    re.IGNORECASE | re.DOTALL,
+)
+CHUNK = 128  # pictures
+CHUNK_BYTES = 2**22  # of files: large pictures go to more than one core sooner
+PIECE = 2**16  # bytes of the standard input
+
+
+class Picture(NamedTuple):
+    """One picture, or why there is none.
+
+    Attributes:
+        path: What the table calls it.
+        stamp: Size and time of the file that it is in.
+        content: Its file's path, its bytes, or what is wrong.
+        size: Bytes that it takes to read.
+    """
+
+    path: str
+    stamp: str
+    content: Content
+    size: int
+
+
+@dataclass
+class Sources:
+    """The inputs of a scoring.
+
+    Args:
+        paths: Files, folders, globs, archives, arrays; `-` is a list of these on the standard input, one a line, or
+            each ended by a NUL where there is one.
+        leave_out: Real paths of files that are the scoring's own, and not taken from folders.
+
+    Attributes:
+        skipped: How many files were passed over since their names are no picture's, by suffix.
+    """
+
+    paths: Iterable[str]
+    leave_out: frozenset[str] = frozenset()
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._names = {os.path.basename(path) for path in self.leave_out}
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All inputs, in their order. Reads on as it is asked to; memory does not grow with their number."""
+        waiting: list[Picture] = []
+        size = 0
+        for found in self._all():
+            if isinstance(found, Picture):
+                waiting.append(found)
+                size += found.size
+            if waiting and (not isinstance(found, Picture) or len(waiting) == CHUNK or size >= CHUNK_BYTES):
+                yield _chunk(waiting)
+                waiting, size = [], 0
+            if not isinstance(found, Picture):
+                yield Chunk(found.paths(), [found.stamp] * len(found.pixels), found.pixels)
+        if waiting:
+            yield _chunk(waiting)
+
+    def count(self) -> int | None:
+        """How many rows there will be, without reading them; None where only reading tells."""
+        if "-" in self.paths:
+            return None
+        rows = [_count(file) for path in self.paths for file, _ in self._files(path)]
+        self.skipped.clear()
+        return None if None in rows else sum(filter(None, rows))
+
+    def _all(self) -> Iterator[Picture | Rows]:
+        for path in self.paths:
+            for given in listed() if path == "-" else (path,):
+                for file, problem in self._files(given):
+                    yield from self._contents(file, problem)
+
+    def _files(self, path: str) -> Iterator[tuple[str, Problem | None]]:
+        """The files that a path stands for; with a problem, what there is instead of one."""
+        if os.path.isdir(path):
+            yield from self._folder(path)
+        elif os.path.lexists(path) or not glob.has_magic(path):
+            yield path, None
+        else:
+            found = sorted(glob.iglob(path, recursive=True), key=os.fsencode)
+            if not found:
+                yield path, Problem(UNREADABLE, "nothing matches this pattern")
+            for file in found:
+                if not (os.path.isdir(file) and "**" in path):  # which gives what is in it too
+                    yield from self._files(file)
+
+    def _folder(self, top: str) -> Iterator[tuple[str, Problem | None]]:
+        """All that is in a folder, its sub-folders in their places, by their names' bytes."""
+        waiting: list[tuple[str, bool] | None] = [(top, True)]  # path, whether a folder; None is the end of one
+        above: list[tuple[int, int]] = []  # the folders that are open
+        while waiting:
+            if (found := waiting.pop()) is None:
+                above.pop()
+                continue
+            path, is_folder = found
+            if not is_folder:
+                if self._wanted(path):
+                    yield path, None
+                continue
+            if path != top and takes(path):
+                yield path, Problem(UNREADABLE, "a folder with the name of a picture; what is in it is scored")
+            try:
+                identity, inside = _opened(path)
+            except OSError as error:
+                yield path, Problem(UNREADABLE, _words(error))
+                continue
+            if identity in above:
+                yield path, Problem(UNREADABLE, "a link to a folder that it is in")
+                continue
+            above.append(identity)
+            waiting += [None, *inside]
+
+    def _wanted(self, path: str) -> bool:
+        """Whether a file in a folder is scored; counts it if not, unless it is our own."""
+        name = path[path.rfind("/") + 1 :]
+        if name in self._names and os.path.realpath(path) in self.leave_out:
+            return False
+        if takes(name) or archives.is_archive(name) or arrays.is_array(name):
+            return True
+        self.skipped[os.path.splitext(name)[1] or name] += 1
+        return False
+
+    def _contents(self, file: str, problem: Problem | None) -> Iterator[Picture | Rows]:
+        is_picture = takes(file)
+        try:
+            status = os.stat(file if is_picture else arrays.split(file)[0])
+        except OSError as error:
+            problem = problem or Problem(UNREADABLE, "a broken link" if os.path.islink(file) else _words(error))
+            yield Picture(file, "", problem, 0)
+            return
+        stamp = f"{status.st_size}:{status.st_mtime_ns}"
+        if problem is not None:
+            yield Picture(file, stamp, problem, 0)
+        elif is_picture or not stat.S_ISREG(status.st_mode):  # what is no file is said by who would read it
+            yield Picture(file, stamp, file, status.st_size)
+        elif archives.is_archive(file):
+            for name, content in archives.members(file, takes, self.skipped):
+                yield Picture(f"{file}/{name}" if name else file, stamp, content, len(content))
+        elif arrays.is_array(file):
+            for rows in arrays.read(file, stamp):
+                yield Picture(file, stamp, rows, 0) if isinstance(rows, Problem) else rows
+        else:
+            yield Picture(file, stamp, file, status.st_size)
+
+
+def _opened(folder: str) -> tuple[tuple[int, int], list[tuple[str, bool]]]:
+    """Which folder it is, whatever it is called; and what is in it, the last first: paths, whether folders."""
+    status = os.stat(folder)
+    with os.scandir(folder) as entries:
+        inside = sorted(((os.fsencode(entry.name), entry) for entry in entries), key=itemgetter(0), reverse=True)
+    return (status.st_dev, status.st_ino), [(entry.path, _is_folder(entry)) for _, entry in inside]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # such as a link to itself
+
+
+def _count(file: str) -> int | None:
+    """How many rows a file gives; None if only reading it tells."""
+    if not os.path.isfile(arrays.split(file)[0]):
+        return 1
+    return archives.count(file, takes) if archives.is_archive(file) else arrays.count(file)
+
+
+def takes(name: str) -> bool:
+    """Whether a name is a picture's, and no hidden file's."""
+    return PICTURE.fullmatch(name, name.rfind("/") + 1) is not None
+
+
+def listed() -> Iterator[str]:
+    """The paths on the standard input: each ended by a NUL if there is one in its first piece, or else by a newline."""
+    rest, end = b"", b""
+    while piece := os.read(sys.stdin.fileno(), PIECE):
+        rest += piece
+        end = end or next((end for end in (b"\0", b"\n") if end in rest), b"")
+        if end:
+            *paths, rest = rest.split(end)
+            yield from (os.fsdecode(path) for path in paths if path)
+    if rest:
+        yield os.fsdecode(rest)
+
+
+def checked(paths: Iterable[str]) -> list[str]:
+    """Raises ScoreError for no path at all, or the standard input twice."""
+    given = [str(path) for path in paths]
+    if not given:
+        raise ScoreError("nothing to score; say `digits score PATH... --out table.csv`")
+    if wrong := [path for path in given if path.startswith("-") and path != "-"]:
+        raise ScoreError(f"unknown option {wrong[0]}; see digits score --help (a file of that name is ./{wrong[0]})")
+    if given.count("-") > 1:
+        raise ScoreError("the standard input is there once; say - once")
+    return given
+
+
+def _chunk(pictures: list[Picture]) -> Chunk:
+    paths, stamps, contents, _ = zip(*pictures, strict=True)
+    return Chunk(list(paths), list(stamps), list(contents))
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,97 @@
+"""What a table says, in a few lines."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from itertools import count, islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from digits.score.chunk import OK
+from digits.score.tables import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from digits.score.chunk import Scored
+
+SHOWN = 8  # files of least confidence, and files without a digit
+
+
+class Summary:
+    """Counts rows as they are written."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._statuses: Counter[str] = Counter()
+        self._digits: NDArray[np.int64] = np.zeros(10, np.int64)
+        self._confidence = 0.0
+        self._least: list[tuple[float, int, str, int]] = []  # confidence, position, path, digit; the least first
+        self._failed: list[str] = []
+        self._confusion: NDArray[np.int64] = np.zeros((10, 11), np.int64)  # label, digit or none
+
+    def add(self, scored: Scored, labels: list[int | None]) -> None:
+        """A chunk, and of each of its rows the label."""
+        problems = scored.decoded.problems
+        self._statuses[OK] += len(scored.digits)
+        self._statuses.update(problem.status for problem in problems.values())
+        for index, problem in islice(problems.items(), SHOWN - len(self._failed)):
+            self._failed.append(f"{one_line(scored.chunk.paths[index])}: {problem.error}")
+        self._digits += np.bincount(scored.digits, minlength=10)
+        self._confidence += float(scored.confidences.sum(dtype=np.float64))
+        digits, confidences = scored.spread(scored.digits.tolist()), scored.spread(scored.confidences.tolist())
+        limit = self._least[-1][0] if len(self._least) == SHOWN else 2.0
+        rows = zip(confidences, count(self.rows), scored.chunk.paths, digits, strict=False)
+        less = [(c, row, path, d) for c, row, path, d in rows if c is not None and d is not None and c < limit]
+        self._least = heapq.nsmallest(SHOWN, self._least + less)
+        for label, digit in zip(labels, digits, strict=False):
+            if label is not None:
+                self._confusion[label, 10 if digit is None else digit] += 1
+        self.rows += len(digits)
+
+    @property
+    def failed(self) -> int:
+        """Rows without a digit."""
+        return self.rows - self._statuses[OK]
+
+    def lines(self) -> Iterator[str]:
+        """The summary, line by line."""
+        classified = self._statuses[OK]
+        yield "status      " + ", ".join(f"{n:,} {status}" for status, n in self._statuses.most_common() if n)
+        if classified:
+            yield "digits      " + ", ".join(f"{n:,} x {digit}" for digit, n in enumerate(self._digits) if n)
+            yield f"confidence  {self._confidence / classified:.2%} in the mean; the least certain:"
+            yield from (
+                f"            {confidence:7.2%}  {digit}  {one_line(path)}"
+                for confidence, _, path, digit in self._least
+            )
+        if self._failed:
+            more = self.failed - len(self._failed)
+            yield "no digit    " + "\n            ".join(self._failed + ([f"and {more:,} more"] if more else []))
+        yield from self._accuracy()
+
+    def _accuracy(self) -> Iterator[str]:
+        labelled = int(self._confusion.sum())
+        if not labelled:
+            return
+        classified = int(self._confusion[:, :10].sum())
+        right = int(np.trace(self._confusion))
+        if classified:
+            yield f"accuracy    {right / classified:.2%}: {right:,} of {classified:,} labelled digits"
+        if labelled > classified:
+            yield f"            {labelled - classified:,} labelled pictures have no digit and are not in it"
+        yield "confusion   rows are labels, columns answers"
+        columns = [*map(str, range(10)), *["none"][: labelled > classified]]
+        width = max(4, len(f"{self._confusion.max():,}"))
+        yield " " * 14 + " ".join(f"{name:>{width}}" for name in columns)
+        for label, counts in enumerate(self._confusion[:, : len(columns)]):
+            yield f"            {label} " + " ".join(f"{f'{n:,}' if n else '.':>{width}}" for n in counts)
+
+
+def one_line(path: str) -> str:
+    """A path on one line, whatever is in it."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in readable(path))

@@ -1,0 +1,197 @@
+"""What a client makes of a server's limits: calls are cut, overloads waited for, and lost servers replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from digits.client import AsyncClient, Client, OverloadedError, Predictions, RequestError
+from digits.client.calls import Calls, retry_in
+from digits.client.errors import client_error
+from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+BATCH = 16  # images
+MESSAGE = 4096  # bytes: five images
+BURST = 24  # calls at a time: more than may wait
+
+
+@pytest.fixture(scope="module")
+def small(serving: Callable[..., Any], models: Path, transport: str) -> Iterator[Any]:
+    """A server that takes 20 ms a batch of at most 16 images, and lets one call wait."""
+    limits = ("--max-batch-size", BATCH, "--max-queue-size", 1, "--slow-down-microseconds", 20_000)
+    with serving("--models", models, "--transport", transport, "--no-warmup", *limits) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def narrow(serving: Callable[..., Any], models: Path, transport: str) -> Iterator[Any]:
+    """A server that takes messages of five images, and 20 ms a batch of as many as there are."""
+    limits = ("--max-message-bytes", MESSAGE, "--slow-down-microseconds", 20_000)
+    with serving("--models", models, "--transport", transport, "--no-warmup", *limits) as server:
+        yield server
+
+
+@pytest.fixture(params=["sync", "async"])
+def classify(request: pytest.FixtureRequest) -> Callable[..., Predictions]:
+    """Classifies at an address, by either client."""
+
+    def sync(address: str, images: Any, **options: Any) -> Predictions:
+        with Client(address) as client:
+            return client.classify(images, **options)
+
+    def asynchronous(address: str, images: Any, **options: Any) -> Predictions:
+        async def call() -> Predictions:
+            async with AsyncClient(address, channels=2) as client:
+                return await client.classify(images, **options)
+
+        return asyncio.run(call())
+
+    return sync if request.param == "sync" else asynchronous
+
+
+def refusals(address: str, digit: NDArray[np.uint8]) -> list[grpc.RpcError]:
+    """What bursts of calls without this library are refused with, in the end."""
+    request = digits_pb2.ClassifyRequest(pixels=digit.tobytes())
+    refused: list[grpc.RpcError] = []
+    with grpc.insecure_channel(address) as channel:
+        stub = digits_pb2_grpc.DigitClassifierStub(channel)
+        while not refused:
+            calls = [stub.Classify.future(request, timeout=60) for _ in range(BURST)]
+            refused = [error for call in calls if isinstance(error := call.exception(), grpc.RpcError)]
+    return refused
+
+
+def test_a_call_that_is_too_large_is_cut_and_joined(
+    small: Any, narrow: Any, client: Client, classify: Callable[..., Predictions], test_digits: NDArray[np.uint8]
+) -> None:
+    """By the images in a batch, or by the bytes in a message; the answers are those of a single call.
+
+    No more than two parts a channel are under way at a time, or more than four would have met in a batch.
+    """
+    images = test_digits[:101]
+    whole = client.classify(images, include_probabilities=True)
+    assert whole.probabilities is not None
+    for server, largest in ((small, BATCH), (narrow, 4 * 5)):
+        parts = classify(server.address, images, include_probabilities=True, timeout=60)
+        assert parts.probabilities is not None
+        assert np.array_equal(parts.digits, whole.digits)
+        assert np.array_equal(parts.confidences, parts.probabilities.max(axis=1))
+        assert parts.probabilities.shape == whole.probabilities.shape
+        assert parts.model_version == "1"
+        assert parts.timing.batch_size <= largest
+
+
+def test_the_limits_are_asked_for_when_they_may_matter(small: Any, test_digits: NDArray[np.uint8]) -> None:
+    """Not for one image; once for many."""
+    with Client(small.address) as client:
+        client.classify(test_digits[0])
+        assert client._calls.limits is None
+        client.classify(test_digits[:2])
+        limits = client._calls.limits
+        assert limits is not None
+        client.classify(test_digits[:20], timeout=60)
+        assert client._calls.limits is limits
+
+
+def test_a_message_that_is_too_large_is_the_callers_fault_and_the_limits_are_forgotten(
+    narrow: Any, test_digits: NDArray[np.uint8]
+) -> None:
+    """As after a restart with smaller limits: the next call is cut by the new ones."""
+    with Client(narrow.address) as client:
+        client._calls.limits = digits_pb2.Limits(max_batch_size=1024, max_message_bytes=2**24)
+        with pytest.raises(RequestError) as error:
+            client.classify(test_digits[:20])
+        assert error.value.code == "RESOURCE_EXHAUSTED"
+        assert client._calls.limits is None
+        assert len(client.classify(test_digits[:20])) == 20
+
+
+def test_an_overload_is_waited_for(small: Any, test_digits: NDArray[np.uint8]) -> None:
+    """A burst of which some calls are refused, by either client: all of them are answered in the end."""
+    assert refusals(small.address, test_digits[0])
+    images = test_digits[:BURST]
+
+    async def burst() -> list[Predictions]:
+        async with AsyncClient(small.address, timeout=60) as client:
+            return await asyncio.gather(*map(client.classify, images))
+
+    answers = asyncio.run(burst())
+    with Client(small.address, timeout=60, channels=4) as client:
+        parts = client.classify(np.repeat(images, BATCH, axis=0))  # eight parts are under way at a time
+    found = np.concatenate([answer.digits for answer in answers])
+    assert np.array_equal(np.repeat(found, BATCH), parts.digits)
+
+
+def test_an_overload_is_given_up_when_the_time_is_too_short(small: Any, test_digits: NDArray[np.uint8]) -> None:
+    """By what a real refusal says."""
+    refusal = refusals(small.address, test_digits[0])[0]
+    calls = Calls("host:1", 10)
+    pause = calls.pause(refusal, math.inf)
+    with pytest.raises(OverloadedError, match=r"^host:1: RESOURCE_EXHAUSTED: the queue is full") as error:
+        calls.pause(refusal, 0)
+    assert pause > 0
+    assert error.value.retry_after == pause
+
+
+@given(st.floats(0.001, 1000), st.floats(0, 1000))
+def test_what_is_tried_again_is_an_overload_with_a_time_that_is_left(after: float, left: float) -> None:
+    wait = retry_in(client_error("host:1", "RESOURCE_EXHAUSTED", "", after), left)
+    assert wait == (after if after < left else None)
+    assert retry_in(client_error("host:1", "RESOURCE_EXHAUSTED", ""), left) is None
+    assert retry_in(client_error("host:1", "UNAVAILABLE", "", after), left) is None
+
+
+@given(st.integers(1, 300), st.integers(1, 100), st.integers(1024, 100_000))
+def test_parts_are_the_images_in_order_and_within_the_limits(count: int, images: int, size: int) -> None:
+    calls = Calls("host:1", 10)
+    pixels = np.resize(np.arange(256, dtype=np.uint8), (count, 28, 28))
+    assert [part.shape for part in calls.parts(pixels)] == [pixels.shape]
+    calls.limits = digits_pb2.Limits(max_batch_size=images, max_message_bytes=size)
+    parts = calls.parts(pixels)
+    assert np.array_equal(np.concatenate(parts), pixels)
+    for part in parts:
+        request = digits_pb2.ClassifyRequest(
+            pixels=part.tobytes(), include_probabilities=True, priority=2**32 - 1, timeout_microseconds=2**62
+        )
+        item = digits_pb2.ClassifyStreamRequest(request_id=str(2**62), request=request)
+        assert len(part) <= images
+        assert item.ByteSize() <= size
+
+
+def test_all_servers_of_a_name_are_used_and_one_may_go(
+    server: Any, serving: Callable[..., Any], models: Path, transport: str, test_digits: NDArray[np.uint8]
+) -> None:
+    """Drained or killed between calls: no caller notices, and the other one answers."""
+    other, ends = ("grpcio", "kill") if transport == "native" else ("native", "terminate")
+    options = ("--models", models, "--transport", other, "--no-warmup", "--lame-duck", 0.2)
+    with serving(*options) as leaving, Client(f"ipv4:{server.address},{leaving.address}") as client:
+        assert client.ready()
+        seen = set[str]()
+        while seen != {"native", "grpcio"}:
+            seen.add(client.model().transport)
+        getattr(leaving.process, ends)()
+        while leaving.process.poll() is None:
+            client.classify(test_digits[:2])
+        for _ in range(20):
+            assert client.model().transport == transport
+            client.classify(test_digits[0])
+
+
+@pytest.mark.parametrize("target", ["dns:///{}", "ipv4:{}", "dns:{}"])
+def test_an_address_may_be_any_of_grpcs_targets(
+    server: Any, classify: Callable[..., Predictions], test_digits: NDArray[np.uint8], target: str
+) -> None:
+    assert len(classify(target.format(server.address), test_digits[:2])) == 2

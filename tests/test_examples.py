@@ -1,0 +1,149 @@
+"""Each example, run as its first lines say, on real digits: all of them print what the client library finds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from digits.client import Client
+    from digits.tests.conftest import ServerProcess
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+NODE = EXAMPLES / "node"
+DIGITS = 3
+
+
+@pytest.fixture(scope="module")
+def pictures(test_digits: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Test digits as photos: dark on light, and larger."""
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = [folder / f"{i}.png" for i in range(DIGITS)]
+    for path, digit in zip(paths, test_digits, strict=False):
+        Image.fromarray(255 - digit).resize((140, 140)).save(path)
+    return paths
+
+
+@pytest.fixture
+def expected(client: Client, pictures: list[Path]) -> list[str]:
+    """The lines that an example should print."""
+    found = client.classify(pictures)
+    rows = zip(found.digits, found.confidences, pictures, strict=True)
+    return [f"{digit}  {confidence:7.2%}  {path}" for digit, confidence, path in rows]
+
+
+def run(*command: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        list(map(str, command)), check=False, capture_output=True, text=True, env=os.environ | variables, timeout=120
+    )
+
+
+@pytest.mark.parametrize("name", ["sync_client", "async_client", "streaming", "triton_client"])
+def test_a_python_example_prints_a_line_for_each_picture(
+    server: ServerProcess, pictures: list[Path], expected: list[str], name: str
+) -> None:
+    completed = run(sys.executable, EXAMPLES / f"{name}.py", server.address, *pictures)
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.splitlines() == expected
+
+
+def test_every_python_example_is_run() -> None:
+    """By the test above."""
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "sync_client",
+        "async_client",
+        "streaming",
+        "triton_client",
+    }
+
+
+def test_a_stream_goes_on_after_a_file_that_is_no_picture(
+    server: ServerProcess, pictures: list[Path], expected: list[str]
+) -> None:
+    completed = run(sys.executable, EXAMPLES / "streaming.py", server.address, pictures[0], __file__, *pictures[1:])
+    assert completed.returncode == 0, completed.stderr
+    first, refused, *others = completed.stdout.splitlines()
+    assert [first, *others] == expected
+    assert refused.split(maxsplit=1)[1].startswith(f"{__file__}: not a picture")
+
+
+def test_grpcurl_gets_the_answer_that_python_gets(server: ServerProcess, client: Client, pictures: list[Path]) -> None:
+    """By reflection, and as JSON, to the last bit."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    completed = run("sh", EXAMPLES / "grpcurl.sh", server.address, pictures[0], PATH=path)
+    assert completed.returncode == 0, completed.stderr
+    answer = json.loads(completed.stdout)
+    found = client.classify(pictures[0], include_probabilities=True)
+    assert answer["digits"] == found.digits.tolist()
+    assert np.array(answer["confidences"], np.float32).tobytes() == found.confidences.tobytes()
+    assert found.probabilities is not None
+    assert np.array(answer["probabilities"], np.float32).tobytes() == found.probabilities.tobytes()
+    assert answer["model_version"] == found.model_version
+
+
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages of the lock file, installed outside of the tree."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("node and npm are not installed")
+    folder = tmp_path_factory.mktemp("node")
+    for name in ("package.json", "package-lock.json", ".npmrc"):
+        shutil.copy(NODE / name, folder)
+    completed = run("npm", "ci", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts")
+    assert completed.returncode == 0, completed.stderr
+    return folder / "node_modules"
+
+
+def test_node_prints_a_line_for_each_picture(
+    server: ServerProcess, node_modules: Path, pictures: list[Path], expected: list[str]
+) -> None:
+    """Which the server makes digits of."""
+    completed = run("node", NODE / "classify.js", server.address, *pictures, NODE_PATH=str(node_modules))
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.splitlines() == expected
+
+
+def test_node_gets_the_answers_that_python_gets(
+    server: ServerProcess, client: Client, node_modules: Path, test_digits: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """Of raw pixels: the same digits, and the same probabilities to the last bit."""
+    file = tmp_path / "digits.raw"
+    file.write_bytes(test_digits[:200].tobytes())
+    command = ("node", NODE / "classify.js", server.address, "--pixels", file, "--json")
+    completed = run(*command, NODE_PATH=str(node_modules))
+    assert completed.returncode == 0, completed.stderr
+    answer = json.loads(completed.stdout)
+    found, model = client.classify(test_digits[:200], include_probabilities=True), client.model()
+    assert answer["digits"] == found.digits.tolist()
+    assert found.probabilities is not None
+    assert np.array(answer["probabilities"], np.float32).tobytes() == found.probabilities.tobytes()
+    assert np.array(answer["confidences"], np.float32).tobytes() == found.confidences.tobytes()
+    assert answer["model_version"] == found.model_version
+    assert (answer["model"]["name"], answer["model"]["version"]) == (model.name, model.version)
+    assert answer["model"]["labels"] == list(model.labels)
+    assert answer["model"]["evidence"]["accuracy"] == model.evidence.accuracy
+    assert answer["model"]["limits"]["max_batch_size"] == model.limits.max_batch_size
+
+
+def test_node_is_told_what_is_wrong_with_a_request(server: ServerProcess, node_modules: Path, tmp_path: Path) -> None:
+    """INVALID_ARGUMENT, which is code 3, and the server's own words."""
+    file = tmp_path / "digits.raw"
+    file.write_bytes(bytes(783))
+    command = ("node", NODE / "classify.js", server.address, "--pixels", file, "--json")
+    completed = run(*command, NODE_PATH=str(node_modules))
+    assert completed.returncode == 1
+    assert completed.stdout == ""
+    assert completed.stderr.splitlines()[-1] == (
+        "3 INVALID_ARGUMENT: pixels has 783 bytes; expected a positive multiple of 784, one byte a pixel"
+    )
