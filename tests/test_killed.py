@@ -38,7 +38,8 @@ from digits.export.publishing import export
 from digits.export.settings import ExportSettings, ForeignSettings
 from digits.model.limits import Limits
 
-assert len(os.listdir("/proc/self/task")) == 1, "a fork would lose threads"
+threads = {open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")}
+assert len(threads) == 1, f"a fork would lose threads: {threads}"
 
 def watch(folder, deadly):
     steps = []
@@ -92,6 +93,7 @@ def exports(torch_form: TorchForm, data: Mnist, tmp_path_factory: pytest.TempPat
     onnx.save(torch_form(weights, [np.zeros(16), np.zeros(10)], (784,)), folder / "model.onnx")
     np.savez(folder / "mnist.npz", x_train=data.x_train, y_train=data.y_train, x_test=data.x_test, y_test=data.y_test)
     alone = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
+    alone |= {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # pandas imports pyarrow where it is there
     with subprocess.Popen(
         [sys.executable, "-c", EXPORTS],
         stdin=subprocess.PIPE,

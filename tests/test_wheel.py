@@ -36,8 +36,10 @@ here, boxed = (subprocess.run([*command, "classify", picture, "--json", *where],
                for where in (["--models", models, "--precision", "int8"], []))
 assert here.stdout == there.stdout
 assert json.loads(here.stdout)["digit"] == json.loads(boxed.stdout)["digit"]
-for where in ([], ["--models", models]):
-    subprocess.run([*command, "verify", "1", *where], check=True, stdout=subprocess.DEVNULL)
+subprocess.run([*command, "verify", "1", "--models", models], check=True, stdout=subprocess.DEVNULL)
+box = subprocess.run([*command, "verify", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+# A CPU without VNNI saturates: the box's int8, exported on another host, is rightly refused there.
+assert box.returncode == 0 or "on this host golden image" in box.stdout + box.stderr, box
 print(json.loads(here.stdout)["digit"])
 """
 WITHOUT_TRAIN = ("cli", "client", "images", "model", "protos", "serve")  # what [serve] alone has to import
