@@ -30,6 +30,7 @@ EXTRAS = {
     "bench": "train,serve",
     "demo": "train,serve",
 }
+MODULE_EXTRAS = {"pyarrow": "parquet", "ray": "ray"}  # of modules that not all of a command needs
 # The first line is what `digits --help` lists.
 COMMANDS = {
     "train": """Train the network on MNIST, into a run folder.
@@ -251,7 +252,7 @@ def run() -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("digits."):
             raise
-        return complain(missing(error.name, sys.argv[1]), 1)
+        return complain(missing(error.name.partition(".")[0], sys.argv[1]), 1)
     except BrokenPipeError:
         return 1  # who read it has seen enough
     except Exception as error:
@@ -276,7 +277,8 @@ def _discard_output() -> None:
 
 
 def missing(module: str, command: str) -> str:
-    return f"digits {command} needs {module}, which is not installed; pip install 'digits[{EXTRAS[command]}]'"
+    extra = MODULE_EXTRAS.get(module, EXTRAS[command])
+    return f"digits {command} needs {module}, which is not installed; pip install 'digits[{extra}]'"
 
 
 def complain(message: str, code: int) -> int:

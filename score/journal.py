@@ -147,14 +147,17 @@ class Journal:
     def remove(self) -> None:
         """Ends it and deletes its file: the table is there."""
         self._database.close()
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        for file in journal_files(self._path):
+            file.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Closes it. Raises ScoreError for what SQLite raised meanwhile: a full disk, say."""
         self._database.close()
+        if isinstance(error, sqlite3.Error):
+            raise ScoreError(f"{self._path}: {error}; is there space left, and may it be written?") from error
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -196,3 +199,8 @@ class Journal:
             (UNCERTAIN,),
         )
         self._look_for_worst()
+
+
+def journal_files(path: Path) -> list[Path]:
+    """A journal's file, and those that SQLite may lay beside it."""
+    return [Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")]

@@ -14,7 +14,7 @@ from digits.score import contact_sheet, tables
 from digits.score.classifiers import Here, There
 from digits.score.engine import here
 from digits.score.errors import ScoreError
-from digits.score.journal import Journal
+from digits.score.journal import Journal, journal_files
 from digits.score.labels import labels
 from digits.score.sources import Sources, checked
 from digits.score.summary import Summary
@@ -52,9 +52,9 @@ def score(paths: Iterable[str], settings: ScoreSettings, say: Callable[[str], No
         Journal(path).remove()
     elif out.exists() and not path.exists():
         raise ScoreError(f"{out} exists; give another --out, or replace it with --overwrite")
-    own = [out, path, *([settings.contact_sheet] if settings.contact_sheet else [])]
+    own = [out, *journal_files(path), *([settings.contact_sheet] if settings.contact_sheet else [])]
     sources = Sources(given, frozenset(map(os.path.realpath, own)))
-    with Journal(path) as journal:
+    with Journal(path) as journal, _kept(journal):
         began, done = time.monotonic(), journal.rows
         _fill(journal, sources, settings)
         seconds = time.monotonic() - began
@@ -87,14 +87,20 @@ def _fill(journal: Journal, sources: Sources, settings: ScoreSettings) -> None:
         bar = stack.enter_context(tqdm(total=total, unit="digit", unit_scale=True, dynamic_ncols=True, disable=None))
         classifier = _classifier(journal, settings, lambda line: bar.write(f"digits: {line}", sys.stderr))
         engine = stack.enter_context(_engine(settings, classifier))
-        try:
-            for scored in engine(_new(journal, sources.chunks(), bar)):
-                journal.add(scored)
-                bar.update(len(scored.chunk))
-        except BaseException:
-            if journal.rows:
-                bar.write(f"digits: {journal.rows:,} rows are kept; the same command goes on from there", sys.stderr)
-            raise
+        for scored in engine(_new(journal, sources.chunks(), bar)):
+            journal.add(scored)
+            bar.update(len(scored.chunk))
+
+
+@contextlib.contextmanager
+def _kept(journal: Journal) -> Iterator[None]:
+    """Whatever ends a scoring too early, it says what is kept."""
+    try:
+        yield
+    except BaseException:
+        if journal.rows:
+            tqdm.write(f"digits: {journal.rows:,} rows are kept; the same command goes on from there", sys.stderr)
+        raise
 
 
 def _classifier(journal: Journal, settings: ScoreSettings, say: Callable[[str], None]) -> Classifier:

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from digits.score import archives, arrays
@@ -107,8 +108,9 @@ class Sources:
             found = sorted(glob.iglob(path, recursive=True), key=os.fsencode)
             if not found:
                 yield path, Problem(UNREADABLE, "nothing matches this pattern")
+            folders = {file.rstrip("/") for file in found if os.path.isdir(file)}
             for file in found:
-                if not (os.path.isdir(file) and "**" in path):  # which gives what is in it too
+                if folders.isdisjoint(map(str, Path(file).parents)):  # or ** would give what is in a folder twice
                     yield from self._files(file)
 
     def _folder(self, top: str) -> Iterator[tuple[str, Problem | None]]:

@@ -61,6 +61,9 @@ class Summary:
     def lines(self) -> Iterator[str]:
         """The summary, line by line."""
         classified = self._statuses[OK]
+        if not self.rows:
+            yield "status      nothing to score: no picture, archive or array by its name"
+            return
         yield "status      " + ", ".join(f"{n:,} {status}" for status, n in self._statuses.most_common() if n)
         if classified:
             yield "digits      " + ", ".join(f"{n:,} x {digit}" for digit, n in enumerate(self._digits) if n)

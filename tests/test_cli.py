@@ -162,13 +162,25 @@ def test_output_that_nobody_reads_or_can_hold_is_no_traceback(environment: dict[
     assert completed.stderr == "digits: [Errno 28] No space left on device\n"
 
 
-def test_a_missing_extra_is_one_line_that_says_what_to_install(environment: dict[str, str]) -> None:
-    code = "import sys; sys.modules['keras'] = None; sys.argv = ['digits', 'train']; from digits.cli.app import main; \
+@pytest.mark.parametrize(
+    ("module", "command", "extra"),
+    [
+        ("keras", ["train"], "train"),
+        ("pyarrow", ["score", "x.png", "--out", "t.parquet"], "parquet"),
+        ("ray", ["score", "x.png", "--out", "t.csv", "--engine", "ray"], "ray"),
+    ],
+)
+def test_a_missing_extra_is_one_line_that_says_what_to_install(
+    environment: dict[str, str], tmp_path: Path, module: str, command: list[str], extra: str
+) -> None:
+    code = (
+        f"import sys; sys.modules[{module!r}] = None; sys.argv = {['digits', *command]}; from digits.cli.app import main; \
 main()"
+    )
     completed = subprocess.run(
-        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment, cwd=tmp_path
     )
     assert completed.returncode == 1
     assert completed.stderr.splitlines()[-1] == (
-        "digits: digits train needs keras, which is not installed; pip install 'digits[train]'"
+        f"digits: digits {command[0]} needs {module}, which is not installed; pip install 'digits[{extra}]'"
     )

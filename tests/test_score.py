@@ -7,11 +7,13 @@ import gzip
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tarfile
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -464,3 +466,37 @@ def test_blank_arrays_are_said_to_be_blank(score: Digits, data: Mnist, tmp_path:
     np.save(tmp_path / "three.npy", pixels)
     assert score("three.npy", "--out", "t.csv", cwd=tmp_path).returncode == 0
     assert [row["status"] for row in rows(tmp_path / "t.csv")] == [OK, "blank", OK]
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(digits: Digits, folders: Path, models: Path, tmp_path: Path) -> None:
+    """Files cannot grow beyond 150 KB: the journal fails first. With space again, the same command goes on."""
+    out = tmp_path / "table.csv"
+    arguments = ["score", *[folders] * 8, "--out", out, "--models", models, "--precision", "int8"]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY))
+    completed = digits(*arguments, preexec_fn=limit)
+    assert completed.returncode == 1
+    kept, error = completed.stderr.splitlines()
+    assert "rows are kept; the same command goes on from there" in kept
+    assert error.startswith(f"digits: {out}.journal: disk I/O error; is there space left")
+    completed = digits(*arguments)
+    assert completed.returncode == 0, completed.stderr
+    assert " were there already), " in completed.stdout
+    assert len(rows(out)) == 8 * COUNT
+
+
+def test_a_pattern_gives_each_file_once_and_the_whole_of_a_folder(score: Digits, folders: Path, tmp_path: Path) -> None:
+    for number, pattern in enumerate(("**", "**/*", "*")):
+        out = tmp_path / f"{number}.csv"
+        assert score(folders / pattern, "--out", out).returncode == 0
+        assert sorted(row["path"].replace("//", "/") for row in rows(out)) == sorted(map(str, folders.rglob("*.png")))
+    assert score(folders.parent / "**" / "sca*", "--out", tmp_path / "top.csv").returncode == 0
+    assert len(rows(tmp_path / "top.csv")) == COUNT
+
+
+def test_an_empty_folder_is_said_to_be_empty(score: Digits, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").touch()
+    completed = score(".", "--out", "table.csv", cwd=tmp_path)
+    assert completed.returncode == 0, completed.stderr
+    assert "nothing to score" in completed.stdout
+    assert "passed over  1 files" in completed.stdout
+    assert (tmp_path / "table.csv").read_text() == "path,digit,confidence,status,error\n"
