@@ -2,41 +2,82 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
-from grpc_health.v1.health import HealthServicer
+import grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthServicer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Send = Callable[[HealthCheckResponse | None], None]
+
+
+class _Watch:
+    """One call of Watch. Its lock is held while a status is sent, so that the last one sent is the last one set."""
+
+    def __init__(self, status: Callable[[], int], send: Send) -> None:
+        self._status = status
+        self._send = send
+        self._told: int | None = None
+        self._lock = threading.Lock()
+
+    def tell(self) -> None:
+        """Sends the status as it is now, unless that was the last one sent."""
+        with self._lock:
+            status = self._status()
+            if status != self._told:
+                self._told = status
+                self._send(HealthCheckResponse(status=status))
+
+    def end(self) -> None:
+        """Ends it with OK, after it was told what there is to tell."""
+        with self._lock:
+            self._send(None)
+
 
 class Health(HealthServicer):  # type: ignore[misc] # grpc_health is untyped
-    """The library's servicer, whose watches can be ended: one that stays open would hold up a drain."""
+    """The servicer. A send waits for grpcio's one thread of events, and that thread tells of calls that have ended.
+
+    So it must never wait for a send, as it does in the library's own servicer, which holds one lock for both
+    (grpcio-health-checking 1.81): a few callers that watch and leave at the same time stop such a server for ever.
+    """
 
     def __init__(self, *services: str) -> None:
-        super().__init__()
-        self._watches: list[Callable[[Any], None]] = []
-        self._services = ("", *services)
-        for service in self._services:
-            self.set(service, HealthCheckResponse.NOT_SERVING)
+        self._statuses = dict.fromkeys(("", *services), HealthCheckResponse.NOT_SERVING)
+        self._watches: set[_Watch] = set()  # each change and each copy is one step of the interpreter: no lock
 
     def enter_service(self) -> None:
-        for service in self._services:
-            self.set(service, HealthCheckResponse.SERVING)
+        self._set(HealthCheckResponse.SERVING)
 
-    def Watch(  # noqa: N802 gRPC's name
-        self,
-        request: Any,
-        context: Any,
-        send_response_callback: Callable[[Any], None],
-    ) -> None:
-        self._watches.append(send_response_callback)
-        if not context.add_callback(lambda: self._watches.remove(send_response_callback)):
-            self._watches.remove(send_response_callback)  # it has ended already
-        super().Watch(request, context, send_response_callback)
+    def enter_graceful_shutdown(self) -> None:
+        self._set(HealthCheckResponse.NOT_SERVING)
+
+    def Check(self, request: Any, context: grpc.ServicerContext) -> HealthCheckResponse:  # noqa: N802 gRPC's name
+        status = self._statuses.get(request.service)
+        if status is None:
+            context.set_code(grpc.StatusCode.NOT_FOUND)
+            return HealthCheckResponse()
+        return HealthCheckResponse(status=status)
+
+    def Watch(self, request: Any, context: grpc.ServicerContext, send_response_callback: Send) -> None:  # noqa: N802
+        unknown = HealthCheckResponse.SERVICE_UNKNOWN
+        watch = _Watch(lambda: self._statuses.get(request.service, unknown), send_response_callback)
+        self._watches.add(watch)
+        if not context.add_callback(lambda: self._watches.discard(watch)):
+            self._watches.discard(watch)  # it has ended already
+        watch.tell()
+
+    Watch.experimental_non_blocking = True  # type: ignore[attr-defined] # grpcio's: no thread waits with a watch
 
     def end_watches(self) -> None:
         """Ends every watch with OK, after it was told what there is to tell."""
-        for end in list(self._watches):
-            end(None)
+        for watch in list(self._watches):
+            watch.end()
+
+    def _set(self, status: int) -> None:
+        self._statuses = dict.fromkeys(self._statuses, status)
+        for watch in list(self._watches):
+            watch.tell()

@@ -15,6 +15,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from digits.client import Client
 from digits.model.engine import load_engine
 from digits.model.repository import Repository
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from digits.client import Client
 
 # It stops itself after the first answer: the others wait in the server, behind a window that does not grow.
 SERVICE = "digits.v1.DigitClassifier"
@@ -397,3 +397,25 @@ def test_cuda_on_a_machine_without_it_does_not_start(
 ) -> None:
     completed = digits("serve", "--models", models, "--address", "127.0.0.1:0", "--provider", "cuda", timeout=60)
     assert last_line(completed).startswith("digits: this onnxruntime is built without CUDA")
+
+
+def test_callers_that_watch_its_health_and_leave_hold_up_nobody(
+    serving: Callable[..., Any], models: Path, transport: str
+) -> None:
+    """Six at a time: a status that is being sent and a caller that is leaving must not wait for each other."""
+    with serving("--models", models, "--transport", transport) as server:
+
+        def watch(_: int) -> int:
+            with grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+                request = health_pb2.HealthCheckRequest(service=SERVICE)
+                watching = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=20)
+                status: int = next(watching).status
+                watching.cancel()
+                return status
+
+        with ThreadPoolExecutor(6) as threads:
+            assert set(threads.map(watch, range(120))) == {health_pb2.HealthCheckResponse.SERVING}
+        with Client(server.address) as client:
+            assert client.ready()
+            assert client.model().name == "digits"
+        assert server.drain() == 0
