@@ -45,7 +45,7 @@ class ServerProcess:
 
 @contextmanager
 def started(
-    command: Sequence[str], address: str, ready: str, environment: Mapping[str, str] | None = None
+    command: Sequence[str], address: str, ready: str, more: Mapping[str, str] | None = None
 ) -> Iterator[ServerProcess]:
     """Starts a server, waits until it has printed `ready`, and ends it and all that it has started.
 
@@ -62,7 +62,7 @@ def started(
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**_environment(), **(environment or {})},
+            env={**environment(), **(more or {})},
             start_new_session=True,
         ) as process,
     ):
@@ -118,6 +118,6 @@ def _lines(file: Path) -> list[list[str]]:
         return []  # it has just ended
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The environment without anybody's settings of digits."""
     return {name: value for name, value in os.environ.items() if not name.startswith("DIGITS_")}

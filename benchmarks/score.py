@@ -20,7 +20,7 @@ from PIL import Image
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.measurement import measurement
-from digits.benchmarks.process import resident_mb
+from digits.benchmarks.process import environment, resident_mb
 from digits.images import mnist
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _timed(
     command = [sys.executable, "-m", "digits.cli.app", "score", *arguments, "--overwrite"]
     began = time.perf_counter()
     with subprocess.Popen(  # noqa: S603 our own
-        command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     ) as process:
         ended = threading.Event()
         if peak is not None:

@@ -5,17 +5,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-import numpy as np
 from cyclopts import Parameter
 
 from digits.cli.errors import CommandError
 from digits.cli.settings import ClassifySettings
-from digits.images import picture
-from digits.images.errors import PictureError
+from digits.score.decoding import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from digits.client.predictions import Predictions
@@ -84,25 +83,16 @@ def _classify(
     files: Sequence[Path], classifier: Classifier, *, include_probabilities: bool
 ) -> Iterator[tuple[dict[str, Any], NDArray[np.uint8] | None]]:
     """For each file, in order: what it shows, and its digit; or what is wrong with it, and None."""
-    read = [(file, _read(file)) for file in files]
-    digits = [digit for _, digit in read if not isinstance(digit, str)]
+    decoded = decode([str(file) for file in files])
     answers: Iterator[dict[str, Any]] = iter(())
-    if digits:
-        answers = _answers(classifier.classify(np.stack(digits), include_probabilities=include_probabilities))
-    for file, digit in read:
-        if isinstance(digit, str):
-            yield {"file": str(file), "error": digit}, None
+    if len(decoded.pixels):
+        answers = _answers(classifier.classify(decoded.pixels, include_probabilities=include_probabilities))
+    pixels = iter(decoded.pixels)
+    for index, file in enumerate(files):
+        if (problem := decoded.problems.get(index)) is not None:
+            yield {"file": str(file), "error": problem.error}, None
         else:
-            yield {"file": str(file)} | next(answers), digit
-
-
-def _read(file: Path) -> NDArray[np.uint8] | str:
-    try:
-        return picture.read(file)
-    except OSError as error:
-        return f"{error.strerror or error}"
-    except PictureError as error:
-        return str(error)
+            yield {"file": str(file)} | next(answers), next(pixels)
 
 
 def _answers(predictions: Predictions) -> Iterator[dict[str, Any]]:

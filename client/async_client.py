@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
 
 import grpc
 
-from digits.client.calls import PARTS_PER_CHANNEL, TIMEOUT, WINDOW, Asked, Calls, left
+from digits.client.calls import TIMEOUT, WINDOW, Asked, Calls, left
 from digits.client.channel import options
 from digits.client.event_loop import CLOSED, is_cancelled, off_the_loop
 from digits.client.predictions import joined
@@ -41,11 +41,7 @@ class AsyncClient:
 
     def __init__(self, address: str, *, timeout: float = TIMEOUT, channels: int = 1) -> None:
         """As `Client`."""
-        if channels < 1:
-            raise ValueError(f"channels is {channels}; expected at least 1")
-        self._calls = Calls(address, timeout)
-        self._most_under_way = PARTS_PER_CHANNEL * channels
-        self._number = channels
+        self._calls = Calls(address, timeout, channels)
         self._loop: asyncio.AbstractEventLoop | None = None  # of the first call
         self._channels: list[grpc.aio.Channel] = []
         self._stubs: Iterator[DigitClassifierAsyncStub] = iter(())
@@ -148,7 +144,9 @@ class AsyncClient:
         if self._loop is None:
             self._loop = loop
             chosen = options(self._calls.address)
-            self._channels = [grpc.aio.insecure_channel(self._calls.address, chosen) for _ in range(self._number)]
+            self._channels = [
+                grpc.aio.insecure_channel(self._calls.address, chosen) for _ in range(self._calls.channels)
+            ]
             self._stubs = itertools.cycle([DigitClassifierStub(channel) for channel in self._channels])
         if self._loop is not loop:
             raise RuntimeError(
@@ -173,7 +171,7 @@ class AsyncClient:
         answers = []
         try:
             for part in parts:
-                if len(under_way) == self._most_under_way:
+                if len(under_way) == self._calls.most_under_way:
                     answers.append(await under_way.popleft())
                 call = self._call(self._stub().Classify, asked.request(part), deadline)
                 under_way.append(asyncio.create_task(call))

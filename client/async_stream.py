@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from digits.client.event_loop import CLOSED, is_cancelled, off_the_loop
+from digits.client.pipeline import GOODBYE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[ClassifyStreamRequest, ClassifyStreamResponse]
     Method = Callable[[AsyncIterator[ClassifyStreamRequest]], Call]
     Cut = Callable[[Pixels, float], Awaitable[list[Pixels]]]
-
-GOODBYE = 1.0  # seconds for the server to end a stream that has nothing more to send
 
 
 class AsyncStreamCall:

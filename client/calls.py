@@ -40,13 +40,23 @@ class Calls:
 
     Attributes:
         address: What they are told apart by in errors.
+        channels: Connections to each address.
         limits: What the server accepts, once it was asked; None before, and after it has refused something.
     """
 
-    def __init__(self, address: str, timeout: float) -> None:
+    def __init__(self, address: str, timeout: float, channels: int = 1) -> None:
+        """Raises ValueError for no channel at all."""
+        if channels < 1:
+            raise ValueError(f"channels is {channels}; expected at least 1")
         self.limits: digits_pb2.Limits | None = None
         self.address = address
+        self.channels = channels
         self._timeout = timeout
+
+    @property
+    def most_under_way(self) -> int:
+        """Parts of one call that are sent before the first is answered."""
+        return PARTS_PER_CHANNEL * self.channels
 
     def seconds(self, timeout: float | None) -> float:
         """The caller's own time, or else the client's."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
 
 import grpc
 
-from digits.client.calls import PARTS_PER_CHANNEL, TIMEOUT, WINDOW, Asked, Calls, left
+from digits.client.calls import TIMEOUT, WINDOW, Asked, Calls, left
 from digits.client.channel import options
 from digits.client.pixels import pixels_of
 from digits.client.predictions import joined
@@ -53,10 +53,7 @@ class Client:
         Raises:
             ValueError: no channel at all.
         """
-        if channels < 1:
-            raise ValueError(f"channels is {channels}; expected at least 1")
-        self._calls = Calls(address, timeout)
-        self._most_under_way = PARTS_PER_CHANNEL * channels
+        self._calls = Calls(address, timeout, channels)
         self._channels = [grpc.insecure_channel(address, options(address)) for _ in range(channels)]
         self._stubs = itertools.cycle([DigitClassifierStub(channel) for channel in self._channels])
 
@@ -194,7 +191,7 @@ class Client:
         answers = []
         try:
             for part in parts:
-                if len(under_way) == self._most_under_way:
+                if len(under_way) == self._calls.most_under_way:
                     answers.append(self._answer(under_way.popleft(), deadline))
                 under_way.append(self._begin(asked.request(part), deadline))
             while under_way:

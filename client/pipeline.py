@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Seconds before a stream that breaks is opened again, by how often that has happened without an answer between.
 REOPENINGS = (0.0, 0.05, 0.15, 0.45, 1.0, 1.0)
+GOODBYE = 1.0  # seconds for the server to end a stream that has nothing more to send
 COME_BACK = 0.1  # seconds after which a request is sent again that a server has turned away because it drains
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
+from digits.client.pipeline import GOODBYE
 from digits.client.pixels import pixels_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     Cut = Callable[[Pixels, float], list[Pixels]]
 
 LONGEST = 3600.0  # seconds in one wait
-GOODBYE = 1.0  # seconds for the server to end a stream that has nothing more to send
 
 
 class Answers(Protocol):

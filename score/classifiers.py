@@ -44,6 +44,11 @@ class Classifier(Protocol):
         """Lets no call wait any longer."""
 
 
+def opened(settings: ScoreSettings, precision: Precision, say: Callable[[str], None]) -> Classifier:
+    """The server that the settings name, or else the model in this process, in that precision."""
+    return There(settings, say) if settings.server else Here(settings, precision)
+
+
 class Here:
     """The model in this process.
 

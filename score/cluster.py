@@ -10,10 +10,8 @@ import pickle
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
-from digits.score.classifiers import Here, There
-from digits.score.decoding import check, decode
+from digits.score.classifiers import opened
+from digits.score.decoding import decode
 from digits.score.engine import answer
 
 if TYPE_CHECKING:
@@ -76,16 +74,11 @@ class Scorer:
     """What runs on the nodes: decodes a chunk and classifies it. Made once for each of the cluster's workers."""
 
     def __init__(self, settings: ScoreSettings, facts: dict[str, str]) -> None:
-        self._classifier: Classifier = (
-            There(settings, logging.warning)
-            if settings.server
-            else Here(settings, cast("Precision", facts["precision"]))
-        )
+        self._classifier = opened(settings, cast("Precision", facts["precision"]), logging.warning)
         if self._classifier.facts != facts:
             raise ValueError(f"this node's model is {self._classifier.facts}, and the head's is {facts}")
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         chunk: Chunk = pickle.loads(batch["chunk"][0])  # noqa: S301 it comes from our own function
-        decoded = check(chunk.contents) if isinstance(chunk.contents, np.ndarray) else decode(chunk.contents)
-        scored = answer(chunk, decoded, self._classifier)
+        scored = answer(chunk, decode(chunk.contents), self._classifier)
         return {"scored": [pickle.dumps(replace(scored, chunk=replace(chunk, contents=[])))]}

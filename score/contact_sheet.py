@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
+from digits.score.beside import replacing
 from digits.score.summary import one_line
 
 if TYPE_CHECKING:
@@ -36,12 +37,8 @@ def draw(path: Path, uncertain: list[Uncertain]) -> None:
         sheet.paste(tile, (left, top))
         pen.text((left, top + TILE + 1), f"{one.digit}   {one.confidence:.1%}", INK, large)
         pen.text((left, top + TILE + 19), fitted(one_line(one.path), small), FAINT, small)
-    beside = path.with_name(f"{path.name}.unfinished")
-    try:
+    with replacing(path) as beside:
         sheet.save(beside, "PNG")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

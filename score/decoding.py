@@ -30,8 +30,10 @@ CRASHED = Problem(UNREADABLE, "the process that decoded it crashed")
 STATUSES = {BlankError: BLANK, SeveralDigitsError: SEVERAL, UnclearError: UNCLEAR}
 
 
-def decode(contents: Sequence[Content]) -> Decoded:
-    """The digits in pictures; of each that has none, the reason."""
+def decode(contents: Sequence[Content] | NDArray[np.uint8]) -> Decoded:
+    """The digits in a chunk's contents; of each that has none, the reason."""
+    if isinstance(contents, np.ndarray):
+        return _without_blank(contents)
     digits, problems = [], {}
     for index, content in enumerate(contents):
         digit = content if isinstance(content, Problem) else _digit(content)
@@ -42,7 +44,7 @@ def decode(contents: Sequence[Content]) -> Decoded:
     return Decoded(np.stack(digits) if digits else np.zeros((0, 28, 28), np.uint8), problems)
 
 
-def check(pixels: NDArray[np.uint8]) -> Decoded:
+def _without_blank(pixels: NDArray[np.uint8]) -> Decoded:
     """Digits that were arrays already, uint8 [n, 28, 28], without those in which all pixels are equal."""
     flat = pixels.reshape(len(pixels), -1)
     first = flat[:, 0]
@@ -83,7 +85,7 @@ class Decoders:
     def decode(self, chunk: Chunk) -> Decoded:
         """The digits of a chunk."""
         if isinstance(chunk.contents, np.ndarray):
-            return check(chunk.contents)
+            return decode(chunk.contents)  # no work for a process
         pool = self._running()
         try:
             return pool.submit(decode, chunk.contents).result()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from tqdm import tqdm
 
 from digits.score import contact_sheet, tables
-from digits.score.classifiers import Here, There
+from digits.score.classifiers import opened
 from digits.score.engine import here
 from digits.score.errors import ScoreError
 from digits.score.journal import Journal, journal_files
@@ -110,7 +110,7 @@ def _classifier(journal: Journal, settings: ScoreSettings, say: Callable[[str], 
     precision = settings.precision
     if precision == "auto" and "precision" in begun:
         precision = cast("Precision", begun["precision"])
-    classifier: Classifier = There(settings, say) if settings.server else Here(settings, precision)
+    classifier = opened(settings, precision, say)
     facts = common | classifier.facts
     if journal.rows and begun != facts:
         changed = ", ".join(

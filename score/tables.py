@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from digits.score.beside import replacing
 from digits.score.chunk import OK
 from digits.score.errors import ScoreError
 
@@ -46,15 +47,8 @@ class Write(Protocol):
 @contextlib.contextmanager
 def writing(path: Path, columns: Columns) -> Iterator[Write]:
     """Gives what takes the rows. The file appears, over an earlier one, when all is well in the end."""
-    beside = path.with_name(f"{path.name}.unfinished")
-    try:
-        with FORMATS[path.suffix.lower()](beside, columns) as write:
-            yield write
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(path) as beside, FORMATS[path.suffix.lower()](beside, columns) as write:
+        yield write
 
 
 def check(path: Path) -> None:

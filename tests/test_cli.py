@@ -173,10 +173,8 @@ def test_output_that_nobody_reads_or_can_hold_is_no_traceback(environment: dict[
 def test_a_missing_extra_is_one_line_that_says_what_to_install(
     environment: dict[str, str], tmp_path: Path, module: str, command: list[str], extra: str
 ) -> None:
-    code = (
-        f"import sys; sys.modules[{module!r}] = None; sys.argv = {['digits', *command]}; from digits.cli.app import main; \
-main()"
-    )
+    argv = ["digits", *command]
+    code = f"import sys; sys.modules[{module!r}] = None; sys.argv = {argv}; from digits.cli.app import main; main()"
     completed = subprocess.run(
         [sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment, cwd=tmp_path
     )
