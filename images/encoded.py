@@ -88,7 +88,7 @@ def sniffed(content: bytes) -> str:
 
 
 def _tones(name: str, still: Still, limits: Limits) -> Tones:
-    with Image.open(io.BytesIO(still.content), formats=(name,)) as opened:
+    with picture.from_file(io.BytesIO(still.content), (name,)) as opened:
         limits.check_size(*opened.size)
         picture.draft(opened)
         opened.load()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from digits.images import picture
+from digits.images import picture, png
 from digits.images.errors import BlankError, PictureError
 
 if TYPE_CHECKING:
@@ -248,6 +248,42 @@ def test_a_caller_who_accepts_png_alone_is_not_given_a_gif(digits: Digits) -> No
     assert_like(picture.read(saved(image, "PNG"), formats=("PNG",)), digits[0])
     with pytest.raises(PictureError, match="not a picture in an accepted format"):
         picture.read(saved(image, "GIF"), formats=("PNG",))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (28, 28), (3, 700), (200, 150)])
+def test_a_plain_png_is_read_without_pillows_plugin_and_as_by_it(size: tuple[int, int]) -> None:
+    image = grey(np.random.default_rng(5).integers(0, 256, size))
+    found = png.plain(saved(image, "PNG"))
+    assert found is not None
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(image))
+
+
+def test_a_png_that_is_not_plain_is_left_to_pillows_plugin(digits: Digits) -> None:
+    image = Image.fromarray(digits[0])
+    others = [
+        saved(image.convert("RGB"), "PNG"),
+        saved(image.convert("1"), "PNG"),
+        saved(image, "PNG", transparency=0),
+        saved(image, "PNG", save_all=True, append_images=[image.rotate(90)]),
+        saved(image.resize((1024, 1025)), "PNG"),
+        io.BytesIO(),
+    ]
+    for file in others:
+        assert png.plain(file) is None
+        assert file.tell() == 0
+
+
+@pytest.mark.parametrize("change", ["one byte", "cut short"])
+def test_a_damaged_plain_png_is_read_as_by_pillows_plugin_or_left_to_it(digits: Digits, change: str) -> None:
+    whole = saved(Image.fromarray(digits[0]), "PNG").getvalue()
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        file = io.BytesIO(damaged if change == "one byte" else whole[:place])
+        found = png.plain(file)
+        if found is not None:
+            with Image.open(file) as opened:
+                np.testing.assert_array_equal(np.asarray(found), np.asarray(opened))
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
