@@ -8,7 +8,7 @@ PROTO := digits/protos/digits/v1/digits.proto digits/protos/inference/v2/inferen
 protoc = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Idigits/protos=protos \
 	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTO)
 
-.PHONY: help demo lab recipes release-model bench-score bench-server test test-all check format protos clean
+.PHONY: help demo lab recipes release-model bench-score bench-peers test test-all check format protos clean
 
 help:
 	@echo "make demo           train, export, serve and classify real digits"
@@ -16,7 +16,7 @@ help:
 	@echo "make recipes        both recipes on all of MNIST, seeds 0, 1, 2, measured: an hour"
 	@echo "make release-model  the model in the box, anew from all of MNIST: a quarter of an hour"
 	@echo "make bench-score    100,000 pictures scored, beside their decoding alone: three minutes"
-	@echo "make bench-server   the server under load, beside an echo and its peers: ten minutes"
+	@echo "make bench-peers   the server under load, beside an echo and its peers: ten minutes"
 	@echo "make test           the tests, in a few minutes"
 	@echo "make test-all       the tests, the slow ones too"
 	@echo "make check          lint, types, and whether the generated code is fresh"
@@ -38,10 +38,10 @@ recipes: $(READY)
 	$(BIN)/digits train --overwrite --out runs/recipes/$$recipe-$$seed --recipe $$recipe --seed $$seed || exit; \
 	done; done
 	$(BIN)/digits compare runs/recipes/lesson-? runs/recipes/best-? --out runs/recipes
-	cp runs/recipes/comparison.json benchmarks/recipes.json
-	$(BIN)/digits bench training --out benchmarks/training.json
+	cp runs/recipes/comparison.json benchmarks/results/recipes.json
+	$(BIN)/digits bench training --out benchmarks/results/training.json
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	$(BIN)/digits bench export runs/recipes/lesson-0 runs/recipes/best-0 --out benchmarks/export.json
+	$(BIN)/digits bench export runs/recipes/lesson-0 runs/recipes/best-0 --out benchmarks/results/export.json
 	$(BIN)/python -m digits.benchmarks.readme
 
 release-model: $(READY)
@@ -51,10 +51,10 @@ release-model: $(READY)
 	$(BIN)/digits models prune --models model/box --keep 1
 
 bench-score: $(READY)
-	$(BIN)/digits bench score --out benchmarks/score.json
+	$(BIN)/digits bench score --out benchmarks/results/score.json
 
-bench-server: $(READY)
-	$(BIN)/digits bench server --out benchmarks/server.json
+bench-peers: $(READY)
+	$(BIN)/digits bench peers --out benchmarks/results/peers.json
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
+from google.protobuf.message import DecodeError
 
-from digits.benchmarks.cells import CLASSIFY, FP32
+from digits.benchmarks.cells import CLASSIFY, FP32, JSON, RAW, UINT8
 from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.exchange import exchange
 from digits.benchmarks.settings import ECHO, TRITON
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.inference.v2 import inference_pb2
@@ -18,11 +21,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from digits.benchmarks.cells import Cell
-    from digits.benchmarks.load import Load
+    from digits.benchmarks.h2load import Load
 
-METHODS = {"classify": "/digits.v1.DigitClassifier/Classify", "infer": "/inference.GRPCInferenceService/ModelInfer"}
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+METHODS = {
+    CLASSIFY: "/digits.v1.DigitClassifier/Classify",
+    UINT8: INFER,
+    FP32: INFER,
+    RAW: "/classify",
+    JSON: "/classify",
+}
+CONTENT_TYPES = {RAW: "application/octet-stream", JSON: "application/json"}  # all others are gRPC
 STATISTICS = "/inference.GRPCInferenceService/ModelStatistics"
-TIMEOUT = 10.0
+TIMEOUT = 10.0  # seconds
+FRAME = 5  # bytes of gRPC's, before each message
 TIMES_BYTES = 7  # in which the times and the batch size of an answer of Classify differ, at most
 LEAST = 0.95  # of the body that the checked answer had, on the average: a call that failed has none
 
@@ -38,30 +50,43 @@ class Call:
 
     @property
     def method(self) -> str:
-        return METHODS["classify" if self.cell.call == CLASSIFY else "infer"]
+        return METHODS[self.cell.call]
+
+    @property
+    def content_type(self) -> str | None:
+        """Of plain HTTP; None for gRPC."""
+        return CONTENT_TYPES.get(self.cell.call)
 
     def require_answer(self, address: str) -> int:
         """Makes the call, and gives the size of its answer. Raises BenchmarkError if that is not what it has to be."""
-        with grpc.insecure_channel(address) as channel:
-            unary: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(self.method)
-            try:
-                reply = unary(self.message, timeout=TIMEOUT, wait_for_ready=True)
-            except grpc.RpcError as error:
-                raise BenchmarkError(f"{self.server}, {self.cell.name}: {error.code()}: {error.details()}") from error
-        if not (reply == self.message if self.server == ECHO else np.array_equal(self._digits_of(reply), self.digits)):
+        try:
+            reply = exchange(address, self.method, self.message, self.content_type, TIMEOUT)
+        except BenchmarkError as error:
+            raise BenchmarkError(f"{self.server}, {self.cell.name}: {error}") from error
+        if not self.is_right(reply):
             raise BenchmarkError(f"{self.server}, {self.cell.name}: a wrong answer of {len(reply)} bytes")
         return len(reply)
+
+    def is_right(self, reply: bytes) -> bool:
+        """Whether a reply has the digits of the images; an echo's, whether it is the message."""
+        if self.server == ECHO:
+            return reply == self.message
+        try:
+            return np.array_equal(self._digits_of(reply), self.digits)
+        except (DecodeError, TypeError, ValueError):
+            return False  # it is something else altogether
 
     def require_answers(self, load: Load, reply_bytes: int) -> None:
         """Raises BenchmarkError unless the answers of a load were as large as the one that was checked.
 
         Those of Classify differ by a few bytes, in their times; `refusals` is exact, for servers of ours.
         """
-        least = load.answered * (reply_bytes + 5 - self._varies()) * LEAST  # 5: gRPC's frame
+        size = reply_bytes + (FRAME if self.content_type is None else 0)
+        least = load.answered * (size - self._varies()) * LEAST
         if not load.answered or load.body_bytes < least:
             raise BenchmarkError(
                 f"{self.server}, {self.cell.name}: {load.answered} calls brought {load.body_bytes} bytes, and not "
-                f"{reply_bytes + 5} each: some of them failed"
+                f"{size} each: some of them failed"
             )
 
     def _varies(self) -> int:
@@ -71,9 +96,16 @@ class Call:
     def _digits_of(self, reply: bytes) -> NDArray[np.int64]:
         if self.cell.call == CLASSIFY:
             return np.array(digits_pb2.ClassifyResponse.FromString(reply).digits, np.int64)
-        (rows,) = inference_pb2.ModelInferResponse.FromString(reply).raw_output_contents
-        digits: NDArray[np.int64] = np.frombuffer(rows, "<f4").reshape(-1, 10).argmax(axis=1)
+        rows = json.loads(reply) if self.cell.call == JSON else np.frombuffer(self._raw(reply), "<f4")
+        digits: NDArray[np.int64] = np.reshape(rows, (-1, 10)).argmax(axis=1)
         return digits
+
+    def _raw(self, reply: bytes) -> bytes:
+        """The probabilities: float32, little-endian."""
+        if self.cell.call == RAW:
+            return reply
+        (rows,) = inference_pb2.ModelInferResponse.FromString(reply).raw_output_contents
+        return rows
 
 
 def refusals(address: str) -> int:
@@ -88,11 +120,17 @@ def refusals(address: str) -> int:
 def call_of(cell: Cell, server: str, pixels: NDArray[np.uint8], digits: NDArray[np.int64]) -> Call:
     """The cell's call, with the first of the images, uint8 [n, 28, 28], and the digits that are to be the answer."""
     pixels, digits = pixels[: cell.images], digits[: cell.images]
-    if cell.call == CLASSIFY:
-        message = digits_pb2.ClassifyRequest(pixels=pixels.tobytes()).SerializeToString()
-    else:
-        message = _infer(pixels, floats=cell.call == FP32, triton=server == TRITON)
-    return Call(cell, server, message, digits)
+    return Call(cell, server, _message(cell.call, server, pixels), digits)
+
+
+def _message(call: str, server: str, pixels: NDArray[np.uint8]) -> bytes:
+    if call == CLASSIFY:
+        return digits_pb2.ClassifyRequest(pixels=pixels.tobytes()).SerializeToString()
+    if call == RAW:
+        return pixels.tobytes()
+    if call == JSON:
+        return json.dumps({"pixels": pixels.tolist()}).encode()
+    return _infer(pixels, floats=call == FP32, triton=server == TRITON)
 
 
 def _infer(pixels: NDArray[np.uint8], *, floats: bool, triton: bool) -> bytes:

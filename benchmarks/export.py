@@ -54,7 +54,10 @@ def run(folders: Sequence[Path], settings: ExportBenchmarkSettings) -> dict[str,
             }
         )
         print(_table(times), flush=True)
-    return {**measurement("export", settings, sources[0].data), "models": models}
+    return {
+        **measurement("export", settings, sources[0].data, warm_up="a run of each batch", repeats=settings.rounds),
+        "models": models,
+    }
 
 
 def _times(staged: Path, source: Source, manifest: Manifest, rounds: int) -> dict[str, dict[str, dict[str, float]]]:

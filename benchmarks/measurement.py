@@ -1,52 +1,117 @@
-"""What every benchmark's JSON says of itself: what was run, on what, where, by which versions."""
+"""What every benchmark's JSON says of itself, and that it is written whatever ends the benchmark. See schema.json."""
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from digits.benchmarks.errors import BenchmarkError
 from digits.train.provenance import now, provenance
 from digits.train.run_folder import write_json
 from digits.train.settings import listed
 
 if TYPE_CHECKING:
-    from digits.benchmarks.settings import (
-        ExportBenchmarkSettings,
-        ScoreBenchmarkSettings,
-        ServerBenchmarkSettings,
-        TrainingBenchmarkSettings,
-    )
+    from collections.abc import Iterator, Sequence
+
+    from digits.benchmarks.settings import BenchmarkSettings
     from digits.images.mnist import Mnist
 
-    BenchmarkSettings = (
-        ExportBenchmarkSettings | ScoreBenchmarkSettings | ServerBenchmarkSettings | TrainingBenchmarkSettings
-    )
+SCHEMA = 1
+PLACES = {"cache", "data", "models", "out"}  # of this machine, which nobody else is to read
 
 
-def measurement(name: str, settings: BenchmarkSettings, data: Mnist) -> dict[str, Any]:
-    """The head of a benchmark's JSON; the paths of this machine are left out of it."""
-    kept = {key: value for key, value in asdict(settings).items() if key not in {"cache", "data", "out"}}
-    options = [f"--{key.replace('_', '-')} {_value(value)}" for key, value in kept.items()]
+def measurement(
+    name: str,
+    settings: BenchmarkSettings,
+    data: Mnist | None = None,
+    *,
+    seed: int | None = None,
+    warm_up: str = "none",
+    repeats: int = 1,
+) -> dict[str, Any]:
+    """The head of a benchmark's JSON; the paths of this machine are left out of it.
+
+    Args:
+        name: The benchmark's.
+        settings: What it was told.
+        data: The images, if it used some.
+        seed: Of all that is random in it; None if nothing is.
+        warm_up: What is run before anything is measured.
+        repeats: How often each thing is measured.
+    """
+    kept = {key: value for key, value in asdict(settings).items() if key not in PLACES}
+    options = [option for key, value in kept.items() for option in _option(key.replace("_", "-"), value)]
     return {
+        "schema": SCHEMA,
         "benchmark": name,
-        "command": f"digits bench {name} {' '.join(options)}",
+        "command": " ".join(["digits bench", name, *options]),
         "commit": _commit(),
         "finished": now(),
+        "complete": True,
+        "seed": seed,
+        "warm_up": warm_up,
+        "repeats": repeats,
         "settings": kept,
-        "data": {"sha256": data.sha256, "train": len(data.x_train), "test": len(data.x_test)},
+        "data": {"sha256": data.sha256, "train": len(data.x_train), "test": len(data.x_test)} if data else None,
         **provenance(),
     }
 
 
+@contextlib.contextmanager
+def measuring(head: dict[str, Any], out: Path) -> Iterator[list[dict[str, Any]]]:
+    """The measurements of a benchmark, to be added one by one; they are written to `out` however it ends.
+
+    What is added to `head` meanwhile is written as well. What a benchmark that was ended too early has measured goes
+    beside it, to NAME.partial.json: it never replaces what was measured whole.
+
+    Raises:
+        BenchmarkError: the file cannot be written.
+    """
+    measurements: list[dict[str, Any]] = []
+    _make(out.parent)
+    if out.is_dir():
+        raise BenchmarkError(f"--out {out}: is a folder; give a file, such as {out / head['benchmark']}.json")
+    try:
+        yield measurements
+    except BaseException as error:
+        if measurements:
+            ended_by = str(error) or type(error).__name__
+            partial = out.with_name(f"{out.stem}.partial.json")
+            ending = {"complete": False, "ended_by": ended_by, "finished": now()}
+            write(head | {"measurements": measurements} | ending, partial)
+            print(f"kept what was measured: {partial}", flush=True)
+        raise
+    out.with_name(f"{out.stem}.partial.json").unlink(missing_ok=True)
+    write(head | {"measurements": measurements, "finished": now()}, out)
+    print(f"measured: {out}", flush=True)
+
+
 def write(result: dict[str, Any], file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, result)
+    """Writes a benchmark's JSON beside and renames it. Raises BenchmarkError if it cannot be."""
+    _make(file.parent)
+    try:
+        write_json(file, result)
+    except OSError as error:
+        raise BenchmarkError(f"{file}: cannot be written ({error.strerror or error})") from error
 
 
-def _value(value: object) -> str:
-    return listed(value) if isinstance(value, tuple) else str(value)
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchmarkError(f"{folder}: cannot be made ({error.strerror or error}); give another --out") from error
+
+
+def _option(name: str, value: object) -> Sequence[str]:
+    """As the command line takes it; a switch by its name alone, and only where it is on."""
+    if value is None or value is False or value == ():
+        return []
+    if value is True:
+        return [f"--{name}"]
+    return [f"--{name} {listed(value) if isinstance(value, tuple) else value}"]
 
 
 def _commit() -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 from digits.train.evaluation import percent
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results"
 README = HERE.parent / "README.md"
 END = "<!-- end -->\n"
 MNIST_TEST = 10_000
@@ -37,7 +38,7 @@ def rendered() -> dict[str, str]:
     return {
         "exported": _export(_read("export.json")),
         "scored": _score(_read("score.json")),
-        "served": _server(_read("server.json")),
+        "served": _server(_read("peers.json")),
         "trained": _recipes(_read("recipes.json")) + "\n" + _training(_read("training.json")),
     }
 
@@ -94,7 +95,7 @@ def _times(ratio: float) -> str:
 
 
 def _read(name: str) -> dict[str, Any]:
-    measured: dict[str, Any] = json.loads((HERE / name).read_text(encoding="utf-8"))
+    measured: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
     return measured
 
 
@@ -117,7 +118,7 @@ def _server(measured: dict[str, Any]) -> str:
         f"{many:,.0f}\nimages a second, {reached[IMAGES]:.0%} of what the model does in process, and by the Open "
         f"Inference Protocol {reached[f'ModelInfer UINT8 over {triton}']:.1f} times (UINT8) and\n"
         f"{reached[f'ModelInfer FP32 over {triton}']:.1f} times (FP32) as many as Triton's C++ server with the same "
-        "model in its Python backend.\n`make bench-server`.\n"
+        "model in its Python backend.\n`make bench-peers`.\n"
     )
 
 

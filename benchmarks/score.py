@@ -33,6 +33,7 @@ CHUNK = 128  # pictures that a process decodes at a time, as in a scoring
 FEW = 1_000  # pictures of a run that is all start-up
 IMPORTS = "import numpy, grpc", "import digits.client"
 PAIRS = 15  # of imports
+WARM_UP = "a run over 1,000 pictures, whose time is taken off"
 LOOK = 0.05  # seconds between two looks at the memory
 
 
@@ -48,7 +49,7 @@ def run(settings: ScoreBenchmarkSettings) -> dict[str, Any]:
         rows = _rows(data, folder, settings.rows)
     imports = [[_import(code) for code in IMPORTS] for _ in range(PAIRS)]
     return {
-        **measurement("score", settings, data),
+        **measurement("score", settings, data, warm_up=WARM_UP, repeats=settings.rounds),
         "rounds": rounds,
         "share_of_decoding": median(one["scored_per_second"] / one["decoded_per_second"] for one in rounds),
         "accuracy": rounds[0]["accuracy"],

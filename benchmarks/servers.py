@@ -7,17 +7,15 @@ import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from digits.benchmarks import aio_server, echo_server, triton
-from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks import echo_server
+from digits.benchmarks.peers import aio_server
 from digits.benchmarks.process import started
-from digits.benchmarks.settings import BASELINE, ECHO, GRPCIO, OURS, SLOWED, SPINNING, TRITON
+from digits.benchmarks.settings import BASELINE, ECHO, GRPCIO, OURS, SLOWED, SPINNING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from digits.benchmarks.process import ServerProcess
-    from digits.benchmarks.settings import ServerBenchmarkSettings
 
 TITLES = {
     OURS: "digits",
@@ -25,46 +23,38 @@ TITLES = {
     GRPCIO: "digits, grpcio",
     ECHO: "echo",
     BASELINE: "grpc.aio, fp32",
-    TRITON: triton.TITLE,
 }
-VARIANT = "int8"  # of ours and of Triton's
-SERVE = ("digits.cli.app", "serve", "--precision", VARIANT, "--provider", "cpu", "--lame-duck", "0")
+SERVE = ("digits.cli.app", "serve", "--provider", "cpu", "--lame-duck", "0")
 SERVING = "digits: serving"
-# By name: the module with its arguments, of which the address is the last, and what it prints when it is ready.
+# By name: the module with its arguments, after which the address comes, and what it prints when it is ready.
 MODULES = {
     OURS: ((*SERVE, "--transport", "native", "--address"), SERVING),
     SPINNING: ((*SERVE, "--transport", "native", "--spin-microseconds", "100", "--address"), SERVING),
     GRPCIO: ((*SERVE, "--transport", "grpcio", "--address"), SERVING),
     SLOWED: ((*SERVE, "--transport", "native", "--slow-down-microseconds", "5000", "--address"), SERVING),
     ECHO: (("digits.benchmarks.echo_server",), echo_server.READY),
-    BASELINE: (("digits.benchmarks.aio_server",), aio_server.READY),
+    BASELINE: (("digits.benchmarks.peers.aio_server",), aio_server.READY),
 }
 
 
 @contextmanager
-def serving(name: str) -> Iterator[ServerProcess]:
-    """Starts one of them, Triton aside, on a free port of this host. Raises BenchmarkError if it does not start."""
+def serving(name: str, variant: str = "auto") -> Iterator[ServerProcess]:
+    """Starts one of them on a free port, ours with a variant. Raises BenchmarkError if it does not start."""
     arguments, ready = MODULES[name]
-    address = _free_address()
-    with started([sys.executable, "-m", *arguments, address], address, ready) as process:
+    address = free_address()
+    precision = ["--precision", variant] if ready == SERVING else []
+    with started([sys.executable, "-m", *arguments, address, *precision], address, ready) as process:
         yield process
 
 
 @contextmanager
-def all_serving(settings: ServerBenchmarkSettings, model: Path) -> Iterator[dict[str, ServerProcess]]:
-    """Starts those that are asked for; Triton, which serves the model file, is left out in one line if it cannot be."""
+def all_serving(names: Sequence[str], variant: str) -> Iterator[dict[str, ServerProcess]]:
+    """Starts several of them. Raises BenchmarkError if one does not start."""
     with ExitStack() as stack:
-        processes = {name: stack.enter_context(serving(name)) for name in settings.servers if name != TRITON}
-        if TRITON in settings.servers:
-            try:
-                triton.install(settings.cache)
-                processes[TRITON] = stack.enter_context(triton.serving(settings.cache, model, _free_address()))
-            except (BenchmarkError, OSError) as error:
-                print(f"{triton.TITLE} is left out: {error}", flush=True)
-        yield processes
+        yield {name: stack.enter_context(serving(name, variant)) for name in names}
 
 
-def _free_address() -> str:
+def free_address() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{free.getsockname()[1]}"

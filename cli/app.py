@@ -159,6 +159,59 @@ COMMANDS = {
     keeps what is done, in table.csv.journal beside the table, and the same command goes on from there. Uses all cores,
     by the model that comes with digits or by the newest of --models; or a server.
     """,
+    "bench parity": """Hold every variant against Keras, image by image, in this process and through the server.
+
+    ```
+    digits bench parity --data path/to/mnist.npz
+    digits bench parity --models models --quick
+    digits bench parity runs/first --models models
+    ```
+
+    All test images, and made-up extremes: all 0, all 255, noise, one pixel. Exit code 1 if a variant disagrees by more
+    than its version was published with, if an answer depends on its batch, or if the server's answer is not the
+    process's own, byte for byte. A variant that a server on this host would refuse, such as int8 on some older CPUs, is
+    compared and said to be refused, and is no failure; fp32 always has to agree.
+    """,
+    "bench engine": """Time the model by batch size and threads, beside Keras, TensorFlow and OpenVINO.
+
+    ```
+    digits bench engine
+    digits bench engine --quick --batches 1,64
+    ```
+
+    Everything is timed in turn, one run at a time, from pixels to probabilities. The roofline, from the measured peaks
+    of this machine's float32 products, cache and memory, says what could be reached; it is drawn beside the JSON, and
+    so are the images a second. A variant that no server would run on this host is timed too, and marked.
+    """,
+    "bench server": """Load a server: closed loop, open loop, mixed sizes, and the highest rate that keeps a promise.
+
+    ```
+    digits bench server
+    digits bench server --server localhost:50051 --rates 500,1000 --slo 5
+    ```
+
+    Without --server, the model in the box is served over both transports, beside an echo. In the open loop calls come
+    when they come, at random, and a call's time counts from when it was to be sent: a server that stalls is seen to.
+    """,
+    "bench compare": """Tell whether one build is slower than another: a guard for CI.
+
+    ```
+    digits bench compare digits-0.1.0.whl .
+    digits bench compare old/server.json new/server.json
+    ```
+
+    A build is a wheel, a checkout, or a folder that holds digits/; nothing is installed, and both run with the
+    libraries that are here. They are measured in turn, pair after pair, so that the machine's moods meet both. Exit
+    code 1 if B answers fewer calls a second, or takes more processor time for a call, by more than --limit and beyond
+    the pairs' noise. Two files, from different times, can be compared by their ratios to the echo alone, which is an
+    indication and never fails.
+    """,
+    "bench report": """Make tables, figures and one HTML page from the JSON files of the benchmarks.
+
+    ```
+    digits bench report --results runs/bench
+    ```
+    """,
     "bench export": """Time the variants of exported runs beside each other, Keras and OpenVINO, in turn.
 
     ```
@@ -176,15 +229,18 @@ COMMANDS = {
 
     Also measures what `import digits.client` takes over `import numpy, grpc`. Scores by the model in the box.
     """,
-    "bench server": """Load the server beside an echo, a plain grpc.aio server and Triton, in turn.
+    "bench peers": """Load the server beside an echo, a plain grpc.aio server, and the model servers of others.
 
     ```
-    digits bench server --out server.json
-    digits bench server --servers ours,echo --rounds 1 --seconds 1 --memory-requests 0
+    digits bench peers
+    digits bench peers --servers kserve,mosec --rounds 1 --seconds 1
+    digits bench peers --servers ours,echo --rounds 1 --seconds 1 --memory-requests 0 --overload-seconds 0
     ```
 
-    Serves the model in the box. The load comes from h2load (Debian: nghttp2-client). Triton is installed into --cache;
-    without a network it is left out. Prints what each server reached, and whether digits' is as fast as it has to be.
+    Triton, KServe, MLServer, Ray Serve, mosec, LitServe and BentoML serve the same model file, one at a time, each in
+    turn with digits. Each is installed into --cache, a minute and 0.2 to 0.6 GB; one that cannot be had is a row that
+    says why. The load comes from h2load (Debian: nghttp2-client). Half an hour with all of them; Ctrl-C keeps what is
+    measured. Says whether digits' server is as fast as it has to be.
     """,
     "bench training": """Time the training loop beside plain model.fit, in turn.
 

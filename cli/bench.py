@@ -1,12 +1,17 @@
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 the command line resolves it at run time
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from digits.benchmarks.settings import (
+    CompareBenchmarkSettings,
+    EngineBenchmarkSettings,
     ExportBenchmarkSettings,
+    ParityBenchmarkSettings,
+    PeersBenchmarkSettings,
+    ReportBenchmarkSettings,
     ScoreBenchmarkSettings,
     ServerBenchmarkSettings,
     TrainingBenchmarkSettings,
@@ -14,10 +19,64 @@ from digits.benchmarks.settings import (
 from digits.cli.errors import CommandError
 from digits.train.quiet import quiet_stderr
 
+Given = Annotated[Path, Parameter(show_env_var=False)]
+
+COMPARE = CompareBenchmarkSettings()
+ENGINE = EngineBenchmarkSettings()
 EXPORT = ExportBenchmarkSettings()
+PARITY = ParityBenchmarkSettings()
+PEERS = PeersBenchmarkSettings()
+REPORT = ReportBenchmarkSettings()
 SCORE = ScoreBenchmarkSettings()
 SERVER = ServerBenchmarkSettings()
 TRAINING = TrainingBenchmarkSettings()
+
+
+def parity(
+    run: Path | None = None, /, settings: Annotated[ParityBenchmarkSettings, Parameter(name="*")] = PARITY
+) -> None:
+    """Holds the variants against Keras.
+
+    Args:
+        run: The run folder that the version was exported from, whose model.keras is Keras then. Default: the network is
+            made again from the weights of fp32, and proven by the answers that were recorded at the export.
+        settings: How.
+    """
+    with quiet_stderr():
+        from digits.benchmarks.parity import benchmark
+
+    benchmark.run(run, settings)
+
+
+def engine(settings: Annotated[EngineBenchmarkSettings, Parameter(name="*")] = ENGINE) -> None:
+    from digits.benchmarks.engine import benchmark
+
+    benchmark.run(settings)
+
+
+def server(settings: Annotated[ServerBenchmarkSettings, Parameter(name="*")] = SERVER) -> None:
+    from digits.benchmarks.server import benchmark
+
+    benchmark.run(settings)
+
+
+def compare(a: Given, b: Given, /, settings: Annotated[CompareBenchmarkSettings, Parameter(name="*")] = COMPARE) -> int:
+    """Tells whether B is slower than A.
+
+    Args:
+        a: A wheel, a folder with the sources or with an installation, or a JSON file of `digits bench server`.
+        b: The same of what may be slower.
+        settings: How.
+    """
+    from digits.benchmarks.compare import benchmark
+
+    return int(benchmark.run(a, b, settings))
+
+
+def report(settings: Annotated[ReportBenchmarkSettings, Parameter(name="*")] = REPORT) -> None:
+    from digits.benchmarks.report import report as benchmark
+
+    benchmark.run(settings)
 
 
 def export(*runs: Path, settings: Annotated[ExportBenchmarkSettings, Parameter(name="*")] = EXPORT) -> None:
@@ -30,42 +89,36 @@ def export(*runs: Path, settings: Annotated[ExportBenchmarkSettings, Parameter(n
     if not runs:
         raise CommandError("no run given; say `digits bench export RUN...`")
     from digits.benchmarks import export as benchmark
-    from digits.benchmarks import measurement
 
-    result = benchmark.run(runs, settings)
-    if settings.out:
-        measurement.write(result, settings.out)
-        print(f"measured: {settings.out}")
+    _write(benchmark.run(runs, settings), settings.out)
 
 
 def score(settings: Annotated[ScoreBenchmarkSettings, Parameter(name="*")] = SCORE) -> None:
-    from digits.benchmarks import measurement
     from digits.benchmarks import score as benchmark
 
     result = benchmark.run(settings)
     print(benchmark.in_words(result))
-    if settings.out:
-        measurement.write(result, settings.out)
-        print(f"measured: {settings.out}")
+    _write(result, settings.out)
 
 
-def server(settings: Annotated[ServerBenchmarkSettings, Parameter(name="*")] = SERVER) -> None:
-    from digits.benchmarks import measurement
-    from digits.benchmarks import server as benchmark
+def peers(settings: Annotated[PeersBenchmarkSettings, Parameter(name="*")] = PEERS) -> None:
+    from digits.benchmarks.peers import benchmark
 
-    result = benchmark.run(settings)
-    if settings.out:
-        measurement.write(result, settings.out)
-        print(f"measured: {settings.out}")
+    benchmark.run(settings)
 
 
 def training(settings: Annotated[TrainingBenchmarkSettings, Parameter(name="*")] = TRAINING) -> None:
     with quiet_stderr():
-        from digits.benchmarks import measurement
         from digits.benchmarks import training as benchmark
 
     result = benchmark.run(settings)
     print(benchmark.in_words(result))
-    if settings.out:
-        measurement.write(result, settings.out)
-        print(f"measured: {settings.out}")
+    _write(result, settings.out)
+
+
+def _write(result: dict[str, object], out: Path | None) -> None:
+    from digits.benchmarks import measurement
+
+    if out:
+        measurement.write(result, out)
+        print(f"measured: {out}")

@@ -7,7 +7,7 @@ import os
 import sys
 import tomllib
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,12 +57,7 @@ def _warn(given: set[str], known: set[str], what: str) -> None:
 
 
 def _known_variables() -> set[str]:
-    from digits.benchmarks.settings import (
-        ExportBenchmarkSettings,
-        ScoreBenchmarkSettings,
-        ServerBenchmarkSettings,
-        TrainingBenchmarkSettings,
-    )
+    from digits.benchmarks.settings import BenchmarkSettings, ReportBenchmarkSettings
     from digits.cli.models import ModelsSettings, PruneSettings, ShowSettings
     from digits.cli.settings import ClassifySettings, DemoSettings
     from digits.export.settings import ExportSettings, ForeignSettings, VerifySettings
@@ -88,9 +83,7 @@ def _known_variables() -> set[str]:
         ClassifySettings,
         ScoreSettings,
         DemoSettings,
-        ExportBenchmarkSettings,
-        ScoreBenchmarkSettings,
-        ServerBenchmarkSettings,
-        TrainingBenchmarkSettings,
+        ReportBenchmarkSettings,
+        *get_args(BenchmarkSettings),
     )
     return ARGUMENTS | {PREFIX + field.name.upper() for settings in every for field in fields(settings)}

@@ -28,7 +28,7 @@ def test_readme_says_what_was_measured() -> None:
 @pytest.mark.parametrize(("recipe", "least"), [("lesson", 0.977), ("best", 0.9925)])
 def test_the_recipes_reach_their_accuracy_by_three_seeds(recipe: str, least: float) -> None:
     """As measured and committed; tests/test_full_mnist.py measures again."""
-    measured = json.loads((readme.HERE / "recipes.json").read_text(encoding="utf-8"))
+    measured = json.loads((readme.RESULTS / "recipes.json").read_text(encoding="utf-8"))
     assert measured["test"]["images"] == 10_000
     rows = [row for row in measured["rows"] if row["run"].startswith(f"{recipe}-")]
     assert [row["run"] for row in rows] == [f"{recipe}-{seed}" for seed in range(3)]
@@ -39,7 +39,7 @@ def test_the_recipes_reach_their_accuracy_by_three_seeds(recipe: str, least: flo
 
 def test_the_training_loop_is_as_fast_and_as_accurate_as_it_has_to_be() -> None:
     """As measured and committed."""
-    measured = json.loads((readme.HERE / "training.json").read_text(encoding="utf-8"))
+    measured = json.loads((readme.RESULTS / "training.json").read_text(encoding="utf-8"))
     assert measured["data"]["test"] == 10_000
     assert measured["median_ratio"] >= 1.3
     accuracy = measured["mean_test_accuracy"]
@@ -66,7 +66,7 @@ def test_the_training_loop_beside_model_fit(digits: Digits, tmp_path: Path) -> N
 
 def test_int8_is_as_near_and_as_fast_as_it_has_to_be() -> None:
     """As measured and committed, for the default recipe and the best one, by the median of rounds on one thread."""
-    measured = json.loads((readme.HERE / "export.json").read_text(encoding="utf-8"))
+    measured = json.loads((readme.RESULTS / "export.json").read_text(encoding="utf-8"))
     assert measured["data"]["test"] == 10_000
     assert [model["recipe"] for model in measured["models"]] == ["lesson", "best"]
     for model in measured["models"]:
@@ -95,7 +95,7 @@ def test_the_variants_beside_each_other(digits: Digits, run_folder: Path, tmp_pa
 
 def test_scoring_is_as_fast_as_lean_and_as_right_as_it_has_to_be() -> None:
     """As measured and committed."""
-    measured = json.loads((readme.HERE / "score.json").read_text(encoding="utf-8"))
+    measured = json.loads((readme.RESULTS / "score.json").read_text(encoding="utf-8"))
     assert (measured["data"]["test"], measured["settings"]["pictures"]) == (10_000, 100_000)
     assert measured["accuracy"]["pictures"] == measured["accuracy"]["arrays"]
     assert measured["rows"]["count"] == 1_000_000

@@ -74,7 +74,7 @@ def test_any_network_is_exported_with_int8_or_with_the_reason_why_not(
 def test_the_best_recipe_reaches_99_25_percent(
     digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    """One seed; the mean of three is in benchmarks/recipes.json, made by `make recipes`."""
+    """One seed; the mean of three is in benchmarks/results/recipes.json, made by `make recipes`."""
     arguments = ("--recipe", "best", "--out", tmp_path / "run")
     trained = digits("train", *arguments, env={"DIGITS_DATA": os.environ["DIGITS_DATA"]})
     assert trained.returncode == 0, trained.stderr

@@ -24,16 +24,16 @@ MAY_IMPORT = {
     "cli": {"benchmarks", "client", "export", "images", "lab", "model", "score", "serve", "train"},
 }
 ONLY_IN = {
-    "tensorflow": {"export", "train"},
+    "tensorflow": {"benchmarks", "export", "train"},
     "tf2onnx": {"export"},
     "keras": {"benchmarks", "export", "images", "lab", "train"},
-    "matplotlib": {"export", "lab", "train"},
+    "matplotlib": {"benchmarks", "export", "lab", "train"},
     "onnx": {"export"},
     "openvino": {"export"},
     "onnxruntime": {"benchmarks", "model"},  # benchmarks/triton_model.py, which another interpreter runs
     "optuna": {"lab"},
     "pyarrow": {"score"},
-    "ray": {"score"},
+    "ray": {"benchmarks", "score"},  # benchmarks/peer_ray.py, which another interpreter runs
     "pygrpc_native": {"benchmarks", "serve"},
     "grpc": {"benchmarks", "client", "protos", "serve"},
 }

@@ -1,214 +1,136 @@
-"""The benchmark of the servers: it reads h2load aright, notices calls that failed, and leaves nothing running."""
+"""The benchmark of a server: what it measures is real, and what was measured is kept whatever ends it."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import onnx
 import pytest
-
-from digits.benchmarks import servers
-from digits.benchmarks.acceptance import acceptance
-from digits.benchmarks.calls import call_of
-from digits.benchmarks.cells import CLASSIFY_1, CLASSIFY_16, CLASSIFY_64, IMAGES_64
-from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.in_process import InProcess
-from digits.benchmarks.load import drive, parsed
-from digits.benchmarks.overload import Overload, OverloadResult, overload
-from digits.benchmarks.server_result import Measured, Memory, Round, ServerResult
-from digits.benchmarks.settings import BASELINE, ECHO, OURS, SPINNING
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
-
-    from numpy.typing import NDArray
+    from pathlib import Path
 
     Digits = Callable[..., subprocess.CompletedProcess[str]]
 
-needs_h2load = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
-
-# h2load 1.52.0, as it printed: -D 1, -c 4, a method that nobody has, so every answer is without a body
-REFUSED = """\
-finished in 1.00s, 13956.00 req/s, 277.28KB/s
-requests: 13956 total, 13960 started, 13956 done, 13956 succeeded, 0 failed, 0 errored, 0 timeout
-status codes: 13956 2xx, 0 3xx, 0 4xx, 0 5xx
-traffic: 277.28KB (283938) total, 54.71KB (56028) headers (space savings 95.22%), 0B (0) data
-                     min         max         mean         sd        +/- sd
-time for request:       35us      4.48ms       122us        91us    96.77%
-time for connect:       92us       142us       123us        21us    75.00%
-time to 1st byte:      543us       723us       615us        79us    75.00%
-req/s           :    5248.99     5830.96     5485.00      248.55    75.00%
-"""
-# -D 1s, -c 64, Triton
-ANSWERED = """\
-finished in 1.01s, 6993.00 req/s, 894.69KB/s
-requests: 6993 total, 7057 started, 6993 done, 6993 succeeded, 0 failed, 0 errored, 0 timeout
-status codes: 6993 2xx, 0 3xx, 0 4xx, 0 5xx
-traffic: 894.69KB (916158) total, 25.17KB (25779) headers (space savings 95.45%), 580.47KB (594405) data
-                     min         max         mean         sd        +/- sd
-time for request:     2.19ms     25.15ms      8.71ms      3.34ms    72.60%
-"""
-PIXELS, DIGITS = np.zeros((64, 28, 28), np.uint8), np.zeros(64, np.int64)
+QUICK = ("--data", "embedded", "--quick")
 
 
-def test_what_h2load_printed_is_read() -> None:
-    load = parsed(ANSWERED)
-    assert (load.calls_per_second, load.answered, load.failed) == (6993.0, 6993, 0)
-    assert load.body_bytes == 594_405 == 6993 * 85
-    assert load.mean_microseconds == pytest.approx(8710)
-    assert load.percentiles is None
-
-
-def test_percentiles_are_those_of_the_log_file() -> None:
-    log = "".join(f"{1_795_577_660_511_246 + i}\t200\t{i}\n" for i in range(101))
-    assert parsed(REFUSED, log).percentiles == {"p50": 50.0, "p90": 90.0, "p99": 99.0}
-
-
-def test_calls_without_an_answer_are_counted() -> None:
-    printed = ANSWERED.replace("0 errored", "7 errored").replace("0 5xx", "2 5xx")
-    assert parsed(printed).failed == 7
-
-
-def test_what_is_not_its_output_is_an_error() -> None:
-    with pytest.raises(BenchmarkError, match="h2load printed nothing like"):
-        parsed("h2load: command line error")
-
-
-def test_calls_that_failed_with_a_status_are_noticed() -> None:
-    """To h2load they are answers like any other."""
-    call = call_of(CLASSIFY_64, OURS, PIXELS, DIGITS)
-    call.require_answers(parsed(ANSWERED), 80)
-    with pytest.raises(BenchmarkError, match="13956 calls brought 0 bytes"):
-        call.require_answers(parsed(REFUSED), 80)
-
-
-@needs_h2load
-def test_a_server_is_loaded_and_ended() -> None:
-    call = call_of(CLASSIFY_1, ECHO, PIXELS, DIGITS)
-    with servers.serving(ECHO) as process:
-        before = process.cpu_seconds()
-        size = call.require_answer(process.address)
-        load = drive(process.address, call.method, call.message, connections=1, seconds=0.2)
-        call.require_answers(load, size)
-        assert load.percentiles is not None
-        assert 0 < load.percentiles["p50"] <= load.percentiles["p99"]
-        assert process.cpu_seconds() > before
-        assert 1 < process.resident_mb() < 1000
-        refused = drive(process.address, "/nobody/has.this", call.message, connections=4, calls=100)
-        with pytest.raises(BenchmarkError, match="some of them failed"):
-            call.require_answers(refused, size)
-    with pytest.raises(ProcessLookupError):
-        os.kill(process.pid, 0)
-
-
-def test_a_server_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(servers.MODULES, ECHO, (("digits.nothing",), "ready"))
-    with pytest.raises(BenchmarkError, match=r"ended with 1: .*No module named digits\.nothing"), servers.serving(ECHO):
-        pass
-
-
-def test_a_missing_h2load_is_one_line(digits: Digits) -> None:
-    completed = digits("bench", "server", "--data", "embedded", env={"PATH": "/nowhere"})
-    assert completed.returncode == 1
-    assert completed.stderr == "digits: h2load is not installed: it is in the Debian package nghttp2-client\n"
-
-
-def test_an_unknown_server_is_named(digits: Digits) -> None:
-    completed = digits("bench", "server", "--servers", "ours,nobody")
-    assert completed.returncode == 2
-    assert '"nobody" is no server to measure' in completed.stderr
-
-
-def measured(rate: float, cpu: float = 10, p50: float = 100) -> Measured:
-    return Measured(rate, rate, 0, 100, {"p50": p50}, cpu)
-
-
-def test_what_is_to_be_reached_is_judged_within_each_round() -> None:
-    """By the median of the rounds' ratios; what was not measured has no line."""
-    rounds = [
-        Round(
-            InProcess(microseconds=10, images_per_second=400_000),
-            {
-                CLASSIFY_1.name: {SPINNING: measured(1, p50=120), ECHO: measured(1, p50=100)},
-                CLASSIFY_16.name: {OURS: measured(ratio * pace), BASELINE: measured(pace)},
-            },
-        )
-        for ratio, pace in ((9, 1000), (11, 10), (12, 500))
-    ]
-    probe = {"OK": 5, "RESOURCE_EXHAUSTED": 90, "UNKNOWN": 1}
-    load = Overload(2.0, 200.0, 55.0, 9, probe, probe_longest=0.5, peak_mb=200.0, after_mb=115.0, lone_after=0.006)
-    flood = OverloadResult(capacity=100.0, start_mb=100.0, lone=0.006, loads=[load])
-    result = ServerResult(rounds, [0.5, 2.0, 0.6], Memory([200, 1000], [70.0, 121.0]), flood)
-    lines = {line.what: line for line in acceptance(result)}
-    assert (lines["rate over grpc.aio's, 16 connections"].value, lines["rate over grpc.aio's, 16 connections"].met) == (
-        11,
-        True,
-    )
-    assert lines["p50 over the echo's and 4 runs, 1 connection, spinning"].value == pytest.approx(120 / 140, abs=1e-3)
-    assert lines["seconds from exec to ready"].met
-    assert not lines["MB resident after 1,000 calls"].met
-    assert lines["MB more after 1,000 calls than after 200"].value == 51
-    assert "rate over grpc.aio's, 64 connections" not in lines
-    of = "2 times the capacity offered"
-    assert not lines[f"images answered over the capacity, {of}"].met
-    assert lines[f"probe calls with another status, {of}"].value == 1
-    assert lines[f"MB more a second after {of}"].met
-
-
-@needs_h2load
-def test_the_server_beside_an_echo(digits: Digits, tmp_path: Path) -> None:
-    file, options = tmp_path / "server.json", "--servers ours,echo --rounds 1 --seconds 0.2 --starts 1"
-    arguments = f"{options} --memory-requests 1000 --overload-seconds 0".split()
-    completed = digits("bench", "server", "--data", "embedded", *arguments, "--out", file)
+def test_a_quick_run_measures_every_kind_of_load(digits: Digits, tmp_path: Path) -> None:
+    file = tmp_path / "server.json"
+    completed = digits("bench", "server", *QUICK, "--seconds", 0.1, "--generator", "asyncio", "--out", file)
     assert completed.returncode == 0, completed.stderr
-    assert "rate over the echo's, 64 connections" in completed.stdout
+    assert completed.stdout.endswith(f"measured: {file}\n")
     result = json.loads(file.read_text())
-    assert result["command"] == f"digits bench server {options} --memory-requests 1000 --overload-seconds 0.0"
-    assert result["overload"] is None
-    cell = result["rounds"][0]["cells"]["Classify, 64 connections"]
-    assert cell.keys() == {"ours", "echo"}
-    assert all(
-        one["calls_per_second"] > 0 and one["cpu_microseconds"] > 0 and not one["failed"] for one in cell.values()
-    )
-    assert result["medians"]["Classify, 64 connections"] == cell
-    assert result["memory"]["calls"] == [200, 400, 600, 800, 1000]
-    assert {"machine", "versions", "commit", "data", "model", "ready_seconds", "acceptance"} <= result.keys()
+    assert result["command"].startswith("digits bench server --connections 1,16 ")
+    assert (result["complete"], result["seed"], result["repeats"]) == (True, 0, 1)
     assert str(tmp_path) not in file.read_text()
+    measured = result["measurements"]
+    assert {row["subject"] for row in measured} == {"digits, native", "digits, grpcio", "echo"}
+    loops = {(row["load"]["loop"], str(row["load"]["images"]), "slo_ms" in row["load"]) for row in measured}
+    assert loops == {
+        *((("closed", "1", False)), ("closed", "64", False), ("closed", "1,8,64", False)),
+        *((("open", "1", False)), ("open", "64", True), ("open", "1,8,64", False)),
+    }
+    for row in measured:
+        for repeat in row["repeats"]:
+            assert repeat["cpu_us"] >= 0
+            assert repeat["resident_mb"] > 5
+            assert repeat["latency_us"]["p50"] <= repeat["latency_us"]["p99.9"]
+            if row["subject"] != "echo":
+                assert repeat["server_compute_us"] > 0
+                assert repeat["server_compute_us"] < repeat["latency_us"]["p100"]
 
 
-@needs_h2load
-def test_ctrl_c_leaves_nothing_running(starting: Callable[..., Any]) -> None:
-    arguments = ("--data", "embedded", "--servers", "echo,baseline", "--rounds", 100, "--starts", 0)
-    with starting("bench", "server", *arguments) as (process, stderr):
-        while "round 1" not in (line := process.stdout.readline()):
+def test_a_running_server_is_measured_beside_an_echo(
+    digits: Digits, serving: Callable[..., Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "server.json"
+    with serving() as server:
+        options = ("--server", server.address, "--rates", "50,100", "--seconds", 0.1, "--out", file)
+        completed = digits("bench", "server", *QUICK, *options)
+    assert completed.returncode == 0, completed.stderr
+    measured = json.loads(file.read_text())["measurements"]
+    assert {row["subject"] for row in measured} == {server.address, "echo"}
+    assert [row["load"]["rate"] for row in measured if "rate" in row["load"]] == [50, 100]
+    assert all("cpu_us" not in repeat for row in measured[:1] for repeat in row["repeats"])
+
+
+def test_a_wrong_address_is_said_to_be_so(digits: Digits, tmp_path: Path) -> None:
+    file = tmp_path / "server.json"
+    completed = digits("bench", "server", *QUICK, "--server", "127.0.0.1:1", "--out", file)
+    assert completed.returncode == 1
+    assert completed.stderr.startswith("digits: no server of digits answers: ")
+    assert "127.0.0.1:1" in completed.stderr
+    assert completed.stderr.count("\n") == 1
+    assert not file.exists()
+
+
+def test_a_model_that_disagrees_is_said_to_be_so(
+    digits: Digits,
+    serving: Callable[..., Any],
+    torch_form: Callable[..., onnx.ModelProto],
+    classifier: Any,
+    tmp_path: Path,
+) -> None:
+    """A model whose digits are shifted by one passes the gates of a foreign model, which holds it against itself."""
+    last, bias = classifier.coefs_[-1], classifier.intercepts_[-1]
+    weights = [*classifier.coefs_[:-1], last[:, [9, *range(9)]]]
+    biases = [*classifier.intercepts_[:-1], bias[[9, *range(9)]]]
+    onnx.save(torch_form(weights, biases, (1, 28, 28)), tmp_path / "shifted.onnx")
+    models = tmp_path / "models"
+    exported = digits(
+        "export", tmp_path / "shifted.onnx", "--output", "logits", "--data", "embedded", "--models", models
+    )
+    assert exported.returncode == 0, exported.stderr
+    with serving("--models", models) as server:
+        completed = digits("bench", "server", *QUICK, "--server", server.address, "--out", tmp_path / "server.json")
+    assert completed.returncode == 1
+    assert "of 64 clear digits for others, the first a " in completed.stderr
+    assert completed.stderr.endswith("is that the right model?\n")
+
+
+@pytest.mark.parametrize("generator", ["asyncio", "auto"])
+def test_of_a_server_that_dies_in_the_middle_what_was_measured_is_kept(
+    starting: Callable[..., Any], serving: Callable[..., Any], tmp_path: Path, generator: str
+) -> None:
+    file = tmp_path / "server.json"
+    options = ("--generator", generator, "--repeats", 100, "--seconds", 0.2, "--out", file)
+    with (
+        serving() as server,
+        starting("bench", "server", "--data", "embedded", "--server", server.address, *options) as (process, stderr),
+    ):
+        while "2/100" not in (line := process.stdout.readline()):
             assert line, stderr.read_text()
-        children = [
-            int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        ]
-        assert len(children) >= 2
+        server.process.kill()
+        rest = process.stdout.read()
+        assert process.wait(timeout=60) == 1
+    said = stderr.read_text().splitlines()[-1]
+    assert said.startswith("digits: ")
+    assert server.address in said or "the server is gone after" in said
+    assert "UNAVAILABLE" in said
+    partial = tmp_path / "server.partial.json"
+    assert rest.endswith(f"kept what was measured: {partial}\n")
+    assert not file.exists()
+    result = json.loads(partial.read_text())
+    assert result["complete"] is False
+    assert result["ended_by"] == said.removeprefix("digits: ")
+    assert result["measurements"][0]["repeats"][0]["calls_per_second"] > 0
+
+
+def test_ctrl_c_keeps_what_was_measured(starting: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "server.json"
+    file.write_text("what was measured before")
+    with starting("bench", "server", "--data", "embedded", "--repeats", 100, "--out", file) as (process, stderr):
+        while "own generator" not in (line := process.stdout.readline()):
+            assert line, stderr.read_text()
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
-        assert stderr.read_text() == "digits: interrupted\n"
-    deadline = time.monotonic() + 10
-    while alive := [child for child in children if Path(f"/proc/{child}").exists()]:
-        assert time.monotonic() < deadline, alive
-
-
-@needs_h2load
-@pytest.mark.slow
-def test_an_overload(test_digits: NDArray[np.uint8]) -> None:
-    """The server's own counters agree with what was offered, and the probe is told the truth in time."""
-    digits = np.zeros(64, np.int64)
-    found = overload(call_of(IMAGES_64, OURS, test_digits, digits), seconds=2)
-    assert [load.factor for load in found.loads] == [1.5, 2.0]
-    for load in found.loads:
-        assert 0 < load.goodput < load.offered
-        assert load.failed > 0
-        assert load.probe.keys() <= {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+    assert stderr.read_text().splitlines()[-1] == "digits: interrupted"
+    result = json.loads((tmp_path / "server.partial.json").read_text())
+    assert (result["complete"], result["ended_by"]) == (False, "KeyboardInterrupt")
+    assert result["measurements"]
+    assert file.read_text() == "what was measured before"

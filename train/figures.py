@@ -175,7 +175,7 @@ def precision_recall(evaluation: Evaluation) -> Figure:
             axes.annotate(f"no {name}", (digit, offset), xycoords=("data", "axes fraction"), **note)
     axes.set(xticks=digits, xlabel="digit", ylim=(floor - 0.04 * (1 - floor), 1 + 0.04 * (1 - floor)))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _tidy(axes)
+    tidy(axes)
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
     return figure
 
@@ -205,7 +205,7 @@ def reliability(evaluation: Evaluation) -> Figure:
     lower.yaxis.set_minor_formatter("")
     lower.xaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in (upper, lower):
-        _tidy(axes)
+        tidy(axes)
     return figure
 
 
@@ -250,10 +250,11 @@ def _epochs(axes: Axes, name: str, epochs: int) -> None:
     else:
         highest = axes.dataLim.y1
         axes.set_ylim(0, 1.06 * highest if 0 < highest < math.inf else 1)
-    _tidy(axes)
+    tidy(axes)
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """A faint grid behind the data, and no frame above and at the right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#E6E6E6", linewidth=0.8)
     axes.set_axisbelow(True)

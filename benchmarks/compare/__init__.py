@@ -1,0 +1,1 @@
+"""One build beside another, pair after pair."""

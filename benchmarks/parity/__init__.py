@@ -1,0 +1,1 @@
+"""Keras beside every variant, in process and through the server."""

@@ -1,0 +1,132 @@
+"""Keras beside every variant of a version, image by image: in this process, and through the server byte for byte.
+
+Beside the head of every benchmark's, the JSON has `findings`: where Keras comes from and by how much it is off what was
+recorded at the export (`reference`), the version's own `limits`, and what disagrees, a line each (`failed`). A
+measurement in process has
+
+    repeats          one: |difference of a probability| from Keras's, max and mean; the images with Keras's own digit;
+                     and, of test images, those that the variant and Keras get right
+    agreement_95     the exact interval of the share with the same digit
+    mcnemar          of test images, whether the variant is right more or less often by more than chance
+    histogram        |difference of a probability| by its size
+    flipped          the first 100 images with another digit, by index, with label, Keras's digit and the variant's
+    batch_invariant  whether no answer depends on its batch, bit for bit
+
+and one through the server how many images were answered with other bytes than in process. Of a variant that no server
+on this host serves there is one without repeats, that says why (`not_served`). Each says what is not as it has to be
+(`disagrees`, else null), and whether that is no failure, since the server refuses the variant by itself (`excused`).
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.measurement import measurement, measuring
+from digits.benchmarks.parity.figures import flipped, histograms
+from digits.benchmarks.parity.images import SEED, image_sets
+from digits.benchmarks.parity.reference import reference
+from digits.benchmarks.parity.server import CALLS, TRANSPORTS, differing, serving
+from digits.benchmarks.parity.table import in_words, parity_table
+from digits.benchmarks.parity.variant import Asked, compared, not_served, variant_of
+from digits.images import mnist
+from digits.model import builtin
+from digits.train.figures import png
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from digits.benchmarks.parity.reference import Reference
+    from digits.benchmarks.parity.variant import Variant
+    from digits.benchmarks.settings import ParityBenchmarkSettings
+    from digits.images.mnist import Mnist
+    from digits.model.gates import Measured
+    from digits.model.repository import ModelVersion
+
+    Answers = dict[str, list[Measured]]  # by variant, of each kind of images
+
+
+def run(folder: Path | None, settings: ParityBenchmarkSettings) -> None:
+    """Compares, writes the JSON with the figures beside it, and prints a table.
+
+    Args:
+        folder: The run that the version was exported from, if Keras is to be its model.keras.
+        settings: What else it is told.
+
+    Raises:
+        BenchmarkError: there is no Keras to compare with, or, once all is written, something disagrees.
+    """
+    version, data = builtin.repository(settings.models).open(), mnist.load(settings.data)
+    keras = reference(version, folder)
+    _introduce(version, data, keras)
+    failed: list[str] = []
+    origin = {"origin": keras.origin, "off": keras.off}
+    findings = {"reference": origin, "limits": version.manifest.limits, "failed": failed}
+    head = measurement("parity", settings, data, seed=SEED) | {"findings": findings}
+    asked = [Asked(images, keras.answer(images.pixels)) for images in image_sets(data, quick=settings.quick)]
+    variants = [variant_of(version, name) for name in version.manifest.variants]
+    answers: Answers = {}
+    with measuring(head, settings.out) as measurements, closing(_all(variants, asked, settings, answers)) as found:
+        for one in found:
+            measurements.append(one)
+            print(in_words(one), flush=True)
+            if one["disagrees"] and not one["excused"]:
+                failed.append(in_words(one))
+    _draw(settings.out, "flipped", flipped(asked[0], {name: every[0] for name, every in answers.items()}))
+    _draw(settings.out, "histogram", histograms(measurements))
+    print(parity_table(measurements), flush=True)
+    if failed:
+        more = f" (and {len(failed) - 1} more, see {settings.out})" if len(failed) > 1 else ""
+        raise BenchmarkError(f"{failed[0]}{more}")
+    print("all that is served here agrees")
+
+
+def _introduce(version: ModelVersion, data: Mnist, keras: Reference) -> None:
+    print(f"version {version.number} on {data.name}")
+    if data.test_sha256 != version.manifest.test_sha256:
+        print(f"note: not the test set it was published with, which was {version.manifest.test_source}")
+    print(f"Keras: {keras.origin}, off the answers recorded at the export by {keras.off:.1e}", flush=True)
+
+
+def _all(
+    variants: Sequence[Variant], asked: Sequence[Asked], settings: ParityBenchmarkSettings, answers: Answers
+) -> Generator[dict[str, Any], None, None]:
+    """The measurements, one by one; what the variants answer in this process is left in `answers`."""
+    for variant in variants:
+        answers[variant.name] = []
+        for each in asked:
+            measured, one = compared(variant, each)
+            answers[variant.name].append(measured)
+            yield one
+    pixels = np.concatenate([each.images.pixels for each in asked])
+    yield from (not_served(variant) for variant in variants if variant.refused)
+    for variant, transport in _servers(variants, quick=settings.quick):
+        probabilities = np.concatenate([measured.answers for measured in answers[variant.name]])
+        with serving(settings.models, variant.name, transport) as address:
+            for call in CALLS:
+                differ = differing(address, call, pixels, probabilities)
+                yield {
+                    "subject": variant.name,
+                    "load": {"where": "server", "transport": transport, "call": call, "count": len(pixels)},
+                    "repeats": [{"differing_images": differ}],
+                    "disagrees": f"{differ:,} images get other bytes than in process" if differ else None,
+                    "excused": False,
+                }
+
+
+def _servers(variants: Sequence[Variant], *, quick: bool) -> list[tuple[Variant, str]]:
+    """Which variants are served over which transport; the first pair alone for the quick."""
+    pairs = [(variant, transport) for variant in variants if not variant.refused for transport in TRANSPORTS]
+    return pairs[:1] if quick else pairs
+
+
+def _draw(out: Path, name: str, figure: Figure) -> None:
+    file = out.with_name(f"{out.stem}-{name}.png")
+    file.write_bytes(png(figure))
+    print(f"drawn: {file}", flush=True)

@@ -1,0 +1,53 @@
+"""What the variants are asked: the test images, and made-up extremes that no handwriting comes near."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from digits.images.mnist import Mnist
+
+TEST = "test images"
+QUICK = 2_000  # test images
+SEED = 0
+NOISE = 1_000  # images of it
+SIDE = 28
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Images:
+    """Images of one kind.
+
+    Attributes:
+        name: Which, for people.
+        pixels: uint8 [n, 28, 28].
+        labels: What they show, uint8 [n]; None of images that show nothing.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.uint8] | None = None
+
+
+def image_sets(data: Mnist, *, quick: bool) -> list[Images]:
+    """The test images, or the first of them, and the extremes; the same ones each time."""
+    most = QUICK if quick else len(data.x_test)
+    return [Images(TEST, data.x_test[:most], data.y_test[:most]), *extremes()]
+
+
+def extremes() -> list[Images]:
+    """No ink, nothing but ink, evenly distributed noise, and one pixel of full ink at each place."""
+    shape = (NOISE, SIDE, SIDE)
+    noise = np.random.default_rng(SEED).integers(0, 256, shape, np.uint8)
+    one_pixel = 255 * np.eye(SIDE * SIDE, dtype=np.uint8).reshape(-1, SIDE, SIDE)
+    return [
+        Images("all 0", np.zeros((1, SIDE, SIDE), np.uint8)),
+        Images("all 255", np.full((1, SIDE, SIDE), 255, np.uint8)),
+        Images("noise", noise),
+        Images("one pixel", one_pixel),
+    ]

@@ -1,0 +1,117 @@
+"""The server's answers beside those of the process: the same bytes, over each transport and by each kind of call."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import grpc
+import numpy as np
+
+from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.process import started
+from digits.benchmarks.servers import SERVING, free_address
+from digits.client import Client
+from digits.protos.inference.v2 import inference_pb2
+from digits.protos.inference.v2.inference_pb2_grpc import GRPCInferenceServiceStub
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from digits.client import Predictions
+
+    Pixels = NDArray[np.uint8]
+    Rows = NDArray[np.float32]
+
+TRANSPORTS = ("native", "grpcio")
+BATCH = 1024  # images in a call of Classify and of ModelInfer
+PATIENCE = 60.0  # seconds for a call
+
+
+@contextmanager
+def serving(models: Path | None, variant: str, transport: str) -> Iterator[str]:
+    """Serves a variant of the newest version on the CPU, and gives the address. Raises BenchmarkError if it cannot."""
+    address = free_address()
+    options = {"--precision": variant, "--provider": "cpu", "--transport": transport, "--lame-duck": "0"}
+    if models is not None:
+        options["--models"] = str(models)
+    words = [word for option in options.items() for word in option]
+    with started([sys.executable, "-m", "digits.cli.app", "serve", *words, "--address", address], address, SERVING):
+        yield address
+
+
+def differing(address: str, call: str, pixels: Pixels, probabilities: Rows) -> int:
+    """How many images, uint8 [n, 28, 28], a server answers with other bytes than the process did, float32 [n, 10].
+
+    Raises:
+        BenchmarkError, ClientError: it does not answer.
+    """
+    answers = CALLS[call](address, pixels)
+    expected = _rows(probabilities, probabilities.max(axis=1), probabilities.argmax(axis=1))
+    if answers.shape != expected.shape:
+        raise BenchmarkError(f"{call}: {len(answers):,} images are answered, and {len(pixels):,} were sent")
+    return int((answers.view(np.uint32) != expected.view(np.uint32)).any(axis=1).sum())
+
+
+def _rows(probabilities: Rows, confidences: Rows, digits: NDArray[Any]) -> Rows:
+    """All that is answered to n images: float32 [n, 12]."""
+    return np.column_stack([probabilities, confidences, digits.astype(np.float32)])
+
+
+def _classify(address: str, pixels: Pixels) -> Rows:
+    with Client(address) as client:
+        return _joined(client.classify(part, include_probabilities=True, timeout=PATIENCE) for part in _parts(pixels))
+
+
+def _stream(address: str, pixels: Pixels) -> Rows:
+    """One image an item: the server makes batches of what has come, of one size now and of another then."""
+    with Client(address) as client:
+        return _joined(client.stream(pixels, include_probabilities=True, timeout=PATIENCE))
+
+
+def _infer(address: str, pixels: Pixels) -> Rows:
+    with grpc.insecure_channel(address) as channel:
+        infer = GRPCInferenceServiceStub(channel).ModelInfer
+        try:
+            answers = [infer(_infer_request(part), timeout=PATIENCE) for part in _parts(pixels)]
+        except grpc.RpcError as error:
+            raise BenchmarkError(f"ModelInfer at {address}: {error.code().name}: {error.details()}") from error
+    outputs = [answer.raw_output_contents for answer in answers]
+    probabilities, confidences = (np.frombuffer(b"".join(each[i] for each in outputs), "<f4") for i in (0, 1))
+    digits = np.frombuffer(b"".join(each[2] for each in outputs), np.uint8)
+    return _rows(probabilities.reshape(-1, 10), confidences, digits)
+
+
+def _infer_request(pixels: Pixels) -> inference_pb2.ModelInferRequest:
+    wire = inference_pb2.ModelInferRequest
+    return wire(
+        model_name="digits",
+        inputs=[wire.InferInputTensor(name="pixels", datatype="UINT8", shape=pixels.shape)],
+        outputs=[wire.InferRequestedOutputTensor(name=name) for name in ("probabilities", "confidence", "digit")],
+        raw_input_contents=[pixels.tobytes()],
+    )
+
+
+def _parts(pixels: Pixels) -> Iterator[Pixels]:
+    return (pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH))
+
+
+def _joined(answers: Iterator[Predictions]) -> Rows:
+    rows = [
+        _rows(answer.probabilities, answer.confidences, answer.digits)
+        for answer in answers
+        if answer.probabilities is not None  # which were asked for
+    ]
+    return np.concatenate(rows)
+
+
+CALLS: dict[str, Callable[[str, Pixels], Rows]] = {
+    "Classify": _classify,
+    "ClassifyStream": _stream,
+    "ModelInfer": _infer,
+}

@@ -1,0 +1,124 @@
+"""A variant in this process beside Keras: its answers, how far off they are, and whether that is too far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from digits.benchmarks.parity.statistics import agreement_interval, histogram, mcnemar
+from digits.model.engine import Engine
+from digits.model.errors import ModelError, SelfTestError
+from digits.model.gates import failure, measure
+from digits.model.golden import REFERENCE_TOLERANCE
+from digits.model.limits import Limits
+from digits.model.manifest import FP32
+from digits.model.selection import select
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from digits.benchmarks.parity.images import Images
+    from digits.model.gates import Measured
+    from digits.model.repository import ModelVersion
+
+LISTED = 100  # flipped images that the JSON names
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A variant of a version, on this host's CPU.
+
+    Attributes:
+        name: Such as `int8`.
+        refused: Why a server on this host's CPU does not serve it; None if it does.
+        excused: Whether that is because its answers here are not the published ones: then they mislead nobody. fp32 is
+            not excused, since nothing is served without it.
+    """
+
+    name: str
+    engine: Engine
+    limits: Limits
+    refused: str | None
+    excused: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """Images and Keras's answer to them, float32 [n, 10]."""
+
+    images: Images
+    keras: NDArray[np.float32]
+
+
+def variant_of(version: ModelVersion, name: str) -> Variant:
+    """Raises ModelError if it cannot even be run."""
+    path, refused, excused = version.file(name), None, False
+    try:
+        select(version, precision=name, provider="cpu")  # type: ignore[arg-type] # a manifest's names are precisions
+    except ModelError as error:
+        refused = str(error).removeprefix(f"{path}: ")
+        excused = isinstance(error, SelfTestError) and name != FP32
+    return Variant(name, Engine(path, provider="cpu"), Limits(**version.manifest.limits), refused, excused)
+
+
+def disagreement(variant: Variant, asked: Asked, measured: Measured) -> str | None:
+    """Why a variant's answers are not what they have to be; None if they are.
+
+    The test images have to keep to the limits that it was published with. Extremes have none; but fp32 is the same
+    arithmetic as Keras's whatever the image, and has to be as near as in its self-test. No answer may depend on its
+    batch.
+    """
+    if asked.images.labels is not None:
+        return failure(variant.name, measured, variant.limits)
+    off = measured.parity.max_abs_diff
+    if variant.name == FP32 and not off <= REFERENCE_TOLERANCE:
+        return f"max |dp| {off:.2g} is above {REFERENCE_TOLERANCE:.0e}; image {measured.parity.worst} is worst"
+    return measured.invariance
+
+
+def compared(variant: Variant, asked: Asked) -> tuple[Measured, dict[str, Any]]:
+    """What it answers, and that as a measurement of the JSON, whose keys `parity` explains."""
+    images, keras = asked.images, asked.keras
+    measured = measure(variant.engine.run, images.pixels, images.labels, keras)
+    parity, count = measured.parity, len(images.pixels)
+    same = count - len(parity.flipped)
+    largest, mean = (min(off, 1.0) for off in (parity.max_abs_diff, parity.mean_abs_diff))  # a NaN is infinitely off
+    numbers = {"max_abs_diff": largest, "mean_abs_diff": mean, "same_digit": same}
+    more: dict[str, Any] = {"agreement_95": agreement_interval(same, count)}
+    if images.labels is not None:
+        numbers |= {"correct": measured.correct or 0, "keras_correct": measured.reference_correct or 0}
+        more["mcnemar"] = mcnemar(measured.answers, keras, images.labels)
+    return measured, {
+        "subject": variant.name,
+        "load": {"where": "in process", "images": images.name, "count": count},
+        "repeats": [numbers],
+        **more,
+        "histogram": histogram(measured.answers, keras),
+        "flipped": [_flip(asked, measured, int(index)) for index in parity.flipped[:LISTED]],
+        "batch_invariant": measured.invariance is None,
+        "disagrees": disagreement(variant, asked, measured),
+        "excused": variant.excused,
+    }
+
+
+def not_served(variant: Variant) -> dict[str, Any]:
+    """The measurement of a variant that the server refuses; fp32 alone has to be served wherever digits runs."""
+    return {
+        "subject": variant.name,
+        "load": {"where": "server"},
+        "repeats": [],
+        "not_served": variant.refused,
+        "disagrees": variant.refused if variant.name == FP32 else None,
+        "excused": variant.excused,
+    }
+
+
+def _flip(asked: Asked, measured: Measured, index: int) -> dict[str, int | None]:
+    labels = asked.images.labels
+    return {
+        "image": index,
+        "label": None if labels is None else int(labels[index]),
+        "keras": int(asked.keras[index].argmax()),
+        "variant": int(measured.answers[index].argmax()),
+    }

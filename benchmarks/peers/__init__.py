@@ -1,0 +1,1 @@
+"""Our server beside an echo, a plain grpc.aio server, and the servers that others use."""

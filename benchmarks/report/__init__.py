@@ -1,0 +1,1 @@
+"""From the JSON files to tables, figures and one page."""

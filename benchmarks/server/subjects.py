@@ -1,0 +1,72 @@
+"""The servers that `digits bench server` loads: one that runs, or one for each transport; and an echo beside them."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.process import started
+from digits.benchmarks.server.meter import Subject
+from digits.benchmarks.servers import SERVING, free_address, serving
+from digits.benchmarks.settings import ECHO
+from digits.client import Client
+from digits.client.errors import ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from digits.benchmarks.process import ServerProcess
+    from digits.benchmarks.settings import ServerBenchmarkSettings
+
+TRANSPORTS = ("native", "grpcio")
+PATIENCE = 5.0  # seconds until a server that runs has answered
+
+
+@contextmanager
+def subjects(
+    settings: ServerBenchmarkSettings, pixels: NDArray[np.uint8], digits: NDArray[np.int64]
+) -> Iterator[list[Subject]]:
+    """Those to measure; the echo, which bounds what a server and a generator can reach, is the last.
+
+    Raises:
+        BenchmarkError: one does not start or answer, or takes clear digits for others.
+    """
+    with ExitStack() as stack:
+        if settings.server:
+            found = [Subject(settings.server, settings.server)]
+        else:
+            processes = {name: stack.enter_context(_served(name, settings)) for name in TRANSPORTS}
+            found = [Subject(f"digits, {name}", one.address, one) for name, one in processes.items()]
+        for subject in found:
+            require_right(subject, pixels, digits)
+        echo = stack.enter_context(serving(ECHO))
+        yield [*found, Subject(ECHO, echo.address, echo, counts=False)]
+
+
+def require_right(subject: Subject, pixels: NDArray[np.uint8], digits: NDArray[np.int64]) -> None:
+    """Raises BenchmarkError unless the server takes images uint8 [n, 28, 28] for the digits that they show."""
+    try:
+        with Client(subject.address, timeout=PATIENCE) as client:
+            answers = client.classify(pixels).digits
+    except ClientError as error:
+        raise BenchmarkError(f"no server of digits answers: {error}") from error
+    wrong = np.flatnonzero(answers != digits)
+    if wrong.size:
+        first = f"the first a {digits[wrong[0]]} for a {answers[wrong[0]]}"
+        found = f"{subject.name} takes {wrong.size} of {len(digits)} clear digits for others, {first}"
+        raise BenchmarkError(f"{found}; is that the right model?")
+
+
+@contextmanager
+def _served(transport: str, settings: ServerBenchmarkSettings) -> Iterator[ServerProcess]:
+    address = free_address()
+    models = ["--models", str(settings.models)] if settings.models else []
+    serve = ["serve", "--provider", "cpu", "--lame-duck", "0", "--transport", transport, *models, "--address", address]
+    with started([sys.executable, "-m", "digits.cli.app", *serve], address, SERVING) as process:
+        yield process

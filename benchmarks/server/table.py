@@ -1,0 +1,63 @@
+"""What `digits bench server` has measured, as a table for the terminal."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from digits.model.table import text_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+HEAD = ("server", "load", "calls/s", "p50 us", "p99 us", "p99.9 us", "queue us", "compute us", "CPU us", "MB")
+SHARES = ("p50", "p99", "p99.9")
+MEANS = ("server_queue_us", "server_compute_us", "cpu_us", "resident_mb")
+
+
+def server_table(measurements: Iterable[dict[str, Any]]) -> str:
+    return text_table(HEAD, table_rows(measurements), left=2)
+
+
+def table_rows(measurements: Iterable[dict[str, Any]]) -> list[list[str]]:
+    """The medians of the repeats; of a search for the highest rate, that rate. Servers under one load are together."""
+    rows = sorted(measurements, key=lambda row: _place(row["load"]))
+    return [[row["subject"], words(row["load"]), *_numbers(row)] for row in rows]
+
+
+def _place(load: dict[str, Any]) -> tuple[object, ...]:
+    """By which loads are sorted."""
+    how = (load["loop"], "slo_ms" in load, load["generator"], load["method"])
+    return (*how, str(load["images"]), load["connections"], load.get("share", load.get("rate", 0)))
+
+
+def words(load: dict[str, Any]) -> str:
+    """A load in a few words."""
+    loop = load["loop"]
+    if "share" in load:
+        loop = f"open at {load['share']:.0%}"
+    elif "rate" in load:
+        loop = f"open at {load['rate']:g}/s"
+    elif "slo_ms" in load:
+        loop = f"highest with p99 <= {load['slo_ms']:g} ms"
+    by = " (asyncio)" if load["generator"] == "asyncio" and load["loop"] == "closed" else ""
+    streams = load.get("streams", 1)
+    over = f"{load['connections']}" if streams == 1 else f"{load['connections']} x {streams}"
+    return f"{load['method']} x {load['images']}, {over} conn., {loop}{by}"
+
+
+def _numbers(row: dict[str, Any]) -> list[str]:
+    if "highest_calls_per_second" in row:
+        return [f"{row['highest_calls_per_second']:,.0f}", *[""] * (len(HEAD) - 3)]
+    repeats = row["repeats"]
+    latencies = [repeat["latency_us"] for repeat in repeats if repeat["latency_us"]]
+    return [
+        f"{median(repeat['calls_per_second'] for repeat in repeats):,.0f}",
+        *(_median(one[share] for one in latencies) for share in SHARES),
+        *(_median(repeat[name] for repeat in repeats if name in repeat) for name in MEANS),
+    ]
+
+
+def _median(values: Iterable[float]) -> str:
+    found = list(values)
+    return f"{median(found):,.0f}" if found else ""

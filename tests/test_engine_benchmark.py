@@ -1,0 +1,250 @@
+"""`digits bench engine`: every subject timed, the roofline right, and what is measured kept however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+
+from digits.benchmarks.engine.benchmark import planned
+from digits.benchmarks.engine.roofline import Work, roof, roofline
+from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.settings import EngineBenchmarkSettings
+from digits.export.publishing import export
+from digits.export.settings import ExportSettings, ForeignSettings
+from digits.model import builtin
+from digits.model.errors import ModelError
+from digits.model.golden import Golden
+from digits.model.limits import Limits
+from digits.model.selection import select
+from digits.model.sums import write_sums
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    Digits = Callable[..., subprocess.CompletedProcess[str]]
+
+ONE = ("bench", "engine", "--data", "embedded", "--threads", 1)  # thread
+PARAMETERS = 535_818  # of the model in the box
+KERAS = {"Keras predict", "Keras call", "tf.function"}
+PNG = b"\x89PNG"
+
+
+@pytest.fixture(scope="module")
+def measured(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A quick benchmark of the model in the box: its JSON file, and what it printed."""
+    out = tmp_path_factory.mktemp("bench") / "new" / "box.json"
+    completed = digits(*ONE, "--quick", "--batches", "16,1", "--out", out)
+    assert completed.returncode == 0, completed.stderr
+    return out, completed.stdout
+
+
+def subjects(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in result["measurements"] if row["subject"] != "machine"]
+
+
+def test_each_subject_is_timed_at_each_batch_size(measured: tuple[Path, str]) -> None:
+    result = json.loads(measured[0].read_text())
+    assert (result["benchmark"], result["complete"], result["repeats"]) == ("engine", True, 2)
+    assert {row["subject"] for row in subjects(result)} >= {"fp32", "int8", *KERAS}
+    loads = [(row["subject"], row["load"]["batch"], row["load"]["threads"]) for row in subjects(result)]
+    assert sorted(loads) == sorted({(name, batch, 1) for name, _, _ in loads for batch in (1, 16)})
+    for row in subjects(result):
+        assert len(row["repeats"]) == 2
+        for repeat in row["repeats"]:
+            mean = row["load"]["batch"] / repeat["images_per_second"] * 1e6
+            latency = repeat["latency_us"]
+            assert repeat["runs"] >= 1
+            assert 0 < latency["p0"] <= latency["p50"] <= latency["p99"] <= latency["p100"]
+            assert latency["p0"] - 0.1 <= mean * 1.001
+            assert mean <= 1.001 * latency["p100"] + 0.1
+
+
+def test_the_file_says_what_it_takes_to_measure_again_and_nothing_of_this_machines_folders(
+    measured: tuple[Path, str],
+) -> None:
+    text = measured[0].read_text()
+    result = json.loads(text)
+    assert result["command"] == "digits bench engine --batches 16,1 --threads 1 --quick"
+    assert result["findings"]["model"]["version"] == 1
+    assert {"machine", "versions", "commit", "data", "warm_up"} <= result.keys()
+    assert str(builtin.FOLDER) not in text
+    assert str(measured[0].parent) not in text
+
+
+def test_what_no_server_would_run_here_is_timed_and_marked(measured: tuple[Path, str]) -> None:
+    try:
+        select(builtin.repository(None).open(), precision="int8", provider="cpu")
+        served = True
+    except ModelError:
+        served = False
+    not_served = json.loads(measured[0].read_text())["findings"]["not_served"]
+    assert ("int8" in not_served) != served
+    assert ("int8 (not served on this host)" in measured[1]) != served
+
+
+def test_the_roofline_follows_from_the_measurements(measured: tuple[Path, str]) -> None:
+    result = json.loads(measured[0].read_text())
+    found = result["findings"]["roofline"]
+    assert (found["parameters"], found["widths"]) == (PARAMETERS, [784, 512, 256, 10])
+    machine = [row for row in result["measurements"] if row["subject"] == "machine"]
+    for row in machine:
+        (rate,) = {key for key in row["repeats"][0] if key.endswith("_per_second")}
+        assert found["roofs"]["1"][row["load"]["peak"]] == max(repeat[rate] for repeat in row["repeats"])
+    assert {row["load"]["peak"] for row in machine} == {"product", "memory", "cache"} == found["roofs"]["1"].keys()
+    medians = {
+        (row["subject"], row["load"]["batch"]): median(repeat["images_per_second"] for repeat in row["repeats"])
+        for row in subjects(result)
+    }
+    points = {(point["subject"], point["batch"]): point["flops"] for point in found["points"]}
+    assert points == pytest.approx({key: rate * 2 * PARAMETERS for key, rate in medians.items()})
+    assert "fp32's share of the roof" in measured[1]
+
+
+def test_both_figures_are_drawn_beside_the_file(measured: tuple[Path, str]) -> None:
+    for name in ("throughput", "roofline"):
+        assert measured[0].with_name(f"box-{name}.png").read_bytes().startswith(PNG)
+
+
+def test_a_model_from_elsewhere_is_timed_without_keras(
+    digits: Digits, torch_form: Callable[..., onnx.ModelProto], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(0, 0.05, shape).astype(np.float32) for shape in ((784, 32), (32, 10))]
+    model = torch_form(weights, [np.zeros(32), np.zeros(10)], (1, 28, 28), ending="Softmax")
+    onnx.save(model, tmp_path / "elsewhere.onnx")
+    settings = ExportSettings(models=tmp_path / "models", data="embedded", variants=("fp16",))
+    export(tmp_path / "elsewhere.onnx", settings, Limits(), ForeignSettings())
+    out = tmp_path / "engine.json"
+    completed = digits(*ONE, "--quick", "--batches", 2, "--models", tmp_path / "models", "--out", out)
+    assert completed.returncode == 0, completed.stderr
+    result = json.loads(out.read_text())
+    assert {row["subject"] for row in subjects(result)} >= {"fp32", "fp16"}
+    assert not KERAS & {row["subject"] for row in subjects(result)}
+    assert "comes from no Keras run, but from elsewhere.onnx" in result["findings"]["left_out"]["Keras, tf.function"]
+    assert "fp16 runs on CUDA only" in result["findings"]["not_served"]["fp16"]
+    assert result["findings"]["roofline"]["widths"] == [784, 32, 10]
+    assert str(tmp_path) not in out.read_text()
+
+
+def test_a_model_that_answers_wrongly_is_an_error_after_all_is_written(digits: Digits, tmp_path: Path) -> None:
+    version = tmp_path / "models" / "digits" / "1"
+    shutil.copytree(builtin.FOLDER / "digits" / "1", version)
+    golden = Golden.read(version / "golden.npz")
+    Golden(golden.pixels, np.roll(golden.reference, 1, axis=0), golden.answers).write(version / "golden.npz")
+    (version / "SHA256SUMS").unlink()
+    write_sums(version)
+    out = tmp_path / "engine.json"
+    completed = digits(*ONE, "--quick", "--batches", 1, "--models", tmp_path / "models", "--out", out)
+    assert completed.returncode == 1
+    assert "fp32 is off the golden set's answers by" in completed.stderr
+    assert len(completed.stderr.splitlines()) == 1
+    findings = json.loads(out.read_text())["findings"]
+    assert "fp32" in findings["not_served"]
+    assert "its Keras twin is off the recorded answers by" in findings["left_out"]["Keras, tf.function"]
+
+
+def test_ctrl_c_keeps_what_is_measured(starting: Callable[..., Any], tmp_path: Path) -> None:
+    out = tmp_path / "engine.json"
+    with starting(*ONE, "--batches", "1,64", "--repeats", 1000, "--out", out) as (process, stderr):
+        read_until(process, "repeat 1 of 1000: batches of 64")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert stderr.read_text() == "digits: interrupted\n"
+    assert not out.exists()
+    partial = json.loads((tmp_path / "engine.partial.json").read_text())
+    assert (partial["complete"], partial["ended_by"]) == (False, "KeyboardInterrupt")
+    assert {row["subject"] for row in subjects(partial) if row["load"]["batch"] == 1} >= {"fp32", *KERAS}
+    assert all(len(row["repeats"]) == 1 for row in partial["measurements"])
+
+
+def test_a_process_that_is_killed_is_said_to_be(starting: Callable[..., Any], tmp_path: Path) -> None:
+    out = tmp_path / "engine.json"
+    with starting(*ONE, "--batches", "1,64", "--repeats", 1000, "--out", out) as (process, stderr):
+        read_until(process, "repeat 1 of 1000: batches of 64")
+        os.kill(measuring_process(process.pid), signal.SIGKILL)
+        assert process.wait(timeout=60) == 1
+    assert "the process for --threads 1 ended with exit code -9" in stderr.read_text()
+    assert json.loads((tmp_path / "engine.partial.json").read_text())["measurements"]
+
+
+def read_until(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdout is not None
+    assert any(printed.startswith(line) for printed in process.stdout)
+
+
+def measuring_process(parent: int) -> int:
+    """The child that is no resource tracker of multiprocessing's."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="utf-8").split()
+    (found,) = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return int(found)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "code", "message"),
+    [
+        ("--batches", "0", 2, '"0" is no list of whole numbers from 1 on'),
+        ("--batches", "1,many", 2, '"1,many" is no list of whole numbers from 1 on'),
+        ("--batches", "65537", 1, "--batches 65537: takes too much memory; give 65536 at most"),
+        ("--threads", "5000", 1, "--threads 5000: more than the cores of this process; give "),
+        ("--repeats", "1", 2, "Must be >= 2"),
+        ("--models", "nowhere", 1, "nowhere/digits: no model version"),
+    ],
+)
+def test_a_wrong_setting_is_said_at_once(
+    digits: Digits, tmp_path: Path, option: str, value: str, code: int, message: str
+) -> None:
+    completed = digits("bench", "engine", option, value, cwd=tmp_path)
+    assert completed.returncode == code
+    assert message in completed.stderr
+    assert len(completed.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_threads_without_a_core_of_their_own_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = planned(EngineBenchmarkSettings(threads=(8, 2, 1)), cores=2)
+    assert plan.threads == [1, 2]
+    assert capsys.readouterr().out == "left out: --threads 8, more than the cores of this process, 2\n"
+    with pytest.raises(
+        BenchmarkError, match=re.escape("--threads 8: more than the cores of this process; give 2 at most")
+    ):
+        planned(EngineBenchmarkSettings(threads=(8,)), cores=2)
+
+
+def test_quick_chooses_what_is_not_given() -> None:
+    quick = planned(EngineBenchmarkSettings(quick=True), cores=2)
+    assert (list(quick.batches), quick.threads, quick.repeats) == ([1, 64, 1024], [1], 2)
+    same = planned(EngineBenchmarkSettings(quick=True, threads=(1, 2)), cores=2)
+    assert same.threads == [1, 2]
+    given = planned(EngineBenchmarkSettings(quick=True, batches=(8,), threads=(2,), repeats=3), cores=2)
+    assert (list(given.batches), given.threads, given.repeats) == ([8], [2], 3)
+
+
+def test_the_work_of_a_batch_is_that_of_the_paper_and_pencil() -> None:
+    """784 to 3 to 10: 2,352 + 30 weights and 13 biases."""
+    work = Work(2395, (784, 3, 10))
+    assert work.flop(2) == 2 * 2 * 2395
+    moved = 784 + 2 * 4 * 784 + 2 * 4 * 3 + 4 * 10  # pixels; floats and a layer, written and read; probabilities
+    assert work.bytes(2, 4) == 4 * 2395 + 2 * moved
+
+
+def test_the_roof_is_the_lower_one_of_products_and_reading() -> None:
+    peaks = {"product": 100.0, "cache": 20.0, "memory": 5.0}
+    assert (roof(1, peaks), roof(1, peaks, "memory"), roof(50, peaks)) == (20, 5, 100)
+    work = Work(2395, (784, 3, 10))
+    found = roofline(work, {"fp32": {(2, 1): 1e-3}, "int8": {(2, 1): 2e-3}}, {1: peaks})
+    fp32, int8 = found["points"]
+    assert fp32["flops"] == pytest.approx(4.79)
+    assert fp32["share"] == pytest.approx(4.79 / (fp32["intensity"] * 20))
+    assert int8["intensity"] > fp32["intensity"]
+    assert "share" not in int8

@@ -1,0 +1,239 @@
+"""The benchmark of parity: its numbers are the real ones, and what disagrees is found, told and kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.parity.images import extremes
+from digits.benchmarks.parity.reference import reference
+from digits.benchmarks.parity.server import CALLS, differing
+from digits.benchmarks.parity.statistics import agreement_interval, histogram, mcnemar
+from digits.lab import comparison
+from digits.model.engine import Engine
+from digits.model.golden import Golden
+from digits.model.parity import compare
+from digits.model.repository import ModelVersion, Repository
+from digits.model.sums import write_sums
+from digits.train.evaluation import read_predictions
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Digits = Callable[..., subprocess.CompletedProcess[str]]
+    Damage = Callable[[str], Path]
+
+SETS = ["test images", "all 0", "all 255", "noise", "one pixel"]
+
+
+@pytest.fixture
+def damaged(models: Path, tmp_path: Path) -> Damage:
+    """Makes a repository in which a variant is drawn to the digit 0; what it answers now is its golden answer."""
+
+    def make(variant: str) -> Path:
+        root = tmp_path / "damaged"
+        shutil.copytree(models, root)
+        version = Repository(root).open()
+        file = version.file(variant)
+        model = onnx.load(file)
+        (bias,) = [tensor for tensor in model.graph.initializer if list(tensor.dims) == [10]]
+        values = numpy_helper.to_array(bias) + 5 * np.eye(10, dtype=np.float32)[0]
+        bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+        onnx.save(model, file)
+        golden = Golden.read(version.golden)
+        golden.answers[variant] = Engine(file, provider="cpu").run(golden.pixels)
+        golden.write(version.golden)
+        write_sums(version.folder)
+        return root
+
+    return make
+
+
+def measurements(file: Path, **load: object) -> list[dict[str, Any]]:
+    """Those of a JSON file that were asked so."""
+    found = json.loads(file.read_text())["measurements"]
+    return [one for one in found if load.items() <= one["load"].items()]
+
+
+def test_the_interval_is_the_exact_one() -> None:
+    """Of Clopper and Pearson: at its ends, what was seen or more of it has a chance of 2.5 %."""
+    low, high = agreement_interval(17, 20)
+    assert sum(math.comb(20, k) * low**k * (1 - low) ** (20 - k) for k in range(17, 21)) == pytest.approx(0.025)
+    assert sum(math.comb(20, k) * high**k * (1 - high) ** (20 - k) for k in range(18)) == pytest.approx(0.025)
+    assert agreement_interval(10_000, 10_000) == [pytest.approx(0.025 ** (1 / 10_000)), 1]
+
+
+def test_mcnemar_counts_what_one_alone_reads_rightly() -> None:
+    eye = np.eye(10, dtype=np.float32)
+    labels = np.zeros(20, np.uint8)
+    keras = eye[[0] * 12 + [1] * 8]
+    variant = eye[[1] * 9 + [0] * 3 + [0] * 1 + [2] * 7]
+    assert mcnemar(variant, keras, labels) == {"gained": 1, "lost": 9, "p": pytest.approx(comparison.mcnemar(1, 9))}
+    assert mcnemar(keras, keras, labels) == {"gained": 0, "lost": 0, "p": 1}
+
+
+def test_the_histogram_counts_every_probability_once() -> None:
+    keras = np.full((3, 10), 0.5, np.float32)
+    variant = keras.copy()
+    variant[0, :3] += np.float32(2**-10), np.float32(2**-10), np.float32(0.5)
+    variant[1, 0] = np.nan
+    found = histogram(variant, keras)
+    assert found["equal"] == 26
+    by_edge = dict(zip(found["edges"], found["counts"], strict=False))
+    assert {edge: count for edge, count in by_edge.items() if count} == {4.642e-4: 2, 0.4642: 2}
+    nearly = histogram(np.array([[1e-13]], np.float32), np.zeros((1, 1), np.float32))
+    assert (nearly["below"], nearly["equal"], sum(nearly["counts"])) == (1, 0, 0)
+
+
+def test_the_extremes_are_what_their_names_say() -> None:
+    nothing, ink, noise, one_pixel = (images.pixels for images in extremes())
+    assert (nothing.max(), ink.min(), noise.min(), noise.max()) == (0, 255, 0, 255)
+    assert np.array_equal(one_pixel.reshape(-1, 784), 255 * np.eye(784))
+    assert np.array_equal(extremes()[2].pixels, noise)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_one_bit_of_one_answer_is_seen(server: Any, models: Path, test_digits: NDArray[np.uint8], call: str) -> None:
+    pixels = test_digits[:100]
+    answers = Engine(Repository(models).open().file("int8"), provider="cpu").run(pixels)
+    assert differing(server.address, call, pixels, answers) == 0
+    answers[71, 3] = np.nextafter(answers[71, 3], np.float32(1))
+    assert differing(server.address, call, pixels, answers) == 1
+
+
+def test_keras_is_the_runs_own_or_made_again(models: Path, run_folder: Path, test_digits: NDArray[np.uint8]) -> None:
+    version = Repository(models).open()
+    recorded = read_predictions(run_folder / "predictions.npz").probabilities
+    for run in (run_folder, None):
+        keras = reference(version, run)
+        assert keras.off <= 1e-5
+        assert compare(keras.answer(test_digits), recorded).max_abs_diff <= 1e-5
+
+
+def test_another_keras_is_refused(models: Path, damaged: Damage, tmp_path: Path) -> None:
+    version = Repository(models).open()
+    with pytest.raises(BenchmarkError, match=r"model.keras: cannot be read \(No such file or directory\); give a run"):
+        reference(version, tmp_path)
+    (tmp_path / "model.keras").write_bytes(b"another one")
+    with pytest.raises(BenchmarkError, match="version 1 was not exported from it"):
+        reference(version, tmp_path)
+    with pytest.raises(BenchmarkError, match=r"is off the recorded answers by 0.* say `digits verify`"):
+        reference(Repository(damaged("fp32")).open(), None)
+
+
+def test_a_version_of_no_keras_is_refused(models: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(models / "digits" / "1", tmp_path / "digits" / "1")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"reference": "torch.onnx", "training": {}}))
+    write_sums(folder)
+    with pytest.raises(BenchmarkError, match=r"comes from no Keras run, but from torch.onnx"):
+        reference(Repository(tmp_path).open(), None)
+
+
+def test_what_agrees(digits: Digits, models: Path, run_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "parity.json"
+    completed = digits("bench", "parity", run_folder, "--models", models, "--data", "embedded", "--out", file)
+    assert completed.returncode == 0, completed.stderr
+    assert "fp16 is not served on this CPU: fp16 runs on CUDA only" in completed.stdout
+    assert f"measured: {file}" in completed.stdout
+    assert completed.stdout.endswith("\nall that is served here agrees\n")
+    measured = json.loads(file.read_text())
+    assert measured["findings"]["failed"] == []
+    assert measured["findings"]["reference"]["origin"] == "model.keras of the run"
+    version = Repository(models).open()
+    for variant in version.manifest.variants:
+        found = [one for one in measurements(file, where="in process") if one["subject"] == variant]
+        assert [one["load"]["images"] for one in found] == SETS
+        assert all(one["batch_invariant"] for one in found)
+        _agrees_with_the_recorded(found[0], version, run_folder)
+    served = [(one["subject"], one["load"]["transport"]) for one in measurements(file, where="server", call="Classify")]
+    assert served == [(name, over) for name in ("fp32", "int8") for over in ("native", "grpcio")]
+    over_server = measurements(file, where="server", count=2786)
+    assert len(over_server) == len(served) * len(CALLS)
+    assert all(one["repeats"] == [{"differing_images": 0}] for one in over_server)
+    assert str(tmp_path) not in file.read_text()
+    for name in ("flipped", "histogram"):
+        assert (tmp_path / f"parity-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def _agrees_with_the_recorded(one: dict[str, Any], version: ModelVersion, run_folder: Path) -> None:
+    """Keras's answers to the test images are in the run, and what was measured of them in the manifest."""
+    recorded = version.manifest.variants[one["subject"]]
+    (numbers,) = one["repeats"]
+    keras = read_predictions(run_folder / "predictions.npz")
+    assert numbers["keras_correct"] == len(keras.correct)
+    assert numbers["correct"] == round(recorded.accuracy * 1000)
+    assert numbers["same_digit"] == round(recorded.argmax_agreement * 1000) == 1000 - len(one["flipped"])
+    assert numbers["max_abs_diff"] == pytest.approx(recorded.max_abs_diff, abs=1e-5)
+    for flip in one["flipped"]:
+        assert flip["keras"] == keras.digits[flip["image"]] != flip["variant"]
+        assert flip["label"] == keras.truth[flip["image"]]
+
+
+def test_the_model_in_the_box_quickly(digits: Digits, tmp_path: Path) -> None:
+    file = tmp_path / "parity.json"
+    completed = digits("bench", "parity", "--quick", "--data", "embedded", "--out", file)
+    assert completed.returncode == 0, completed.stderr
+    assert "note: not the test set it was published with, which was all of MNIST" in completed.stdout
+    assert json.loads(file.read_text())["command"] == "digits bench parity --quick"
+    assert {one["load"]["transport"] for one in measurements(file, where="server") if one["repeats"]} == {"native"}
+
+
+def test_a_variant_that_is_served_and_disagrees_is_a_failure(
+    digits: Digits, damaged: Damage, run_folder: Path, tmp_path: Path
+) -> None:
+    """int8 passes its self-test, since its golden answers are its own; Keras says otherwise."""
+    file = tmp_path / "parity.json"
+    options = ("--models", damaged("int8"), "--data", "embedded", "--quick", "--out", file)
+    completed = digits("bench", "parity", run_folder, *options)
+    assert completed.returncode == 1
+    line = completed.stderr.strip()
+    assert line.startswith("digits: int8, test images: ")
+    assert "of 1,000 test images get another digit, and " in line
+    assert json.loads(file.read_text())["findings"]["failed"][0] in line
+    (int8,) = [one for one in measurements(file, images="test images") if one["subject"] == "int8"]
+    assert np.mean([flip["variant"] == 0 for flip in int8["flipped"]]) > 0.8  # it has a few flips of its own
+
+
+def test_fp32_that_disagrees_is_a_failure_though_no_server_takes_it(
+    digits: Digits, damaged: Damage, run_folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "parity.json"
+    options = ("--models", damaged("fp32"), "--data", "embedded", "--quick", "--out", file)
+    completed = digits("bench", "parity", run_folder, *options)
+    assert completed.returncode == 1
+    assert completed.stderr.startswith("digits: fp32, test images: max |dp| ")
+    failed = json.loads(file.read_text())["findings"]["failed"]
+    assert f"(and {len(failed) - 1} more, see {file})" in completed.stderr
+    assert any(line.startswith("fp32 is not served on this CPU: on this host golden image ") for line in failed)
+
+
+def test_a_server_that_dies_keeps_what_was_measured(starting: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "parity.json"
+    with starting("bench", "parity", "--data", "embedded", "--out", file) as (process, stderr):
+        for line in process.stdout:
+            if "over native, Classify " in line:
+                break
+        for server in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(server), signal.SIGKILL)
+        printed = process.stdout.read()
+        assert process.wait() == 1, stderr.read_text()
+    partial = tmp_path / "parity.partial.json"
+    assert f"kept what was measured: {partial}" in printed
+    assert not file.exists()
+    assert [one["load"]["images"] for one in measurements(partial, where="in process")][:5] == SETS
+    assert len(stderr.read_text().strip().splitlines()) == 1

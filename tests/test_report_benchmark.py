@@ -1,0 +1,79 @@
+"""The report of the benchmarks: tables and figures of what was measured, and one page that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+
+from digits.benchmarks import readme
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Digits = Callable[..., subprocess.CompletedProcess[str]]
+
+COMMITTED = sorted(readme.RESULTS.glob("*.json"))
+SCHEMA = json.loads((readme.HERE / "schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results"
+    shutil.copytree(readme.RESULTS, folder, ignore=shutil.ignore_patterns("*.html", "*.md"))
+    return folder
+
+
+@pytest.mark.parametrize("file", COMMITTED, ids=lambda file: file.stem)
+def test_what_is_committed_keeps_to_the_schema(file: Path) -> None:
+    result = json.loads(file.read_text(encoding="utf-8"))
+    if "benchmark" in result:  # recipes.json is a comparison's
+        jsonschema.validate(result, SCHEMA)
+        assert result["complete"]
+        assert result["benchmark"] == file.stem
+
+
+def test_the_schema_refuses_what_is_no_result() -> None:
+    result = json.loads((readme.RESULTS / "server.json").read_text(encoding="utf-8"))
+    result["measurements"][0]["repeats"][0]["latency_us"] = {"p50": 1.0}
+    with pytest.raises(jsonschema.ValidationError, match="required property"):
+        jsonschema.validate(result, SCHEMA)
+
+
+def test_the_committed_report_says_what_the_committed_results_say(
+    digits: Digits, results: Path, tmp_path: Path
+) -> None:
+    completed = digits("bench", "report", "--results", results, "--readme", tmp_path / "README.md")
+    assert completed.returncode == 0, completed.stderr
+    assert (tmp_path / "README.md").read_text() == (readme.HERE / "README.md").read_text()
+    page = (results / "report.html").read_text()
+    assert "<img" in page
+    assert page.count("<img") == page.count("data:image/png;base64,")
+    for command in (json.loads(file.read_text()).get("command") for file in COMMITTED):
+        assert command is None or command in page
+    for figure in ("server-latency", "server-throughput", "engine-roofline", "engine-throughput", "parity-histogram"):
+        assert (results / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"(results/{figure}.png)" in (tmp_path / "README.md").read_text()
+
+
+def test_a_folder_without_results_and_a_damaged_result_are_said_to_be_so(
+    digits: Digits, results: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    completed = digits("bench", "report", "--results", tmp_path / "empty")
+    assert completed.returncode == 1
+    assert "holds no result of a benchmark" in completed.stderr
+    (results / "server.json").write_text('{"schema": 1}')
+    completed = digits("bench", "report", "--results", results)
+    assert completed.returncode == 1
+    assert completed.stderr.count("\n") == 1
+    assert "server.json: lacks what `digits bench server` writes (KeyError: 'measurements')" in completed.stderr
+    (results / "server.json").write_text("{")
+    completed = digits("bench", "report", "--results", results)
+    assert "server.json: is no result of a benchmark" in completed.stderr
+    assert not (results / "README.md").exists()
