@@ -214,7 +214,7 @@ class ServerBenchmarkSettings:
     """Of the arrivals of the open loop, and of the mixed sizes."""
 
     quick: bool = False
-    """Ten seconds: fewer connections, and short measurements."""
+    """Ten seconds: the native transport alone, fewer loads, and short measurements."""
 
     out: Path = Path("runs/bench/server.json")
     """The JSON file to write."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 PAIRED = (
     "A peer and ours serve the same ONNX file and take turns, one of them still while the other is loaded; a ratio is "
-    "the median of the rounds'. A peer is called as its users call it: by the Open Inference Protocol, our own contract, "
-    "or HTTP; ours by the same where that is gRPC, and by Classify otherwise."
+    "the median of the rounds'. A peer is called as its users call it: by the Open Inference Protocol, our own "
+    "contract, or HTTP; ours by the same where that is gRPC, and by Classify otherwise."
 )
 CAPTION = "How many calls digits answers for each of a peer's, in turn on the same cores: right of 1 digits is faster."
 MARKERS = "osD^"

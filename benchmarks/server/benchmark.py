@@ -45,7 +45,7 @@ def run(settings: ServerBenchmarkSettings) -> None:
         BenchmarkError: no server answers, one is gone in the middle, or an answer is wrong.
     """
     if settings.quick:
-        settings = replace(settings, connections=(1, BOTH), seconds=min(settings.seconds, 0.25), repeats=1)
+        settings = replace(settings, connections=(1, BOTH), seconds=min(settings.seconds, 0.2), repeats=1)
     data = mnist.load(settings.data)
     images = clear_digits(builtin.repository(settings.models).open(), data)
     head = measurement(
@@ -63,7 +63,8 @@ def run(settings: ServerBenchmarkSettings) -> None:
         limits = bench.limits()
         bench.closed_loop()
         bench.open_loop(limits)
-        bench.mixed_sizes()
+        if not settings.quick:
+            bench.mixed_sizes()
         bench.highest_rates(limits)
         print(f"\n{server_table(measurements)}", flush=True)
 
@@ -136,7 +137,7 @@ class _Bench:
                     highest=1.1 * limit,
                     slo_ms=settings.slo,
                     seconds=settings.seconds,
-                    steps=3 if settings.quick else STEPS,
+                    steps=2 if settings.quick else STEPS,
                     seed=settings.seed,
                 )
                 row = self._add(subject, self._open(count) | {"slo_ms": settings.slo}, tried)

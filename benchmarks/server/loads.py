@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from digits.benchmarks.calls import Call
     from digits.benchmarks.generator import Traffic
 
-WARM_UP = 0.2  # seconds of the same load before each that is measured
+WARM_UP = 0.2  # seconds of the same load before each that is measured, or half as many as of that
 CONNECTIONS = 4  # of the open loop
 MIXED = (1, 8, 64)  # images in a call, each as often as the others
 
@@ -53,7 +53,9 @@ def by_h2load(subject: Subject, made: Call, *, connections: int, streams: int, s
     """
     made = replace(made, cell=replace(made.cell, connections=connections))
     reply_bytes = _answer(subject, made)
-    drive(subject.address, made.method, made.message, connections=connections, streams=streams, seconds=WARM_UP)
+    drive(
+        subject.address, made.method, made.message, connections=connections, streams=streams, seconds=_warm_up(seconds)
+    )
     meter = Meter(subject)
     load = drive(
         subject.address, made.method, made.message, connections=connections, streams=streams, seconds=seconds, each=True
@@ -91,7 +93,7 @@ def by_generator(
     subject: Subject, requests: list[Request], *, connections: int, streams: int, seconds: float
 ) -> dict[str, Any]:
     """The closed loop of our own generator."""
-    closed_loop(subject.address, requests, connections=connections, streams=streams, seconds=WARM_UP)
+    closed_loop(subject.address, requests, connections=connections, streams=streams, seconds=_warm_up(seconds))
     meter = Meter(subject)
     traffic = closed_loop(subject.address, requests, connections=connections, streams=streams, seconds=seconds)
     return _numbers(traffic, meter)
@@ -99,10 +101,14 @@ def by_generator(
 
 def in_the_open(subject: Subject, requests: list[Request], *, rate: float, seconds: float, seed: int) -> dict[str, Any]:
     """The open loop: calls of a rate a second, at times of chance."""
-    open_loop(subject.address, requests, poisson(rate, WARM_UP, seed), connections=CONNECTIONS)
+    open_loop(subject.address, requests, poisson(rate, _warm_up(seconds), seed), connections=CONNECTIONS)
     meter = Meter(subject)
     traffic = open_loop(subject.address, requests, poisson(rate, seconds, seed), connections=CONNECTIONS)
     return {"offered_calls_per_second": round(rate, 1), **_numbers(traffic, meter)}
+
+
+def _warm_up(seconds: float) -> float:
+    return min(WARM_UP, seconds / 2)
 
 
 def _numbers(traffic: Traffic, meter: Meter) -> dict[str, Any]:

@@ -41,7 +41,10 @@ def subjects(
         if settings.server:
             found = [Subject(settings.server, settings.server)]
         else:
-            processes = {name: stack.enter_context(_served(name, settings)) for name in TRANSPORTS}
+            processes = {
+                name: stack.enter_context(_served(name, settings))
+                for name in TRANSPORTS[: 1 if settings.quick else None]
+            }
             found = [Subject(f"digits, {name}", one.address, one) for name, one in processes.items()]
         for subject in found:
             require_right(subject, pixels, digits)
