@@ -146,8 +146,8 @@ def test_waiting_times_are_those_of_lindleys_recursion(load: float) -> None:
         services.append(ended - began)
         return True
 
-    arrivals = poisson(load / 0.04, 12, seed=3)
-    with stub("--service-ms", 40, "--one-at-a-time") as address:
+    arrivals = poisson(load / 0.08, 20, seed=3)
+    with stub("--service-ms", 80, "--one-at-a-time") as address:
         traffic = open_loop(address, [Request(METHOD, b"1", keep)], arrivals, connections=4)
     services = services[4:]  # without the calls that connected
     order = np.argsort(traffic.intended)  # answers come in the order of the calls, unless two of them overtook
