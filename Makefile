@@ -8,15 +8,16 @@ PROTO := digits/protos/digits/v1/digits.proto digits/protos/inference/v2/inferen
 protoc = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Idigits/protos=protos \
 	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTO)
 
-.PHONY: help demo lab recipes release-model bench-score bench-peers test test-all check format protos clean
+.PHONY: help demo lab recipes release-model bench bench-score bench-peers test test-all check format protos clean
 
 help:
 	@echo "make demo           train, export, serve and classify real digits"
 	@echo "make lab            the lesson's comparison: 10 epochs against 50"
 	@echo "make recipes        both recipes on all of MNIST, seeds 0, 1, 2, measured: an hour"
 	@echo "make release-model  the model in the box, anew from all of MNIST: a quarter of an hour"
+	@echo "make bench          parity, engine and server measured, and benchmarks/README.md: five minutes"
 	@echo "make bench-score    100,000 pictures scored, beside their decoding alone: three minutes"
-	@echo "make bench-peers   the server under load, beside an echo and its peers: ten minutes"
+	@echo "make bench-peers    the server beside an echo and what others use: half an hour"
 	@echo "make test           the tests, in a few minutes"
 	@echo "make test-all       the tests, the slow ones too"
 	@echo "make check          lint, types, and whether the generated code is fresh"
@@ -49,6 +50,13 @@ release-model: $(READY)
 	$(BIN)/digits train --overwrite --out runs/release --recipe best
 	$(BIN)/digits export runs/release --models model/box --variants int8
 	$(BIN)/digits models prune --models model/box --keep 1
+
+bench: $(READY)
+	@test -n "$$DIGITS_DATA" || { echo "say where all of MNIST is: DIGITS_DATA=path/to/mnist.npz make $@"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	for name in parity engine server; do $(BIN)/digits bench $$name --out benchmarks/results/$$name.json || exit; done
+	$(BIN)/digits bench report --results benchmarks/results --readme benchmarks/README.md
+	$(BIN)/python -m digits.benchmarks.readme
 
 bench-score: $(READY)
 	$(BIN)/digits bench score --out benchmarks/results/score.json

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from digits.benchmarks.report.summary import in_sentences
 from digits.train.evaluation import percent
 
 HERE = Path(__file__).parent
@@ -37,6 +38,7 @@ def rendered() -> dict[str, str]:
     """The text between the marks, by what the first of them says."""
     return {
         "exported": _export(_read("export.json")),
+        "measured": in_sentences(_read("parity.json"), _read("engine.json"), _read("server.json")),
         "scored": _score(_read("score.json")),
         "served": _server(_read("peers.json")),
         "trained": _recipes(_read("recipes.json")) + "\n" + _training(_read("training.json")),

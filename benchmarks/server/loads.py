@@ -66,13 +66,14 @@ def by_h2load(subject: Subject, made: Call, *, connections: int, streams: int, s
             f"{subject.name}: {load.failed:,} calls failed, beside {load.answered:,} that were answered"
         )
     made.require_answers(load, reply_bytes)
+    numbers = meter.numbers(load.answered)
     return {
         "calls": load.answered,
         "calls_per_second": round(load.calls_per_second, 1),
         "images_per_second": round(load.calls_per_second * made.cell.images, 1),
-        "failed": {},
+        "failed": {"refused": refused} if (refused := numbers.get("refused")) else {},
         "latency_us": load.percentiles,
-        **meter.numbers(load.answered),
+        **numbers,
     }
 
 
