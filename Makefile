@@ -17,7 +17,7 @@ help:
 	@echo "make release-model  the model in the box, anew from all of MNIST: a quarter of an hour"
 	@echo "make bench          parity, engine and server measured, and benchmarks/README.md: five minutes"
 	@echo "make bench-score    100,000 pictures scored, beside their decoding alone: three minutes"
-	@echo "make bench-peers    the server beside an echo and what others use: half an hour"
+	@echo "make bench-peers    the server beside an echo and what others use: twenty minutes"
 	@echo "make test           the tests, in a few minutes"
 	@echo "make test-all       the tests, the slow ones too"
 	@echo "make check          lint, types, and whether the generated code is fresh"

@@ -90,7 +90,7 @@ class PeersBenchmarkSettings:
     """Which servers: `ours`, also `spinning` before it sleeps and over `grpcio`; an `echo`; a plain grpc.aio server as
     the `baseline`; and the peers `triton`, `kserve`, `mlserver`, `ray`, `mosec`, `litserve`, `bentoml`."""
 
-    rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 5
+    rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 3
     """How often each server is measured, in turn with the others."""
 
     seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 3.0

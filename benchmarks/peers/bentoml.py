@@ -1,4 +1,4 @@
-"""BentoML, as its documentation has one write a service, with its batching; arrays go as JSON.
+"""BentoML, as its documentation has one write a service, without its batching; arrays go as JSON.
 
 Run by the peer's interpreter, not by ours: `bentoml serve server:Classifier`, beside its model.onnx.
 """
@@ -21,7 +21,7 @@ class Classifier:
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(MODEL, options, providers=["CPUExecutionProvider"])
 
-    @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=1000)  # type: ignore[untyped-decorator] # not installed here
+    @bentoml.api  # type: ignore[untyped-decorator] # not installed here
     def classify(self, pixels: np.ndarray) -> np.ndarray:
         rows: np.ndarray = self._session.run(["probabilities"], {"pixels": pixels.astype(np.uint8)})[0]
         return rows

@@ -41,6 +41,7 @@ MLSERVER_PEER = Peer(
 )
 RAY_PEER = Peer(
     name=RAY,
+    polls=True,
     title="Ray Serve",
     requirements=("ray[serve]==2.60.0", "protobuf==6.33.6"),
     call=CLASSIFY,
@@ -64,6 +65,7 @@ MOSEC_PEER = Peer(
 )
 LITSERVE_PEER = Peer(
     name=LITSERVE,
+    polls=True,
     title="LitServe",
     requirements=("litserve==0.2.19",),
     call=RAW,
@@ -75,7 +77,7 @@ BENTOML_PEER = Peer(
     title="BentoML",
     requirements=("bentoml==1.4.40",),
     call=JSON,
-    batching="up to 64 images, of as long as it finds best",
+    batching="none, the default: with it, a lone caller waited for others after a load",
     command=(
         *("{environment}/bin/bentoml", "serve", "--working-dir", "{folder}"),
         *("--host", "{host}", "--port", "{port}", "server:Classifier"),

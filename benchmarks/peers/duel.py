@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -82,9 +82,9 @@ class Arena:
         if pairs.why_not:
             return
         for name in (OURS, self.peer.name)[:: 1 if ours_first else -1]:
-            other = self.peer.name if name == OURS else OURS
+            pause = self.processes[self.peer.name].paused() if self.peer.polls and name == OURS else nullcontext()
             try:
-                with self.processes[other].paused():
+                with pause:
                     self._measure(name, pairs)
             except BenchmarkError as error:
                 if name == OURS:

@@ -46,6 +46,8 @@ class Peer:
         command: Of its start, with the fields {environment}, {folder}, {host}, {port} and {other_port}.
         variables: Of its environment, with the same fields.
         lay: Fills its folder, given that, its environment, the model file and its name.
+        polls: Whether it takes processor time when nobody calls; it is then held still while ours is measured. Others
+            are not: one that learns from its calls' times, as BentoML does, would learn from the pause too.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Peer:
     command: tuple[str, ...]
     variables: Mapping[str, str] = field(default_factory=dict)
     lay: Callable[[Path, Path, Path, str], None] = lay_script
+    polls: bool = False
 
     @property
     def version(self) -> str:

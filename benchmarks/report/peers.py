@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAIRED = (
-    "A peer and ours serve the same ONNX file and take turns, one of them still while the other is loaded; a ratio is "
+    "A peer and ours serve the same ONNX file and take turns; a ratio is "
     "the median of the rounds'. A peer is called as its users call it: by the Open Inference Protocol, our own "
     "contract, or HTTP; ours by the same where that is gRPC, and by Classify otherwise."
 )
