@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 
@@ -32,7 +31,6 @@ METHODS = {
     JSON: "/classify",
 }
 CONTENT_TYPES = {RAW: "application/octet-stream", JSON: "application/json"}  # all others are gRPC
-STATISTICS = "/inference.GRPCInferenceService/ModelStatistics"
 TIMEOUT = 10.0  # seconds
 FRAME = 5  # bytes of gRPC's, before each message
 TIMES_BYTES = 7  # in which the times and the batch size of an answer of Classify differ, at most
@@ -79,7 +77,7 @@ class Call:
     def require_answers(self, load: Load, reply_bytes: int) -> None:
         """Raises BenchmarkError unless the answers of a load were as large as the one that was checked.
 
-        Those of Classify differ by a few bytes, in their times; `refusals` is exact, for servers of ours.
+        Those of Classify differ by a few bytes, in their times; the statistics are exact, for servers of ours.
         """
         size = reply_bytes + (FRAME if self.content_type is None else 0)
         least = load.answered * (size - self._varies()) * LEAST
@@ -106,15 +104,6 @@ class Call:
             return reply
         (rows,) = inference_pb2.ModelInferResponse.FromString(reply).raw_output_contents
         return rows
-
-
-def refusals(address: str) -> int:
-    """How many calls a server of ours has answered with a status."""
-    request = inference_pb2.ModelStatisticsRequest(name="digits").SerializeToString()
-    with grpc.insecure_channel(address) as channel:
-        ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(STATISTICS)
-        (model,) = inference_pb2.ModelStatisticsResponse.FromString(ask(request, timeout=TIMEOUT)).model_stats
-    return model.inference_stats.fail.count
 
 
 def call_of(cell: Cell, server: str, pixels: NDArray[np.uint8], digits: NDArray[np.int64]) -> Call:

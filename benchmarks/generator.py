@@ -66,7 +66,6 @@ class Traffic:
         done: When it was answered.
         images: In all of them.
         failed: Those that were not answered, by status.
-        wrong: Answers that were not as they have to be.
         seconds: From the beginning to the last answer.
     """
 
@@ -75,7 +74,6 @@ class Traffic:
     done: list[float] = field(default_factory=list)
     images: int = 0
     failed: Counter[str] = field(default_factory=Counter)
-    wrong: int = 0
     seconds: float = 0.0
 
     @property

@@ -73,13 +73,13 @@ def drive(
 
 def parsed(printed: str, log: str | None = None) -> Load:
     """What h2load printed, and the log file of one connection. Raises BenchmarkError if that is not its output."""
-    answered, _, failed, errored, timeout = map(int, _found(REQUESTS, printed))
+    answered, _, failed, _, _ = map(int, _found(REQUESTS, printed))  # failed has the errored, and they the timeouts
     not_2xx = sum(map(int, _found(STATUS, printed)[1:]))  # some of them may be among the failed
     mean, unit = _found(MEAN, printed)
     return Load(
         calls_per_second=float(_found(RATE, printed)[0]),
         answered=answered,
-        failed=max(failed + errored + timeout, not_2xx),
+        failed=max(failed, not_2xx),
         body_bytes=int(_found(DATA, printed)[0]),
         mean_microseconds=float(mean) * UNITS[unit],
         percentiles=None if log is None else _percentiles(log),

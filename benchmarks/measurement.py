@@ -71,22 +71,38 @@ def measuring(head: dict[str, Any], out: Path) -> Iterator[list[dict[str, Any]]]
         BenchmarkError: the file cannot be written.
     """
     measurements: list[dict[str, Any]] = []
-    _make(out.parent)
-    if out.is_dir():
-        raise BenchmarkError(f"--out {out}: is a folder; give a file, such as {out / head['benchmark']}.json")
+    _require_writable(out, head["benchmark"])
+    partial = out.with_name(f"{out.stem}.partial.json")
     try:
         yield measurements
     except BaseException as error:
         if measurements:
-            ended_by = str(error) or type(error).__name__
-            partial = out.with_name(f"{out.stem}.partial.json")
-            ending = {"complete": False, "ended_by": ended_by, "finished": now()}
+            ending = {"complete": False, "ended_by": _cause(error), "finished": now()}
             write(head | {"measurements": measurements} | ending, partial)
             print(f"kept what was measured: {partial}", flush=True)
         raise
-    out.with_name(f"{out.stem}.partial.json").unlink(missing_ok=True)
     write(head | {"measurements": measurements, "finished": now()}, out)
+    partial.unlink(missing_ok=True)
     print(f"measured: {out}", flush=True)
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return "SIGTERM"
+    return str(error) or type(error).__name__
+
+
+def _require_writable(out: Path, benchmark: str) -> None:
+    """Raises BenchmarkError for what could not be written in the end."""
+    if out.is_dir():
+        raise BenchmarkError(f"--out {out}: is a folder; give a file, such as {out / benchmark}.json")
+    _make(out.parent)
+    probe = out.with_name(f".{out.name}")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BenchmarkError(f"{out}: cannot be written ({error.strerror or error}); give another --out") from error
 
 
 def write(result: dict[str, Any], file: Path) -> None:

@@ -25,6 +25,7 @@ LOADS = {
     "16 connections": "Classify, 16 connections",
     "64 connections": "Classify, 64 connections",
 }
+PAIRED = ("1 connection", "16 connections", "64 connections", "64 images, 4 connections")  # of the peers' loads
 SERVED = {
     "ours": "digits",
     "grpcio": "digits, `--transport grpcio`",
@@ -102,7 +103,7 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _server(measured: dict[str, Any]) -> str:
-    """Calls a second by server, and what they come to beside each other."""
+    """Calls a second by server, and how many of ours there are for each of a peer's."""
     lines = [f"| {' | '.join(['calls a second', *LOADS])} | CPU us a call |", "| --- " * (len(LOADS) + 2) + "|"]
     for server, shown in SERVED.items():
         found = [measured["medians"][cell].get(server) for cell in LOADS.values()]
@@ -111,17 +112,23 @@ def _server(measured: dict[str, Any]) -> str:
         lines.append(f"| {' | '.join([shown, *rates])} | {cpu:,.0f} |")
     reached = {line["what"]: line["value"] for line in measured["acceptance"]}
     many = measured["medians"]["Classify of 64 images, 4 connections"]["ours"]["images_per_second"]
-    triton = "Triton (Python backend), 16 connections"
     return "\n".join(lines) + (
-        f"\n\nOne worker beside its callers on the 2 cores of {measured['machine']['cpu']}; medians of "
-        f"{len(measured['rounds'])} rounds in turn.\nThe echo is the front alone, giving each message back: what any "
-        f"server behind it can reach. Within one round, digits\nanswers {reached[RATE.format(16)]:.1f} times (16 "
-        f"connections) and {reached[RATE.format(64)]:.1f} times (64) as many calls as grpc.aio, with 64 images a call "
-        f"{many:,.0f}\nimages a second, {reached[IMAGES]:.0%} of what the model does in process, and by the Open "
-        f"Inference Protocol {reached[f'ModelInfer UINT8 over {triton}']:.1f} times (UINT8) and\n"
-        f"{reached[f'ModelInfer FP32 over {triton}']:.1f} times (FP32) as many as Triton's C++ server with the same "
-        "model in its Python backend.\n`make bench-peers`.\n"
+        f"\n\nOne worker beside its callers on the 2 cores of {measured['machine']['cpu']}, with "
+        f"{measured['model']['variant']}; medians of {len(measured['rounds'])} rounds in turn.\nThe echo is the front "
+        f"alone, giving each message back: what any server behind it can reach. Within one round, digits\nanswers "
+        f"{reached[RATE.format(16)]:.1f} times (16 connections) and {reached[RATE.format(64)]:.1f} times (64) as many "
+        f"calls as grpc.aio, and with 64 images a call {many:,.0f}\nimages a second, {reached[IMAGES]:.0%} of what the "
+        f"model does in process. And beside others, each as its own documentation has it, with\nthe same ONNX file:\n\n"
+        f"{_peers(measured['peers'])}\n`make bench-peers`; [benchmarks/README.md](benchmarks/README.md) has the rest.\n"
     )
+
+
+def _peers(peers: list[dict[str, Any]]) -> str:
+    lines = [f"| digits' calls for each of | {' | '.join(PAIRED)} |", "| --- " * (len(PAIRED) + 1) + "|"]
+    for peer in peers:
+        ratios = [load["ratio"] for load in peer["loads"][: len(PAIRED)]] or [None] * len(PAIRED)
+        lines.append(f"| {peer['title']} | {' | '.join(f'{ratio:.1f}' if ratio else '-' for ratio in ratios)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _score(measured: dict[str, Any]) -> str:

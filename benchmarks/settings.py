@@ -87,7 +87,8 @@ class PeersBenchmarkSettings:
     """MNIST, as for `digits train`."""
 
     servers: Annotated[tuple[str, ...], Parameter(converter=_servers, n_tokens=1, show_default=listed)] = SERVERS
-    """Which servers: `ours`, also `spinning` before it sleeps and over `grpcio`; an `echo`; a plain grpc.aio server as
+    """Which servers: `ours`, also `spinning` (looking for calls for 100 us before it sleeps) and over `grpcio`; an
+    `echo`; a plain grpc.aio server as
     the `baseline`; and the peers `triton`, `kserve`, `mlserver`, `ray`, `mosec`, `litserve`, `bentoml`."""
 
     rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 3
@@ -180,16 +181,16 @@ class ServerBenchmarkSettings:
     """What `digits bench server` is told."""
 
     data: str | None = None
-    """MNIST, as for `digits train`."""
+    """MNIST, as for `digits train`: the images that are sent."""
 
     models: Path | None = None
     """The repository that is served. Default: the model that comes with digits."""
 
     server: str | None = None
-    """HOST:PORT of a server that runs. Default: one is started, once over each transport, beside an echo."""
+    """HOST:PORT of a server that runs. Default: one is started, once over each transport."""
 
     connections: Numbers = (1, 4, 16, 64)
-    """Connections of the closed loop, with so many streams on each."""
+    """Connections of the closed loop, with --streams calls at a time on each."""
 
     streams: Annotated[int, Parameter(validator=Number(gte=1))] = 1
     """Calls at a time on each connection."""
@@ -199,7 +200,7 @@ class ServerBenchmarkSettings:
     gets answered in a closed loop."""
 
     slo: Annotated[float, Parameter(validator=Number(gt=0))] = 10.0
-    """Milliseconds that the 99th percentile may take in the search for the highest rate."""
+    """Milliseconds of the latency's 99th percentile, that bound the search for the highest rate."""
 
     seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 1.0
     """Seconds of each measurement."""
@@ -211,7 +212,7 @@ class ServerBenchmarkSettings:
     """What makes the load of the closed loop: h2load where it is installed, or else a generator of our own."""
 
     seed: int = 0
-    """Of the arrivals of the open loop, and of the mixed sizes."""
+    """Seed of the times at which the open loop calls, and of the order of mixed sizes."""
 
     quick: bool = False
     """Ten seconds: the native transport alone, fewer loads, and short measurements."""
@@ -236,10 +237,10 @@ class CompareBenchmarkSettings:
     or few of them."""
 
     seed: int = 0
-    """Of the bootstrap."""
+    """Seed of the random numbers of the bootstrap, which gives the intervals."""
 
     quick: bool = False
-    """Ten seconds: fewer pairs."""
+    """Ten seconds: so few pairs that it is a first look, and no guard."""
 
     out: Path = Path("runs/bench/compare.json")
     """The JSON file to write."""

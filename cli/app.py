@@ -190,8 +190,9 @@ COMMANDS = {
     digits bench server --server localhost:50051 --rates 500,1000 --slo 5
     ```
 
-    Without --server, the model in the box is served over both transports, beside an echo. In the open loop calls come
-    when they come, at random, and a call's time counts from when it was to be sent: a server that stalls is seen to.
+    Without --server, the model in the box is served over both transports. An echo stands beside them: the native front
+    alone, giving each message back, which is the most that any server could reach here, and any generator of load. In
+    the open loop calls are sent at random times whether or not others wait, and count from then, so that a stall shows.
     """,
     "bench compare": """Tell whether one build is slower than another: a guard for CI.
 
@@ -201,16 +202,20 @@ COMMANDS = {
     ```
 
     A build is a wheel, a checkout, or a folder that holds digits/; nothing is installed, and both run with the
-    libraries that are here. They are measured in turn, pair after pair, so that the machine's moods meet both. Exit
-    code 1 if B answers fewer calls a second, or takes more processor time for a call, by more than --limit and beyond
-    the pairs' noise. Two files, from different times, can be compared by their ratios to the echo alone, which is an
-    indication and never fails.
+    libraries that are here. They are measured in turn, pair after pair, so that whatever else the machine does meets
+    both. Exit code 1 if B answers fewer calls a second, or takes more processor time for a call, by more than --limit
+    and beyond the pairs' noise (and, as everywhere, if they cannot be measured: the last line tells). Two files, from
+    different times, can be compared by their ratios to the echo alone, which is an indication and never fails.
     """,
     "bench report": """Make tables, figures and one HTML page from the JSON files of the benchmarks.
 
     ```
-    digits bench report --results runs/bench
+    digits bench report
+    digits bench report --results benchmarks/results --readme benchmarks/README.md
     ```
+
+    Reads NAME.json of every benchmark in the folder, or else what was kept in NAME.partial.json; writes the figures,
+    report.html, which holds all of it, and README.md.
     """,
     "bench export": """Time the variants of exported runs beside each other, Keras and OpenVINO, in turn.
 
@@ -239,7 +244,7 @@ COMMANDS = {
 
     Triton, KServe, MLServer, Ray Serve, mosec, LitServe and BentoML serve the same model file, one at a time, each in
     turn with digits. Each is installed into --cache, a minute and 0.2 to 0.6 GB; one that cannot be had is a row that
-    says why. The load comes from h2load (Debian: nghttp2-client). Half an hour with all of them; Ctrl-C keeps what is
+    says why. The load comes from h2load (Debian: nghttp2-client). Twenty minutes with all of them; Ctrl-C keeps what is
     measured. Says whether digits' server is as fast as it has to be.
     """,
     "bench training": """Time the training loop beside plain model.fit, in turn.

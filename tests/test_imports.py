@@ -30,10 +30,10 @@ ONLY_IN = {
     "matplotlib": {"benchmarks", "export", "lab", "train"},
     "onnx": {"export"},
     "openvino": {"export"},
-    "onnxruntime": {"benchmarks", "model"},  # benchmarks/triton_model.py, which another interpreter runs
+    "onnxruntime": {"benchmarks", "model"},  # benchmarks/peers/triton_model.py, which another interpreter runs
     "optuna": {"lab"},
     "pyarrow": {"score"},
-    "ray": {"benchmarks", "score"},  # benchmarks/peer_ray.py, which another interpreter runs
+    "ray": {"benchmarks", "score"},  # benchmarks/peers/ray.py, which another interpreter runs
     "pygrpc_native": {"benchmarks", "serve"},
     "grpc": {"benchmarks", "client", "protos", "serve"},
 }

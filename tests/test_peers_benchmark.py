@@ -74,7 +74,7 @@ def test_percentiles_are_those_of_the_log_file() -> None:
 
 
 def test_calls_without_an_answer_are_counted() -> None:
-    printed = ANSWERED.replace("0 errored", "7 errored").replace("0 5xx", "2 5xx")
+    printed = ANSWERED.replace("0 failed, 0 errored", "7 failed, 5 errored").replace("0 5xx", "2 5xx")
     assert parsed(printed).failed == 7
 
 

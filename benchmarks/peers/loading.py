@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from digits.benchmarks.calls import refusals
 from digits.benchmarks.h2load import drive
 from digits.benchmarks.peers.result import Measured
+from digits.benchmarks.server_statistics import statistics
 from digits.benchmarks.settings import GRPCIO, OURS, SPINNING
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def measured(call: Call, process: ServerProcess, seconds: float) -> Measured:
         BenchmarkError: it answers wrongly, or so many calls failed that it is not measured at all.
     """
     reply_bytes = call.require_answer(process.address)
+    refused = -_refused(call, process)
     before = process.cpu_seconds()
     load = drive(
         process.address,
@@ -33,8 +34,8 @@ def measured(call: Call, process: ServerProcess, seconds: float) -> Measured:
     )
     cpu = process.cpu_seconds() - before
     call.require_answers(load, reply_bytes)
-    refused = refusals(process.address) if call.server in {OURS, SPINNING, GRPCIO} else 0
-    right = load.calls_per_second * max(load.answered - load.failed, 0) / load.answered
+    refused += _refused(call, process)
+    right = load.calls_per_second * max(load.answered - load.failed - refused, 0) / load.answered
     return Measured(
         calls_per_second=right,
         images_per_second=right * call.cell.images,
@@ -43,6 +44,13 @@ def measured(call: Call, process: ServerProcess, seconds: float) -> Measured:
         percentiles=load.percentiles,
         cpu_microseconds=round(cpu / load.answered * 1e6, 2),
     )
+
+
+def _refused(call: Call, process: ServerProcess) -> int:
+    """How many calls a server of ours has answered with a status since its start, which h2load takes for answers."""
+    if call.server not in {OURS, SPINNING, GRPCIO}:
+        return 0
+    return statistics(process.address).inference_stats.fail.count
 
 
 def record(measurements: list[dict[str, Any]], subject: str, cell: Cell, one: Measured) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -93,7 +94,7 @@ def _load(
     call: Call, process: ServerProcess, probe: Probe, factor: float, *, capacity: float, seconds: float
 ) -> Overload:
     images = call.cell.images
-    rate = round(capacity * factor / images / CONNECTIONS)
+    rate = max(round(capacity * factor / images / CONNECTIONS), 1)  # h2load's --rps, of each connection
     before, began = probe.done(), time.monotonic()
     with probe.running(process) as seen:
         drive(
@@ -146,8 +147,9 @@ class Probe:
         return model.inference_count, model.inference_stats.fail.count
 
     def lone(self) -> float:
-        """Seconds of a call, the median."""
-        return median(self._call()[1] for _ in range(LONE))
+        """Seconds of a call, the median; one that is refused takes for ever."""
+        calls = [self._call() for _ in range(LONE)]
+        return median(took if code == grpc.StatusCode.OK.name else math.inf for code, took in calls)
 
     @contextmanager
     def running(self, process: ServerProcess) -> Iterator[Seen]:

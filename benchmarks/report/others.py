@@ -85,6 +85,9 @@ def compare_section(result: dict[str, Any], _folder: Path) -> Section:
         ]
         for one in findings.get("differences", [])
     ]
-    names = result.get("builds", {"A": "a file", "B": "a file"})
+    if findings.get("indicative"):
+        text = "Two files, from different times, were compared by their ratios to the echo: an indication, no more."
+        return Section("One result beside another", result, [text])
+    names = result["builds"]
     text = f"A is {names['A']}, B is {names['B']}; {result['repeats']} pairs, in turn."
     return Section("One build beside another", result, [text], [Table(head, rows, 2)])

@@ -29,6 +29,12 @@ def peers_section(result: dict[str, Any], _folder: Path) -> Section:
         f"The model is {result['model']['name']} {result['model']['version']}, {result['model']['variant']}.",
     ]
     text += [f"{peer['title']} is left out: {peer['why_not']}." for peer in result["peers"] if peer["why_not"]]
+    text += [
+        f"{peer['title']}, {load['load']}: {load['why_not']}."
+        for peer in result["peers"]
+        for load in peer["loads"]
+        if load["why_not"]
+    ]
     tables = [_peers(peers), _house(result["medians"]), _acceptance(result["acceptance"])]
     drawings = []
     if peers:

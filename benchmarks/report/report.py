@@ -62,7 +62,7 @@ def run(settings: ReportBenchmarkSettings) -> None:
 def _section(name: str, result: dict[str, Any], folder: Path) -> Section:
     try:
         return SECTIONS[name](result, folder)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         what = f"lacks what `digits bench {name}` writes ({type(error).__name__}: {error})"
         raise BenchmarkError(f"{folder / name}.json: {what}; measure it again") from error
 
@@ -73,11 +73,18 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         BenchmarkError: there is none, or one is damaged.
     """
-    found = {name: read(folder / f"{name}.json") for name in SECTIONS if (folder / f"{name}.json").exists()}
+    files = {name: _file(folder, name) for name in SECTIONS}
+    found = {name: read(file) for name, file in files.items() if file.exists()}
     if not found:
         names = ", ".join(f"{name}.json" for name in SECTIONS)
         raise BenchmarkError(f"{folder}: holds no result of a benchmark ({names}); say `digits bench server` first")
     return found
+
+
+def _file(folder: Path, name: str) -> Path:
+    """A benchmark's, or where there is none what was kept of one that was ended too early."""
+    whole, partial = folder / f"{name}.json", folder / f"{name}.partial.json"
+    return partial if partial.exists() and not whole.exists() else whole
 
 
 def read(file: Path) -> dict[str, Any]:

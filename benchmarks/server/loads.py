@@ -67,12 +67,14 @@ def by_h2load(subject: Subject, made: Call, *, connections: int, streams: int, s
         )
     made.require_answers(load, reply_bytes)
     numbers = meter.numbers(load.answered)
+    refused = numbers.get("refused", 0)  # which h2load takes for answered
+    right = load.calls_per_second * max(load.answered - refused, 0) / load.answered
     return {
         "calls": load.answered,
-        "calls_per_second": round(load.calls_per_second, 1),
-        "images_per_second": round(load.calls_per_second * made.cell.images, 1),
-        "failed": {"refused": refused} if (refused := numbers.get("refused")) else {},
-        "latency_us": load.percentiles,
+        "calls_per_second": round(right, 1),
+        "images_per_second": round(right * made.cell.images, 1),
+        "failed": {"refused": refused} if refused else {},
+        "latency_us": None if refused else load.percentiles,
         **numbers,
     }
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-import grpc
-
-from digits.benchmarks.calls import STATISTICS, TIMEOUT
-from digits.protos.inference.v2 import inference_pb2
+from digits.benchmarks.server_statistics import statistics
 
 if TYPE_CHECKING:
     from digits.benchmarks.process import ServerProcess
@@ -70,10 +67,7 @@ class Meter:
         cpu = subject.process.cpu_seconds() if subject.process else 0.0
         if not subject.counts:
             return Counts(cpu)
-        request = inference_pb2.ModelStatisticsRequest().SerializeToString()
-        with grpc.insecure_channel(subject.address) as channel:
-            ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(STATISTICS)
-            (model,) = inference_pb2.ModelStatisticsResponse.FromString(ask(request, timeout=TIMEOUT)).model_stats
+        model = statistics(subject.address)
         stats = model.inference_stats
         return Counts(
             cpu,

@@ -10,8 +10,12 @@ from digits.model.table import text_table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-HEAD = ("server", "load", "calls/s", "p50 us", "p99 us", "p99.9 us", "queue us", "compute us", "CPU us", "MB")
+HEAD = (
+    *("server", "load", "calls/s", "failed", "p50 us", "p99 us", "p99.9 us", "sent late p99"),
+    *("queue us", "compute us", "CPU us", "MB"),
+)
 SHARES = ("p50", "p99", "p99.9")
+BEYOND = 5  # calls, without which beyond it a percentile says nothing
 MEANS = ("server_queue_us", "server_compute_us", "cpu_us", "resident_mb")
 
 
@@ -46,18 +50,41 @@ def words(load: dict[str, Any]) -> str:
     return f"{load['method']} x {load['images']}, {over} conn., {loop}{by}"
 
 
+def promise(row: dict[str, Any]) -> str:
+    """What a search has found, in words."""
+    load, rate = row["load"], row["highest_calls_per_second"]
+    images = "1 image" if load["images"] == 1 else f"{load['images']} images"
+    least = "at least " if row["at_least"] else ""
+    end = ", where our generator is at its end" if row["at_least"] else ""
+    within = f"99 % of the calls of {images} within {load['slo_ms']:g} ms"
+    return f"{within} up to {least}{rate:,.0f} calls, {rate * load['images']:,.0f} images, a second{end}"
+
+
+def rarest(repeat: dict[str, Any]) -> float:
+    """The highest percentile that its calls are enough for."""
+    calls: int = repeat["calls"]
+    return 100 - 100 * BEYOND / max(calls, BEYOND)
+
+
 def _numbers(row: dict[str, Any]) -> list[str]:
     if "highest_calls_per_second" in row:
-        return [f"{row['highest_calls_per_second']:,.0f}", *[""] * (len(HEAD) - 3)]
+        least = ">= " if row["at_least"] else ""
+        return [f"{least}{row['highest_calls_per_second']:,.0f}", *[""] * (len(HEAD) - 3)]
     repeats = row["repeats"]
-    latencies = [repeat["latency_us"] for repeat in repeats if repeat["latency_us"]]
     return [
         f"{median(repeat['calls_per_second'] for repeat in repeats):,.0f}",
-        *(_median(one[share] for one in latencies) for share in SHARES),
-        *(_median(repeat[name] for repeat in repeats if name in repeat) for name in MEANS),
+        f"{sum(sum(repeat['failed'].values()) for repeat in repeats):,}",
+        *(_median(_known(repeat, "latency_us", share) for repeat in repeats) for share in SHARES),
+        _median(_known(repeat, "sent_late_us", "p99") for repeat in repeats),
+        *(_median(repeat.get(name) for repeat in repeats) for name in MEANS),
     ]
 
 
-def _median(values: Iterable[float]) -> str:
-    found = list(values)
+def _known(repeat: dict[str, Any], what: str, share: str) -> float | None:
+    percentiles: dict[str, float] = repeat.get(what) or {}
+    return percentiles.get(share) if float(share[1:]) <= rarest(repeat) else None
+
+
+def _median(values: Iterable[float | None]) -> str:
+    found = [value for value in values if value is not None]
     return f"{median(found):,.0f}" if found else ""
