@@ -8,7 +8,7 @@ PROTO := digits/protos/digits/v1/digits.proto digits/protos/inference/v2/inferen
 protoc = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Idigits/protos=protos \
 	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTO)
 
-.PHONY: help demo lab recipes release-model bench bench-score bench-peers test test-all check format protos clean
+.PHONY: help demo lab recipes release-model bench bench-score bench-peers bench-report test test-all check format protos clean
 
 help:
 	@echo "make demo           train, export, serve and classify real digits"
@@ -43,7 +43,7 @@ recipes: $(READY)
 	$(BIN)/digits bench training --out benchmarks/results/training.json
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/digits bench export runs/recipes/lesson-0 runs/recipes/best-0 --out benchmarks/results/export.json
-	$(BIN)/python -m digits.benchmarks.readme
+	$(MAKE) bench-report
 
 release-model: $(READY)
 	@test -n "$$DIGITS_DATA" || { echo "say where all of MNIST is: DIGITS_DATA=path/to/mnist.npz make $@"; exit 1; }
@@ -55,14 +55,19 @@ bench: $(READY)
 	@test -n "$$DIGITS_DATA" || { echo "say where all of MNIST is: DIGITS_DATA=path/to/mnist.npz make $@"; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	for name in parity engine server; do $(BIN)/digits bench $$name --out benchmarks/results/$$name.json || exit; done
-	$(BIN)/digits bench report --results benchmarks/results --readme benchmarks/README.md
-	$(BIN)/python -m digits.benchmarks.readme
+	$(MAKE) bench-report
 
 bench-score: $(READY)
 	$(BIN)/digits bench score --out benchmarks/results/score.json
+	$(MAKE) bench-report
 
 bench-peers: $(READY)
 	$(BIN)/digits bench peers --out benchmarks/results/peers.json
+	$(MAKE) bench-report
+
+bench-report: $(READY)
+	$(BIN)/digits bench report --results benchmarks/results --readme benchmarks/README.md
+	$(BIN)/python -m digits.benchmarks.readme
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

@@ -61,6 +61,16 @@ def test_the_committed_report_says_what_the_committed_results_say(
         assert f"(results/{figure}.png)" in (tmp_path / "README.md").read_text()
 
 
+def test_what_was_kept_is_reported_where_there_is_nothing_whole(digits: Digits, results: Path) -> None:
+    kept = json.loads((results / "server.json").read_text()) | {"complete": False, "ended_by": "KeyboardInterrupt"}
+    kept["measurements"] = kept["measurements"][:1]
+    (results / "server.partial.json").write_text(json.dumps(kept))
+    (results / "server.json").unlink()
+    completed = digits("bench", "report", "--results", results)
+    assert completed.returncode == 0, completed.stderr
+    assert "Ended too early by: KeyboardInterrupt." in (results / "README.md").read_text()
+
+
 def test_a_folder_without_results_and_a_damaged_result_are_said_to_be_so(
     digits: Digits, results: Path, tmp_path: Path
 ) -> None:
