@@ -70,7 +70,7 @@ bench-report: $(READY)
 	$(BIN)/python -m digits.benchmarks.readme
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: $(READY)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'

@@ -86,6 +86,10 @@ def parsed(printed: str, log: str | None = None) -> Load:
     )
 
 
+def installed() -> bool:
+    return shutil.which(H2LOAD) is not None
+
+
 def require_h2load() -> str:
     """What h2load says of its version. Raises BenchmarkError if there is none."""
     command = [_h2load(), "--version"]

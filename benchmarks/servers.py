@@ -14,6 +14,7 @@ from digits.benchmarks.settings import BASELINE, ECHO, GRPCIO, OURS, SLOWED, SPI
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from digits.benchmarks.process import ServerProcess
 
@@ -24,6 +25,7 @@ TITLES = {
     ECHO: "echo",
     BASELINE: "grpc.aio, fp32",
 }
+TRANSPORTS = {"native": OURS, "grpcio": GRPCIO}
 SERVE = ("digits.cli.app", "serve", "--provider", "cpu", "--lame-duck", "0")
 SERVING = "digits: serving"
 # By name: the module with its arguments, after which the address comes, and what it prints when it is ready.
@@ -38,12 +40,16 @@ MODULES = {
 
 
 @contextmanager
-def serving(name: str, variant: str = "auto") -> Iterator[ServerProcess]:
-    """Starts one of them on a free port, ours with a variant. Raises BenchmarkError if it does not start."""
+def serving(name: str, variant: str = "auto", models: Path | None = None) -> Iterator[ServerProcess]:
+    """Starts one of them on a free port; ours with a variant of a repository's newest version, by default the box's.
+
+    Raises:
+        BenchmarkError: it does not start.
+    """
     arguments, ready = MODULES[name]
     address = free_address()
-    precision = ["--precision", variant] if ready == SERVING else []
-    with started([sys.executable, "-m", *arguments, address, *precision], address, ready) as process:
+    which = ["--precision", variant, *(["--models", str(models)] if models else [])] if ready == SERVING else []
+    with started([sys.executable, "-m", *arguments, address, *which], address, ready) as process:
         yield process
 
 

@@ -34,6 +34,15 @@ if TYPE_CHECKING:
 # A shell lets what it starts in the background ignore Ctrl-C, and so would every process that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Files whose tests take longest: begun last, one would be alone in the end.
+LONGEST = ("test_train.py", "test_readme.py", "test_sweep.py", "test_parity_benchmark.py", "test_server_benchmark.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 COMMAND = (sys.executable, "-m", "digits.cli.app")
 
 

@@ -116,6 +116,7 @@ def test_both_figures_are_drawn_beside_the_file(measured: tuple[Path, str]) -> N
         assert measured[0].with_name(f"box-{name}.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.slow
 def test_a_model_from_elsewhere_is_timed_without_keras(
     digits: Digits, torch_form: Callable[..., onnx.ModelProto], tmp_path: Path
 ) -> None:
@@ -168,6 +169,7 @@ def test_ctrl_c_keeps_what_is_measured(starting: Callable[..., Any], tmp_path: P
     assert all(len(row["repeats"]) == 1 for row in partial["measurements"])
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_said_to_be(starting: Callable[..., Any], tmp_path: Path) -> None:
     out = tmp_path / "engine.json"
     with starting(*ONE, "--batches", "1,64", "--repeats", 1000, "--out", out) as (process, stderr):

@@ -144,6 +144,7 @@ def test_a_version_of_no_keras_is_refused(models: Path, tmp_path: Path) -> None:
         reference(Repository(tmp_path).open(), None)
 
 
+@pytest.mark.slow
 def test_what_agrees(digits: Digits, models: Path, run_folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "parity.json"
     completed = digits("bench", "parity", run_folder, "--models", models, "--data", "embedded", "--out", file)
@@ -209,6 +210,7 @@ def test_a_variant_that_is_served_and_disagrees_is_a_failure(
     assert np.mean([flip["variant"] == 0 for flip in int8["flipped"]]) > 0.8  # it has a few flips of its own
 
 
+@pytest.mark.slow
 def test_fp32_that_disagrees_is_a_failure_though_no_server_takes_it(
     digits: Digits, damaged: Damage, run_folder: Path, tmp_path: Path
 ) -> None:
@@ -222,6 +224,7 @@ def test_fp32_that_disagrees_is_a_failure_though_no_server_takes_it(
     assert any(line.startswith("fp32 is not served on this CPU: on this host golden image ") for line in failed)
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_keeps_what_was_measured(starting: Callable[..., Any], tmp_path: Path) -> None:
     file = tmp_path / "parity.json"
     with starting("bench", "parity", "--data", "embedded", "--out", file) as (process, stderr):

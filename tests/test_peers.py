@@ -110,6 +110,7 @@ def test_an_answer_is_read_as_it_was_asked_for() -> None:
     assert (raw.content_type, text.content_type) == ("application/octet-stream", "application/json")
 
 
+@pytest.mark.slow
 @needs_h2load
 def test_a_peer_that_answers_wrongly_is_let_off_and_ours_is_not(test_digits: NDArray[np.uint8]) -> None:
     version = builtin.repository(None).open()

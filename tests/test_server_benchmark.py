@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 QUICK = ("--data", "embedded", "--quick")
 
 
+@pytest.mark.slow
 def test_every_kind_of_load_is_measured(digits: Digits, tmp_path: Path) -> None:
     file = tmp_path / "server.json"
     options = ("--connections", "1,16", "--seconds", 0.1, "--repeats", 1, "--generator", "asyncio", "--out", file)
@@ -136,7 +137,7 @@ def test_a_model_that_disagrees_is_said_to_be_so(
     assert completed.stderr.endswith("is that the right model?\n")
 
 
-@pytest.mark.parametrize("generator", ["asyncio", "auto"])
+@pytest.mark.parametrize("generator", [pytest.param("asyncio", marks=pytest.mark.slow), "auto"])
 def test_of_a_server_that_dies_in_the_middle_what_was_measured_is_kept(
     starting: Callable[..., Any], serving: Callable[..., Any], tmp_path: Path, generator: str
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ from digits.benchmarks.calls import call_of
 from digits.benchmarks.cells import CLASSIFY, Cell
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.generator import closed_loop
-from digits.benchmarks.h2load import H2LOAD, drive, require_h2load
+from digits.benchmarks.h2load import drive, installed, require_h2load
 from digits.benchmarks.server.loads import request
 from digits.model import builtin
 from digits.model.golden import Golden
@@ -55,7 +54,7 @@ def sample(call: Call, process: ServerProcess, seconds: float) -> dict[str, floa
 
 def generator() -> str:
     """What makes the load."""
-    return require_h2load() if shutil.which(H2LOAD) else "asyncio"
+    return require_h2load() if installed() else "asyncio"
 
 
 def _load(address: str, call: Call, connections: int, seconds: float) -> tuple[float, int]:
@@ -64,7 +63,7 @@ def _load(address: str, call: Call, connections: int, seconds: float) -> tuple[f
     Ours is slower than the server, whose rate it does not show then; processor time for each call still tells.
     """
     reply_bytes = call.require_answer(address)
-    if shutil.which(H2LOAD):
+    if installed():
         load = drive(address, call.method, call.message, connections=connections, seconds=seconds)
         if not load.answered:  # the machine was elsewhere for so long
             load = drive(address, call.method, call.message, connections=connections, seconds=LONGER * seconds)

@@ -29,9 +29,10 @@ from digits.benchmarks.measurement import measurement, measuring
 from digits.benchmarks.parity.figures import flipped, histograms
 from digits.benchmarks.parity.images import SEED, image_sets
 from digits.benchmarks.parity.reference import reference
-from digits.benchmarks.parity.server import CALLS, TRANSPORTS, differing, serving
+from digits.benchmarks.parity.server import CALLS, differing
 from digits.benchmarks.parity.table import in_words, parity_table
 from digits.benchmarks.parity.variant import Asked, compared, not_served, variant_of
+from digits.benchmarks.servers import TRANSPORTS, serving
 from digits.images import mnist
 from digits.model import builtin
 from digits.train.figures import png
@@ -108,9 +109,9 @@ def _all(
     yield from (not_served(variant) for variant in variants if variant.refused)
     for variant, transport in _servers(variants, quick=settings.quick):
         probabilities = np.concatenate([measured.answers for measured in answers[variant.name]])
-        with serving(settings.models, variant.name, transport) as address:
+        with serving(TRANSPORTS[transport], variant.name, settings.models) as process:
             for call in CALLS:
-                differ = differing(address, call, pixels, probabilities)
+                differ = differing(process.address, call, pixels, probabilities)
                 yield {
                     "subject": variant.name,
                     "load": {"where": "server", "transport": transport, "call": call, "count": len(pixels)},

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.process import started
-from digits.benchmarks.servers import SERVING, free_address
 from digits.client import Client
 from digits.protos.inference.v2 import inference_pb2
 from digits.protos.inference.v2.inference_pb2_grpc import GRPCInferenceServiceStub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from typing import Any
 
     from numpy.typing import NDArray
@@ -28,21 +23,8 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
     Rows = NDArray[np.float32]
 
-TRANSPORTS = ("native", "grpcio")
 BATCH = 1024  # images in a call of Classify and of ModelInfer
 PATIENCE = 60.0  # seconds for a call
-
-
-@contextmanager
-def serving(models: Path | None, variant: str, transport: str) -> Iterator[str]:
-    """Serves a variant of the newest version on the CPU, and gives the address. Raises BenchmarkError if it cannot."""
-    address = free_address()
-    options = {"--precision": variant, "--provider": "cpu", "--transport": transport, "--lame-duck": "0"}
-    if models is not None:
-        options["--models"] = str(models)
-    words = [word for option in options.items() for word in option]
-    with started([sys.executable, "-m", "digits.cli.app", "serve", *words, "--address", address], address, SERVING):
-        yield address
 
 
 def differing(address: str, call: str, pixels: Pixels, probabilities: Rows) -> int:

@@ -10,14 +10,12 @@ it was started here, `cpu_us` for each call and `resident_mb`. What others call 
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.cells import CLASSIFY, UINT8
 from digits.benchmarks.clear_digits import clear_digits
-from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.h2load import H2LOAD, require_h2load
+from digits.benchmarks.h2load import installed, require_h2load
 from digits.benchmarks.measurement import measurement, measuring
 from digits.benchmarks.server import loads
 from digits.benchmarks.server.loads import CONNECTIONS, MIXED, WARM_UP
@@ -191,11 +189,7 @@ class _Bench:
 
 
 def _by_h2load(settings: ServerBenchmarkSettings) -> bool:
-    """Whether h2load is there and may be used. Raises BenchmarkError if it has to be, and is not."""
-    if settings.generator == "asyncio":
-        return False
-    if settings.generator == "h2load" and shutil.which(H2LOAD) is None:
-        raise BenchmarkError(
-            "h2load is not installed: it is in the Debian package nghttp2-client; or --generator asyncio"
-        )
-    return shutil.which(H2LOAD) is not None
+    """Whether h2load makes the load of the closed loop. Raises BenchmarkError if it is to, and is not installed."""
+    if settings.generator == "h2load":
+        require_h2load()
+    return settings.generator != "asyncio" and installed()

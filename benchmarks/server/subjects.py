@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.process import started
 from digits.benchmarks.server.meter import Subject
-from digits.benchmarks.servers import SERVING, free_address, serving
+from digits.benchmarks.servers import TRANSPORTS, serving
 from digits.benchmarks.settings import ECHO
 from digits.client import Client
 from digits.client.errors import ClientError
@@ -21,10 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from digits.benchmarks.process import ServerProcess
     from digits.benchmarks.settings import ServerBenchmarkSettings
 
-TRANSPORTS = ("native", "grpcio")
 PATIENCE = 5.0  # seconds until a server that runs has answered
 
 
@@ -41,10 +37,8 @@ def subjects(
         if settings.server:
             found = [Subject(settings.server, settings.server)]
         else:
-            processes = {
-                name: stack.enter_context(_served(name, settings))
-                for name in TRANSPORTS[: 1 if settings.quick else None]
-            }
+            names = list(TRANSPORTS)[: 1 if settings.quick else None]
+            processes = {name: stack.enter_context(serving(TRANSPORTS[name], models=settings.models)) for name in names}
             found = [Subject(f"digits, {name}", one.address, one) for name, one in processes.items()]
         for subject in found:
             require_right(subject, pixels, digits)
@@ -64,12 +58,3 @@ def require_right(subject: Subject, pixels: NDArray[np.uint8], digits: NDArray[n
         first = f"the first a {digits[wrong[0]]} for a {answers[wrong[0]]}"
         found = f"{subject.name} takes {wrong.size} of {len(digits)} clear digits for others, {first}"
         raise BenchmarkError(f"{found}; is that the right model?")
-
-
-@contextmanager
-def _served(transport: str, settings: ServerBenchmarkSettings) -> Iterator[ServerProcess]:
-    address = free_address()
-    models = ["--models", str(settings.models)] if settings.models else []
-    serve = ["serve", "--provider", "cpu", "--lame-duck", "0", "--transport", transport, *models, "--address", address]
-    with started([sys.executable, "-m", "digits.cli.app", *serve], address, SERVING) as process:
-        yield process
