@@ -126,10 +126,10 @@ class _Bench:
             self._say("mixed sizes", self._add(subject, self._open(sizes) | {"share": 0.5}, [seen]), seen)
 
     def highest_rates(self, limits: dict[str, float]) -> None:
-        """With calls of one image, where the generator may be the limit (as the echo tells), and of many."""
+        """With calls of one image, where the generator may be the limit, and of many."""
         settings = self._settings
         for count in (MANY,) if settings.quick else (1, MANY):
-            for subject in self._ours if count > 1 else self._subjects:
+            for subject in self._ours:
                 requests = [loads.request(loads.call(subject, self._images, count))]
                 limit = limits[subject.name] if count == 1 else self._by_generator(subject, requests, count)
                 search = Search(subject, requests, settings.slo, settings.seconds, settings.seed)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from digits.benchmarks.calls import Call
     from digits.benchmarks.generator import Traffic
 
-WARM_UP = 0.2  # seconds of the same load before each that is measured, or half as many as of that
+WARM_UP = 0.1  # seconds of the same load before each that is measured, or half as many as of that
 CONNECTIONS = 4  # of the open loop
 MIXED = (1, 8, 64)  # images in a call, each as often as the others
 
