@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from digits.benchmarks.drawing import draw
 from digits.benchmarks.engine.figure import throughput
 from digits.benchmarks.engine.process import WARM_UP, EngineProcess
 from digits.benchmarks.engine.result import EngineResult
@@ -25,7 +26,6 @@ from digits.images import mnist
 from digits.model import builtin
 from digits.model.golden import REFERENCE_TOLERANCE
 from digits.model.manifest import FP32
-from digits.train.figures import png
 from digits.train.settings import listed
 
 if TYPE_CHECKING:
@@ -118,13 +118,6 @@ def _measure(plan: Plan, processes: Sequence[EngineProcess], result: EngineResul
 def _draw(result: EngineResult, out: Path) -> None:
     """Beside the JSON: NAME-throughput.png, NAME-roofline.png. Raises BenchmarkError if one cannot be written."""
     not_served = result.findings["not_served"]
-    figures = {"throughput": throughput(result.measurements, not_served)}
+    draw(out, "throughput", throughput(result.measurements, not_served))
     if "roofline" in result.findings:
-        figures["roofline"] = roofs(result.findings["roofline"], not_served)
-    for name, figure in figures.items():
-        file = out.with_name(f"{out.stem}-{name}.png")
-        try:
-            file.write_bytes(png(figure))
-        except OSError as error:
-            raise BenchmarkError(f"{file}: cannot be written ({error.strerror or error})") from error
-        print(f"drawn: {file}", flush=True)
+        draw(out, "roofline", roofs(result.findings["roofline"], not_served))

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from digits.benchmarks.engine.subjects import CALL, FUNCTION, OPENVINO, PREDICT
 from digits.model.manifest import FP16, FP32, INT8
-from digits.train.figures import BLUE, GREY, ORANGE
+from digits.train.figures import BLUE, GREY, ORANGE, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -40,9 +40,7 @@ def panels(threads: Iterable[int]) -> tuple[Figure, dict[int, Axes]]:
     row = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for axes, number in zip(row, shown, strict=True):
         axes.set(title=in_threads(number), xscale="log", yscale="log")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#E6E6E6", linewidth=0.8)
-        axes.set_axisbelow(True)
+        tidy(axes)
     return figure, dict(zip(shown, row, strict=True))
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digits.benchmarks.drawing import draw
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.measurement import measurement, measuring
 from digits.benchmarks.parity.figures import flipped, histograms
@@ -35,13 +36,10 @@ from digits.benchmarks.parity.variant import Asked, compared, not_served, varian
 from digits.benchmarks.servers import TRANSPORTS, serving
 from digits.images import mnist
 from digits.model import builtin
-from digits.train.figures import png
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
-
-    from matplotlib.figure import Figure
 
     from digits.benchmarks.parity.reference import Reference
     from digits.benchmarks.parity.variant import Variant
@@ -79,8 +77,8 @@ def run(folder: Path | None, settings: ParityBenchmarkSettings) -> None:
             print(in_words(one), flush=True)
             if one["disagrees"] and not one["excused"]:
                 failed.append(in_words(one))
-    _draw(settings.out, "flipped", flipped(asked[0], {name: every[0] for name, every in answers.items()}))
-    _draw(settings.out, "histogram", histograms(measurements))
+    draw(settings.out, "flipped", flipped(asked[0], {name: every[0] for name, every in answers.items()}))
+    draw(settings.out, "histogram", histograms(measurements))
     print(parity_table(measurements), flush=True)
     if failed:
         more = f" (and {len(failed) - 1} more, see {settings.out})" if len(failed) > 1 else ""
@@ -125,9 +123,3 @@ def _servers(variants: Sequence[Variant], *, quick: bool) -> list[tuple[Variant,
     """Which variants are served over which transport; the first pair alone for the quick."""
     pairs = [(variant, transport) for variant in variants if not variant.refused for transport in TRANSPORTS]
     return pairs[:1] if quick else pairs
-
-
-def _draw(out: Path, name: str, figure: Figure) -> None:
-    file = out.with_name(f"{out.stem}-{name}.png")
-    file.write_bytes(png(figure))
-    print(f"drawn: {file}", flush=True)

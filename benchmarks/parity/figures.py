@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from digits.benchmarks.parity.images import TEST
 from digits.benchmarks.parity.statistics import EDGES
 from digits.train.evaluation import percent
-from digits.train.figures import BLUE, GREY, ORANGE
+from digits.train.figures import BLUE, GREY, ORANGE, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,9 +62,7 @@ def _curve(axes: Axes, one: dict[str, Any]) -> None:
 def _axes(axes: Axes) -> None:
     axes.set(xscale="log", yscale="log", xlim=(EDGES[0], 1), ylim=(5e-6, 1), ylabel="share of probabilities")
     axes.minorticks_off()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#E6E6E6", linewidth=0.8)
-    axes.set_axisbelow(True)
+    tidy(axes)
 
 
 def flipped(asked: Asked, variants: Mapping[str, Measured]) -> Figure:
