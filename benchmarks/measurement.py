@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,12 +79,22 @@ def measuring(head: dict[str, Any], out: Path) -> Iterator[list[dict[str, Any]]]
     except BaseException as error:
         if measurements:
             ending = {"complete": False, "ended_by": _cause(error), "finished": now()}
-            write(head | {"measurements": measurements} | ending, partial)
+            _keep(head | {"measurements": measurements} | ending, partial)
             print(f"kept what was measured: {partial}", flush=True)
         raise
-    write(head | {"measurements": measurements, "finished": now()}, out)
+    _keep(head | {"measurements": measurements, "finished": now()}, out)
     partial.unlink(missing_ok=True)
     print(f"measured: {out}", flush=True)
+
+
+def _keep(result: dict[str, Any], file: Path) -> None:
+    """Writes it, or what took minutes to measure is kept elsewhere, which the BenchmarkError says."""
+    try:
+        write(result, file)
+    except BenchmarkError as error:
+        elsewhere = Path(tempfile.mkdtemp(prefix="digits-bench-"), file.name)
+        write(result, elsewhere)
+        raise BenchmarkError(f"{error}; what was measured is in {elsewhere}") from error
 
 
 def _cause(error: BaseException) -> str:

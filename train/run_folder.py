@@ -86,10 +86,14 @@ def json_bytes(value: object) -> bytes:
 
 
 def write_beside(path: Path, content: bytes) -> None:
-    """Writes a file beside and renames it: it is there as it was, or whole."""
+    """Writes a file beside and renames it: it is there as it was, or whole, and nothing is left beside it."""
     beside = path.with_name(f".{path.name}")
-    beside.write_bytes(content)
-    beside.replace(path)
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def check_free(out: Path, *, overwrite: bool) -> None:
