@@ -31,7 +31,7 @@ def keras_ways(version: ModelVersion, threads: int) -> dict[str, Run]:
     """
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    twin = keras_twin(version)
+    twin, _ = keras_twin(version)
 
     @tf.function(  # type: ignore[untyped-decorator] # tensorflow is untyped
         input_signature=[tf.TensorSpec((None, 28, 28), tf.uint8)]

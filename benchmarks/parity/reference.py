@@ -48,17 +48,17 @@ def reference(version: ModelVersion, run: Path | None) -> Reference:
             golden set as was recorded.
     """
     if run is None:
-        model, origin = keras_twin(version), "made again from the weights of fp32"
-    else:
-        model, origin = _of_run(version, run), f"{MODEL} of the run"
+        twin, off = keras_twin(version)
+        return Reference(twin, "made again from the weights of fp32", off)
+    model = _of_run(version, run)
     golden = Golden.read(version.golden)
     off = compare(_answer(model, golden.pixels), golden.reference).max_abs_diff
     if not off <= TOLERANCE:
         raise BenchmarkError(
-            f"{run or version.folder}: Keras is off the answers recorded at the export by {off:.2g}, and "
+            f"{run}: Keras is off the answers recorded at the export by {off:.2g}, and "
             f"{TOLERANCE:.0e} is allowed; say `digits verify` to see whether the version is whole"
         )
-    return Reference(model, origin, off)
+    return Reference(model, f"{MODEL} of the run", off)
 
 
 def _of_run(version: ModelVersion, run: Path) -> Any:
