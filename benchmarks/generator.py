@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import selectors
+import signal
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -194,12 +195,20 @@ def said(error: grpc.aio.AioRpcError) -> str:
 def _run(
     address: str, requests: Sequence[Request], connections: int, load: Callable[[_Caller], Coroutine[None, None, None]]
 ) -> Traffic:
-    # select(2) waits to the microsecond; epoll, which asyncio takes by itself, to the millisecond.
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
+    with asyncio.Runner(loop_factory=_loop) as runner:
         try:
             return runner.run(_loaded(address, requests, connections, load))
         except* BenchmarkError as group:
             raise group.exceptions[0] from None
+
+
+def _loop() -> asyncio.SelectorEventLoop:
+    """Waits by select(2), to the microsecond; epoll, which asyncio takes by itself, waits to the millisecond."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a loop half made complains when it is freed
+    try:
+        return asyncio.SelectorEventLoop(selectors.SelectSelector())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _connect(address: str, call: Unary, request: Request) -> None:
