@@ -25,6 +25,7 @@ from digits.serve.job import FOREVER, Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+    from types import FrameType
 
     import onnx
     from numpy.typing import NDArray
@@ -203,6 +204,31 @@ def _job_of(pixels: NDArray[np.uint8], *, priority: int = 0, deadline: float = F
     """A job with these images, uint8 [n, 28, 28], that asks for probabilities."""
     request = Request(pixels.tobytes(), len(pixels), classify.encode_with_probabilities, priority)
     return CallJob(request, deadline)
+
+
+@pytest.fixture(scope="session")
+def steps() -> Callable[..., int]:
+    """Counts the lines of Python that a call runs, in all functions below it; its error is part of the run."""
+
+    def count(function: Callable[..., object], *arguments: object) -> int:
+        lines = 0
+
+        def trace(_frame: FrameType, event: str, _argument: object) -> Any:
+            nonlocal lines
+            lines += event == "line"
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            function(*arguments)
+        except Exception:  # noqa: BLE001, S110 - the caller asks for the steps alone
+            pass
+        finally:
+            sys.settrace(before)
+        return lines
+
+    return count
 
 
 @pytest.fixture(scope="session")

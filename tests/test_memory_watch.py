@@ -23,7 +23,7 @@ METHOD = "/digits.Test/Echo"
 MB = 2**20
 LIMIT = 64
 SLACK = 80  # MB: what arrives between two samples, and the copy that Python gets of a message below the limit
-PATIENCE = 20  # seconds
+PATIENCE = 120  # seconds: only for what would hang
 
 SERVER = """
 import logging, sys
@@ -125,9 +125,8 @@ def honest_caller(address: str) -> Iterator[list[bool]]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
+    """Waits; the test's own time limit ends it."""
     while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
         time.sleep(0.01)
 
 

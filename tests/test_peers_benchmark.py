@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,9 +202,8 @@ def test_ctrl_c_leaves_nothing_running_and_keeps_what_is_measured(starting: Call
     assert len(kept["rounds"]) >= 1
     assert {one["subject"] for one in kept["measurements"]} == {"echo", "grpc.aio, fp32"}
     assert not (tmp_path / "peers.json").exists()
-    deadline = time.monotonic() + 10
-    while alive := [child for child in children if Path(f"/proc/{child}").exists()]:
-        assert time.monotonic() < deadline, alive
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        pass  # the test's own time limit ends it
 
 
 @needs_h2load

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -316,10 +315,11 @@ def test_they_are_refused_where_warnings_are_ignored_too(digits: Digits, monkeyp
         picture.read(saved(dark_on_white(drawn(digits[0])), "PNG"))
 
 
-def test_twelve_megapixels_take_well_under_half_a_second(digits: Digits) -> None:
+def test_of_twelve_megapixels_one_in_sixteen_is_decoded(digits: Digits) -> None:
     photo = dark_on_white(drawn(digits[8], scale=80, at=(900, 300), size=(4000, 3000))).convert("RGB")
     file = saved(photo, "JPEG")
-    start = time.perf_counter()
-    result = picture.read(file)
-    assert time.perf_counter() - start < 0.5
-    assert_like(result, digits[8])
+    with picture.from_file(file) as opened:
+        picture.draft(opened)
+        assert (opened.mode, opened.size) == ("L", (1000, 750))
+    file.seek(0)
+    assert_like(picture.read(file), digits[8])
