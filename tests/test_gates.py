@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
+from scipy import stats
 
 from digits.export.publishing import export
 from digits.export.settings import ExportSettings, ForeignSettings
@@ -35,7 +36,9 @@ def answers(images: int, wrong: int = 0, by: float = 0.5) -> NDArray[np.float32]
     return probabilities
 
 
-def verdict(variant: str, images: int, *, wrong: int = 0, by: float = 0.5, limits: Limits | None = None) -> str | None:
+def verdict(
+    variant: str, images: int, *, wrong: int = 0, by: float = 0.5, limits: Limits | None = None, sample: bool = False
+) -> str | None:
     """Of answers of which so many are off, where the reference is always right."""
     pixels = np.zeros((images, 28, 28), np.uint8)
     numbered = iter(range(10**9))
@@ -46,7 +49,7 @@ def verdict(variant: str, images: int, *, wrong: int = 0, by: float = 0.5, limit
         return given if len(batch) == images else answers(len(batch))
 
     labels = np.full(images, 3, np.uint8)
-    return failure(variant, measure(run, pixels, labels, answers(images)), limits or Limits())
+    return failure(variant, measure(run, pixels, labels, answers(images)), limits or Limits(), sample=sample)
 
 
 def test_fp32_may_not_differ_at_all() -> None:
@@ -65,6 +68,47 @@ def test_fp32_may_not_differ_at_all() -> None:
 def test_int8_may_lose_little_and_a_small_test_set_one_image(images: int, wrong: int, passes: bool) -> None:
     said = verdict("int8", images, wrong=wrong)
     assert (said is None) == passes, said
+
+
+WITHOUT_LOSS = Limits(int8_accuracy_loss=100)
+
+
+@pytest.mark.parametrize(
+    ("images", "wrong", "limits", "passes"),
+    [
+        (10_000, 4, WITHOUT_LOSS, True),  # a good model's flips in the whole, of which its first 2,000 have 3
+        (2000, 3, WITHOUT_LOSS, True),
+        (2000, 8, WITHOUT_LOSS, True),
+        (2000, 9, WITHOUT_LOSS, False),
+        (2000, 5, Limits(), True),  # each flip is a loss
+        (2000, 6, Limits(), False),
+        (2000, 1, Limits(int8_agreement=100), False),
+        (2000, 2000, Limits(int8_agreement=0, int8_accuracy_loss=100), True),
+        (20, 20, Limits(), False),
+    ],
+)
+def test_a_sample_is_not_judged_more_strictly_than_the_whole(
+    images: int, wrong: int, limits: Limits, passes: bool
+) -> None:
+    said = verdict("int8", images, wrong=wrong, limits=limits, sample=True)
+    assert (said is None) == passes, said
+
+
+def test_the_limit_of_a_sample_is_that_of_the_exact_binomial_test() -> None:
+    """The most flips that pass have a chance of 0.001 or more in a whole at its limit, and one more has not."""
+    for images, agreement in ((40, 99.9), (1000, 99), (2000, 99.9), (2000, 50), (10_000, 99.9)):
+        limits, share = Limits(int8_agreement=agreement, int8_accuracy_loss=100), 1 - agreement / 100
+        most = next(
+            wrong for wrong in range(images) if verdict("int8", images, wrong=wrong + 1, limits=limits, sample=True)
+        )
+        chances = [stats.binomtest(k, images, share, alternative="greater").pvalue for k in (most, most + 1)]
+        assert chances[0] >= 0.001 > chances[1]
+
+
+def test_fp32_has_no_flip_in_a_sample_either() -> None:
+    said = verdict("fp32", 2000, wrong=1, limits=Limits(max_abs_diff=1), sample=True)
+    assert said is not None
+    assert said.startswith("1 of 2,000 sampled test images get another digit, and 0 may; ")
 
 
 def test_limits_are_settings() -> None:

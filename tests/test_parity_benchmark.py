@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import pytest
 from onnx import numpy_helper
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.parity.images import extremes
+from digits.benchmarks.parity.images import extremes, image_sets
 from digits.benchmarks.parity.reference import reference
 from digits.benchmarks.parity.server import CALLS, differing
 from digits.benchmarks.parity.statistics import agreement_interval, histogram, mcnemar
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from digits.images.mnist import Mnist
 
     Digits = Callable[..., subprocess.CompletedProcess[str]]
     Damage = Callable[[str], Path]
@@ -104,6 +107,15 @@ def test_the_extremes_are_what_their_names_say() -> None:
     assert (nothing.max(), ink.min(), noise.min(), noise.max()) == (0, 255, 0, 255)
     assert np.array_equal(one_pixel.reshape(-1, 784), 255 * np.eye(784))
     assert np.array_equal(extremes()[2].pixels, noise)
+
+
+def test_part_of_a_test_set_and_another_test_set_are_samples(data: Mnist) -> None:
+    whole = image_sets(data, data.test_sha256, quick=True)  # has fewer images than a sample
+    assert [images.sample for images in whole] == [False] * len(SETS)
+    assert image_sets(data, "another", quick=False)[0].sample
+    more = replace(data, x_test=np.concatenate([data.x_test] * 3), y_test=np.concatenate([data.y_test] * 3))
+    assert image_sets(more, more.test_sha256, quick=True)[0].sample
+    assert not image_sets(more, more.test_sha256, quick=False)[0].sample
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -27,17 +27,26 @@ class Images:
         name: Which, for people.
         pixels: uint8 [n, 28, 28].
         labels: What they show, uint8 [n]; None of images that show nothing.
+        sample: They are not the whole test set that the version was published with.
     """
 
     name: str
     pixels: NDArray[np.uint8]
     labels: NDArray[np.uint8] | None = None
+    sample: bool = False
 
 
-def image_sets(data: Mnist, *, quick: bool) -> list[Images]:
-    """The test images, or the first of them, and the extremes; the same ones each time."""
+def image_sets(data: Mnist, published: str, *, quick: bool) -> list[Images]:
+    """The test images, or the first of them, and the extremes; the same ones each time.
+
+    Args:
+        data: With the test images.
+        published: SHA-256 of the test set that the version was published with.
+        quick: Take the first 2,000 test images.
+    """
     most = QUICK if quick else len(data.x_test)
-    return [Images(TEST, data.x_test[:most], data.y_test[:most]), *extremes()]
+    sample = most < len(data.x_test) or data.test_sha256 != published
+    return [Images(TEST, data.x_test[:most], data.y_test[:most], sample), *extremes()]
 
 
 def extremes() -> list[Images]:

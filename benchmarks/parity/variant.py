@@ -65,12 +65,12 @@ def variant_of(version: ModelVersion, name: str) -> Variant:
 def disagreement(variant: Variant, asked: Asked, measured: Measured) -> str | None:
     """Why a variant's answers are not what they have to be; None if they are.
 
-    The test images have to keep to the limits that it was published with. Extremes have none; but fp32 is the same
-    arithmetic as Keras's whatever the image, and has to be as near as in its self-test. No answer may depend on its
-    batch.
+    The test images have to meet the limits that it was published with; a sample is judged as one. Extremes have no
+    limits; but fp32 is the same arithmetic as Keras's whatever the image, and has to be as near as in its self-test. No
+    answer may depend on its batch.
     """
     if asked.images.labels is not None:
-        return failure(variant.name, measured, variant.limits)
+        return failure(variant.name, measured, variant.limits, sample=asked.images.sample)
     off = measured.parity.max_abs_diff
     if variant.name == FP32 and not off <= REFERENCE_TOLERANCE:
         return f"max |dp| {off:.2g} is above {REFERENCE_TOLERANCE:.0e}; image {measured.parity.worst} is worst"
