@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from digits.serve.address import UNIX
 from digits.serve.errors import StartError
 from digits.serve.grpcio_calls import MAX_STREAMS, GrpcioCalls
 from digits.serve.health import Health
+from digits.serve.reflection import add_reflection
 from digits.serve.services import DIGITS, INFERENCE
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class GrpcioTransport:
             self._server.add_registered_method_handlers(service.full_name, methods)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         names = (DIGITS.full_name, INFERENCE.full_name, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self._server)
+        add_reflection(self._server, names)
 
     def _bind(self, address: str) -> str:
         """The address with its real port."""

@@ -100,7 +100,7 @@ def _only_input(tensors: list[Input], model_name: str) -> Input:
             f"inference input '{INPUT}' data-type is {quoted(tensor.datatype)}, but model '{model_name}' expects "
             "'UINT8' or 'FP32'"
         )
-    if tensor.HasField("contents"):
+    if tensor.contents.ListFields():  # an empty message is what some clients always send
         raise InvalidRequest(
             f"unexpected explicit tensor data for input tensor '{INPUT}' for model '{model_name}', binary data was "
             "already supplied."

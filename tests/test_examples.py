@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NODE = EXAMPLES / "node"
+PATH = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # where grpcurl is
 DIGITS = 3
 
 
@@ -80,8 +81,7 @@ def test_a_stream_goes_on_after_a_file_that_is_no_picture(
 
 def test_grpcurl_gets_the_answer_that_python_gets(server: ServerProcess, client: Client, pictures: list[Path]) -> None:
     """By reflection, and as JSON, to the last bit."""
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    completed = run("sh", EXAMPLES / "grpcurl.sh", server.address, pictures[0], PATH=path)
+    completed = run("sh", EXAMPLES / "grpcurl.sh", server.address, pictures[0], PATH=PATH)
     assert completed.returncode == 0, completed.stderr
     answer = json.loads(completed.stdout)
     found = client.classify(pictures[0], include_probabilities=True)
@@ -90,6 +90,15 @@ def test_grpcurl_gets_the_answer_that_python_gets(server: ServerProcess, client:
     assert found.probabilities is not None
     assert np.array(answer["probabilities"], np.float32).tobytes() == found.probabilities.tobytes()
     assert answer["model_version"] == found.model_version
+
+
+def test_grpcurl_describes_every_service(server: ServerProcess) -> None:
+    completed = run("grpcurl", "-plaintext", server.address, "describe", PATH=PATH)
+    assert completed.returncode == 0, completed.stderr
+    services = {line.removesuffix(" is a service:") for line in completed.stdout.splitlines() if "is a service" in line}
+    reflections = {f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha")}
+    classifiers = {"digits.v1.DigitClassifier", "inference.GRPCInferenceService"}
+    assert services == {*classifiers, "grpc.health.v1.Health", *reflections}
 
 
 @pytest.fixture(scope="session")

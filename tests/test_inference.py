@@ -219,6 +219,14 @@ def test_a_form_is_not_remembered_for_another_server() -> None:
         parse(sent, Served("digits", "8"), MAX_BATCH_SIZE)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_empty_typed_contents_do_not_contradict_raw_ones(count: int) -> None:
+    """Some clients always send the message."""
+    sent = message(pictures(count))
+    sent.inputs[0].contents.SetInParent()
+    assert parse(sent.SerializeToString(), SERVED, MAX_BATCH_SIZE).pixels == pictures(count).tobytes()
+
+
 def test_parameters_of_others_are_ignored() -> None:
     """Such as those of a sequence, which tritonclient can send."""
     parameters = {"sequence_id": Parameter(int64_param=3), "sequence_start": Parameter(bool_param=True)}

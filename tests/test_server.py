@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from digits.client import Client
 from digits.model.engine import load_engine
@@ -200,17 +200,29 @@ def test_health_is_serving_for_the_server_and_each_service(channel: grpc.Channel
     assert error.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_reflection_gives_every_service_and_our_whole_contract(channel: grpc.Channel) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_gives_every_service_and_our_whole_contract(channel: grpc.Channel, version: str) -> None:
+    """Under both of its names; its messages are the same in both."""
+    ours = f"grpc.reflection.{version}.ServerReflection"
+    info: Any = channel.stream_stream(
+        f"/{ours}/ServerReflectionInfo",
+        reflection_pb2.ServerReflectionRequest.SerializeToString,
+        reflection_pb2.ServerReflectionResponse.FromString,
+    )
     asked = [
         reflection_pb2.ServerReflectionRequest(list_services=""),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=ours),
     ]
-    listed, described = stub.ServerReflectionInfo(iter(asked), timeout=30)
+    listed, *described = info(iter(asked), timeout=30)
     names = {service.name for service in listed.list_services_response.service}
-    assert names == {SERVICE, INFERENCE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
-    (content,) = described.file_descriptor_response.file_descriptor_proto
-    assert FileDescriptorProto.FromString(content).package == "digits.v1"
+    reflections = {f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha")}
+    assert names == {SERVICE, INFERENCE, "grpc.health.v1.Health", *reflections}
+    files = [each.file_descriptor_response.file_descriptor_proto for each in described]
+    assert [FileDescriptorProto.FromString(content).package for (content,) in files] == [
+        "digits.v1",
+        f"grpc.reflection.{version}",
+    ]
 
 
 # Start and stop

@@ -437,7 +437,7 @@ class ModelInferRequest(_message.Message):
 
         @_builtins.property
         def contents(self) -> Global___InferTensorContents:
-            """The elements, if there are no raw_input_contents."""
+            """The elements, if there are no raw_input_contents. With those it must be empty."""
 
         def __init__(
             self,
@@ -616,7 +616,7 @@ class ModelInferResponse(_message.Message):
         def parameters(self) -> _containers.MessageMap[_builtins.str, Global___InferParameter]: ...
         @_builtins.property
         def contents(self) -> Global___InferTensorContents:
-            """Never filled in: the elements are in raw_output_contents."""
+            """Always empty, as from Triton: the elements are in raw_output_contents, however those of the request came."""
 
         def __init__(
             self,
