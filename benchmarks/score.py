@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shlex
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.measurement import measurement
 from digits.benchmarks.process import environment, resident_mb
 from digits.images import mnist
+from digits.model.cores import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ def _round(files: Sequence[str], folder: Path, data: Mnist, number: int) -> dict
 
 def _decode(files: Sequence[str], _folder: Path, _data: Mnist) -> dict[str, Any]:
     """Pillow alone, in as many processes as there are cores, once all have begun."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
     with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
         sum(pool.map(decode, chunks[: 4 * cores]))

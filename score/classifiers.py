@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from digits.client import Client
 from digits.client.errors import DeadlineError, OverloadedError, UnavailableError
 from digits.client.local import LocalClassifier
+from digits.model.cores import usable_cores
 from digits.score.errors import ScoreError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Here:
 
     def __init__(self, settings: ScoreSettings, precision: Precision) -> None:
         # Few threads run the model, since each keeps some tens of MB for the next time.
-        self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        self._threads = ThreadPoolExecutor(usable_cores())
         self._classifier = LocalClassifier(settings.models, precision=precision)
         self._probabilities = settings.probabilities
         self.facts = {"version": self._classifier.version, "precision": self._classifier.precision}

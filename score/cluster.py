@@ -10,6 +10,7 @@ import pickle
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from digits.model.cores import usable_cores
 from digits.score.classifiers import opened
 from digits.score.decoding import decode
 from digits.score.engine import answer
@@ -44,7 +45,7 @@ def on_ray(settings: ScoreSettings, classifier: Classifier) -> Iterator[Engine]:
         address=settings.ray_address,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        **({} if settings.ray_address else {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))}),
+        **({} if settings.ray_address else {"include_dashboard": False, "num_cpus": usable_cores()}),
     )
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from digits.model.cores import usable_cores
 from digits.score.chunk import Scored
 from digits.score.decoding import Decoders
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def here(settings: ScoreSettings, classifier: Classifier) -> Iterator[Engine]:
     """The engine of this machine's cores."""
-    processes = settings.processes or len(os.sched_getaffinity(0))
+    processes = settings.processes or usable_cores()
     ahead = 2 * processes + 2  # chunks at work, so that no core waits
     with ThreadPoolExecutor(ahead) as threads, Decoders(processes) as decoders:
 

@@ -52,7 +52,7 @@ class ScoreSettings:
     """Which variant of it; `auto` takes the fastest one that proves itself on this host."""
 
     processes: Annotated[int, Parameter(validator=Number(gte=0, lte=1024))] = 0
-    """Processes that read and decode pictures. 0: one for each core."""
+    """Processes that read and decode pictures. 0: one for each core that this process may use."""
 
     engine: Literal["local", "ray"] = "local"
     """`ray` spreads the work over a Ray cluster (digits[ray]), whose nodes see the files under the same paths."""

@@ -48,7 +48,8 @@ class ServeSettings:
 
     workers: Annotated[int | Literal["auto"], Parameter(validator=_require_count_or_auto)] = 1
     """Processes that share the port, each with a model and limits of its own; the kernel gives each of them its part of
-    the connections. `auto` is one for each core that this process may use."""
+    the connections. `auto` is one for each core that this process may use, by its affinity and its cgroup's
+    CPU quota, rounded up."""
 
     instances: Count = 1
     """Threads of a worker that run batches at a time. More than 1 pays where cores are idle and the model is slow."""

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from digits.model.cores import usable_cores
 from digits.serve import statistics
 from digits.serve.address import hold
 from digits.serve.keeper import Keeper
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 def count_workers(settings: ServeSettings) -> int:
     """How many processes are to serve."""
-    return len(os.sched_getaffinity(0)) if settings.workers == "auto" else settings.workers
+    return usable_cores() if settings.workers == "auto" else settings.workers
 
 
 class Supervisor:

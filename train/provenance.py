@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from digits.model.cores import usable_cores
 
 PACKAGES = (
     "digits",
@@ -28,7 +29,7 @@ def provenance() -> dict[str, Any]:
         "machine": {
             "system": f"{platform.system()} {platform.release()}",
             "cpu": _cpu_name(),
-            "cores": len(os.sched_getaffinity(0)),
+            "cores": usable_cores(),
         },
         "versions": {"python": platform.python_version(), **dict(_versions())},
     }

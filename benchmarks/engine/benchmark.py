@@ -8,7 +8,6 @@ answers (`max_abs_diff`), and the `roofline` (see engine/roofline.py).
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.measurement import measurement, measuring
 from digits.images import mnist
 from digits.model import builtin
+from digits.model.cores import usable_cores
 from digits.model.golden import REFERENCE_TOLERANCE
 from digits.model.manifest import FP32
 from digits.train.settings import listed
@@ -62,7 +62,7 @@ def run(settings: EngineBenchmarkSettings) -> None:
         BenchmarkError: nothing can be measured as told; or, after all is written, a subject answers wrongly.
         ModelError: there is no model, or its fp32 does not run.
     """
-    plan = planned(settings, len(os.sched_getaffinity(0)))
+    plan = planned(settings, usable_cores())
     version = builtin.repository(settings.models).open()
     print(f"starting a process for each number of threads: {listed(plan.threads)}", flush=True)
     with ExitStack() as stack:
