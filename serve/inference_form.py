@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from digits.images import arrays
 from digits.protos.inference.v2 import inference_pb2
 from digits.serve.errors import InvalidRequest
-from digits.serve.inference_pixels import ELEMENTS, SCALES, PixelFormat
+from digits.serve.inference_pixels import ELEMENTS, PixelFormat
 from digits.serve.inference_response import Encoder, identity
 from digits.serve.job import IMAGE_BYTES, Request
 from digits.serve.served import INPUT, quoted
@@ -16,13 +19,13 @@ from digits.serve.served import INPUT, quoted
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from digits.images.arrays import PixelRange
     from digits.serve.job import Answers
     from digits.serve.served import Output, Served
 
     Input = inference_pb2.ModelInferRequest.InferInputTensor
     Parameters = Mapping[str, inference_pb2.InferParameter]
 
-SHAPES = f"[-1,28,28] or [-1,{IMAGE_BYTES}]"
 MOST_DIMENSIONS = 8  # that an error shows
 SHARED_MEMORY = "shared_memory_region"
 CLASSIFICATION = "classification"
@@ -72,7 +75,7 @@ def read_form(message: bytes, served: Served, max_batch_size: int) -> Form:
             count=count,
             datatype=tensor.datatype,
             pixel_range=_pixel_range(request.parameters),
-            size=count * IMAGE_BYTES * int(element[-1]),
+            size=count * IMAGE_BYTES * np.dtype(element).itemsize,
         ),
         partial(encoder.encode, b""),
         encoder.encode,
@@ -97,8 +100,8 @@ def _only_input(tensors: list[Input], model_name: str) -> Input:
     (tensor,) = tensors
     if tensor.datatype not in ELEMENTS:
         raise InvalidRequest(
-            f"inference input '{INPUT}' data-type is {quoted(tensor.datatype)}, but model '{model_name}' expects "
-            "'UINT8' or 'FP32'"
+            f"inference input '{INPUT}' data-type is {quoted(tensor.datatype)}, but model '{model_name}' expects one "
+            f"of {list(ELEMENTS)}"
         )
     if tensor.contents.ListFields():  # an empty message is what some clients always send
         raise InvalidRequest(
@@ -111,13 +114,13 @@ def _only_input(tensors: list[Input], model_name: str) -> Input:
 
 def _count(shape: list[int], model_name: str, max_batch_size: int) -> int:
     """How many images are in a tensor of that shape."""
-    if shape[1:] not in ([28, 28], [IMAGE_BYTES]):
+    count = arrays.count(shape)
+    if count is None:
         more = ",..." if len(shape) > MOST_DIMENSIONS else ""
         raise InvalidRequest(
-            f"unexpected shape for input '{INPUT}' for model '{model_name}'. Expected {SHAPES}, "
+            f"unexpected shape for input '{INPUT}' for model '{model_name}'. Expected {arrays.SHAPES}, "
             f"got [{','.join(map(str, shape[:MOST_DIMENSIONS]))}{more}]"
         )
-    count = shape[0]
     if count < 1:
         raise InvalidRequest(f"inference request batch-size must be >= 1 for '{model_name}', got {count}")
     if count > max_batch_size:
@@ -164,10 +167,9 @@ def _integer(parameters: Parameters, name: str) -> int:
     return value
 
 
-def _pixel_range(parameters: Parameters) -> str:
-    if "pixel_range" not in parameters:
-        return next(iter(SCALES))
-    value = parameters["pixel_range"].string_param
-    if value not in SCALES:
-        raise InvalidRequest(f"invalid value for 'pixel_range' parameter: {quoted(value)}; expected '0-1' or '0-255'")
-    return value
+def _pixel_range(parameters: Parameters) -> PixelRange:
+    value = parameters["pixel_range"].string_param if "pixel_range" in parameters else "0-1"
+    for known in arrays.TOPS:
+        if value == known:
+            return known
+    raise InvalidRequest(f"invalid value for 'pixel_range' parameter: {quoted(value)}; expected '0-1' or '0-255'")

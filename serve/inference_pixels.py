@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digits.images.arrays import ArrayError, to_uint8
 from digits.serve.errors import InvalidRequest
-from digits.serve.job import IMAGE_BYTES
 from digits.serve.served import INPUT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from digits.images.arrays import PixelRange
     from digits.protos.inference.v2 import inference_pb2
 
-# By datatype: the field of its typed contents, and numpy's name of a raw element.
-ELEMENTS = {"UINT8": ("uint_contents", "u1"), "FP32": ("fp32_contents", "<f4")}
-# By pixel_range: what makes 0 to 255 of FP32.
-SCALES = {"0-1": 255, "0-255": 1}
+# By datatype: the field of its typed contents (FP16 has none), and numpy's name of a raw element.
+ELEMENTS = {
+    "UINT8": ("uint_contents", "u1"),
+    "UINT16": ("uint_contents", "<u2"),
+    "UINT32": ("uint_contents", "<u4"),
+    "UINT64": ("uint64_contents", "<u8"),
+    "INT8": ("int_contents", "i1"),
+    "INT16": ("int_contents", "<i2"),
+    "INT32": ("int_contents", "<i4"),
+    "INT64": ("int64_contents", "<i8"),
+    "BOOL": ("bool_contents", "?"),
+    "FP16": ("", "<f2"),
+    "FP32": ("fp32_contents", "<f4"),
+    "FP64": ("fp64_contents", "<f8"),
+}
+OTHER_RANGE = "the request parameter pixel_range '{}' takes the other range"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,39 +42,43 @@ class PixelFormat:
     Attributes:
         model_name: Whose input they are, for errors.
         count: How many images.
-        datatype: UINT8 or FP32.
-        pixel_range: What FP32 is: "0-1" or "0-255".
+        datatype: One of ELEMENTS.
+        pixel_range: What floats are: "0-1" or "0-255".
         size: How many bytes all elements have.
     """
 
     model_name: str
     count: int
     datatype: str
-    pixel_range: str
+    pixel_range: PixelRange
     size: int
 
     def to_bytes(self, data: bytes) -> bytes:
-        """The model's pixels, uint8 [count, 28, 28], of raw ones. FP32 is rounded to them.
+        """The model's pixels, uint8 [count, 28, 28], of raw ones: as they are if UINT8, otherwise by `images.arrays`.
 
         Raises:
-            InvalidRequest: too few, too many, or one that rounds to nothing in 0 to 255.
+            InvalidRequest: too few, too many, or one that is no pixel.
         """
         self._require_size(len(data))
-        return self._rounded(np.frombuffer(data, "<f4")) if self.datatype == "FP32" else data
+        if self.datatype == "UINT8":
+            return data
+        _, element = ELEMENTS[self.datatype]
+        return self._to_uint8(np.frombuffer(data, element)).tobytes()
 
     def from_contents(self, contents: inference_pb2.InferTensorContents) -> bytes:
-        """Typed elements as raw ones. Raises InvalidRequest if they are in another type's field, or no UINT8."""
+        """Typed elements as raw ones. Raises InvalidRequest for another type's field, or a value that is no pixel."""
         field, element = ELEMENTS[self.datatype]
         for other, _ in contents.ListFields():
             if other.name != field:
                 raise InvalidRequest(
                     f"unexpected explicit tensor data for input tensor '{INPUT}' for model '{self.model_name}' in "
-                    f"{other.name}; datatype {self.datatype} is expected in {field}"
+                    f"{other.name}; datatype {self.datatype} is expected in {field or 'raw_input_contents'}"
                 )
-        self._require_size(len(getattr(contents, field)) * int(element[-1]))
-        elements = np.array(getattr(contents, field))
-        if self.datatype == "UINT8":
-            self._require(elements <= 255, elements, "0 to 255")  # noqa: PLR2004 a byte
+        typed = getattr(contents, field) if field else ()
+        self._require_size(len(typed) * np.dtype(element).itemsize)
+        elements = np.array(typed)
+        if elements.dtype.kind in "iu":
+            elements = self._to_uint8(elements)  # before a narrower type could make another value of it
         return elements.astype(element).tobytes()
 
     def _require_size(self, size: int) -> None:
@@ -71,20 +88,8 @@ class PixelFormat:
                 f"Expected {self.size}, got {size}"
             )
 
-    def _rounded(self, elements: NDArray[np.float32]) -> bytes:
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
-            pixels: NDArray[np.float32] = np.rint(elements * np.float32(SCALES[self.pixel_range]))
-        fit = (pixels >= 0) & (pixels <= 255)  # noqa: PLR2004
-        other = "".join(other for other in SCALES if other != self.pixel_range)
-        expected = self.pixel_range.replace("-", " to ")
-        self._require(fit, elements, f"{expected}; the request parameter pixel_range '{other}' takes the other range")
-        return pixels.astype(np.uint8).tobytes()
-
-    def _require(self, fit: NDArray[np.bool_], elements: NDArray[np.generic], expected: str) -> None:
-        if not fit.all():
-            index = int(fit.argmin())
-            image, pixel = divmod(index, IMAGE_BYTES)
-            raise InvalidRequest(
-                f"input '{INPUT}' for model '{self.model_name}' is {elements[index]} at pixel {pixel} of image {image}"
-                f"; expected {expected}"
-            )
+    def _to_uint8(self, elements: NDArray[Any]) -> NDArray[np.uint8]:
+        try:
+            return to_uint8(elements, self.pixel_range, OTHER_RANGE)
+        except ArrayError as error:
+            raise InvalidRequest(f"input '{INPUT}' for model '{self.model_name}': {error}") from error

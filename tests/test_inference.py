@@ -16,6 +16,7 @@ from digits.protos.inference.v2 import inference_pb2 as pb
 from digits.serve import inference
 from digits.serve.errors import CallError, InvalidRequest, NotFound
 from digits.serve.inference import parse
+from digits.serve.inference_pixels import ELEMENTS
 from digits.serve.job import Answers
 from digits.serve.served import Served
 
@@ -45,7 +46,9 @@ def pictures(count: int, seed: int = 0) -> Pixels:
 
 def message(pixels: Pixels, *, typed: bool = False, **fields: Any) -> pb.ModelInferRequest:
     """A request for these images, as tritonclient writes it."""
-    field, datatype = ("uint_contents", "UINT8") if pixels.dtype == np.uint8 else ("fp32_contents", "FP32")
+    datatype, field = next(
+        (name, field) for name, (field, dtype) in ELEMENTS.items() if np.dtype(dtype) == pixels.dtype
+    )
     request = pb.ModelInferRequest(model_name="digits", **fields)
     tensor = request.inputs.add(name="pixels", datatype=datatype, shape=pixels.shape)
     if typed:
@@ -119,8 +122,9 @@ def entries(file: descriptor_pb2.FileDescriptorProto) -> list[tuple[object, ...]
     count=st.integers(1, 5),
     before=st.integers(0, 3),
     after=st.integers(0, 3),
-    flat=st.booleans(),
-    datatype=st.sampled_from(["UINT8", "0-1", "0-255"]),
+    shape=st.sampled_from([(-1, 28, 28), (-1, 784), (-1, 1, 28, 28), (-1, 28, 28, 1)]),
+    element=st.sampled_from([element for _, element in ELEMENTS.values()]),
+    pixel_range=st.sampled_from(["0-1", "0-255"]),
     typed=st.booleans(),
     names=st.lists(st.sampled_from(list(OUTPUTS)), unique=True),
     identifier=st.text(max_size=300),
@@ -133,8 +137,9 @@ def test_any_mix_is_understood_and_answered(
     count: int,
     before: int,
     after: int,
-    flat: bool,
-    datatype: str,
+    shape: tuple[int, ...],
+    element: str,
+    pixel_range: str,
     typed: bool,
     names: list[str],
     identifier: str,
@@ -144,15 +149,26 @@ def test_any_mix_is_understood_and_answered(
     seed: int,
 ) -> None:
     """Same pixels whatever they are written in; the response is the one that protobuf makes of the call's own rows."""
+    dtype = np.dtype(element)
     digits = pictures(count, seed)
-    pixels: Pixels = digits.reshape(count, 784) if flat else digits
-    if datatype != "UINT8":
-        pixels = pixels.astype(np.float32) / np.float32(255 if datatype == "0-1" else 1)
+    if dtype.kind == "b":
+        digits = (digits > 127) * np.uint8(255)
+    elif dtype == np.int8:
+        digits //= 2
+    top = 255 if pixel_range == "0-1" and dtype.kind in "bf" else 1
+    pixels: Pixels = (digits.reshape(shape) / top).astype(dtype)
     parameters = {"priority": Parameter(uint64_param=priority), "timeout": Parameter(int64_param=timeout)}
-    if datatype == "0-255":
+    if pixel_range == "0-255":
         parameters["pixel_range"] = Parameter(string_param="0-255")
     asked = [pb.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in names]
-    sent = message(pixels, typed=typed, id=identifier, model_version=version, outputs=asked, parameters=parameters)
+    sent = message(
+        pixels,
+        typed=typed and dtype != np.float16,
+        id=identifier,
+        model_version=version,
+        outputs=asked,
+        parameters=parameters,
+    )
     request = parse(sent.SerializeToString(), SERVED, MAX_BATCH_SIZE)
     assert (request.pixels, request.count) == (digits.tobytes(), count)
     assert request.priority == priority
@@ -210,6 +226,19 @@ def test_no_bytes_end_in_anything_but_an_error_for_the_caller(junk: bytes) -> No
     except CallError:
         return
     assert len(request.pixels) == request.count * 784
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (784,)])
+def test_one_image_needs_no_batch_dimension(shape: tuple[int, ...]) -> None:
+    pixels = pictures(1)
+    request = parse(message(pixels.reshape(shape)).SerializeToString(), SERVED, MAX_BATCH_SIZE)
+    assert (request.pixels, request.count) == (pixels.tobytes(), 1)
+
+
+def test_any_raw_bool_that_is_not_0_is_ink() -> None:
+    sent = message(np.zeros((1, 784), np.bool_))
+    sent.raw_input_contents[0] = bytes([0, 1, 2, 255]) * 196
+    assert parse(sent.SerializeToString(), SERVED, MAX_BATCH_SIZE).pixels == bytes([0, 255, 255, 255]) * 196
 
 
 def test_a_form_is_not_remembered_for_another_server() -> None:

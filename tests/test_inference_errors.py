@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from digits.images.arrays import SHAPES
 from digits.protos.inference.v2 import inference_pb2 as pb
 from digits.serve.errors import InvalidRequest, NotFound
 from digits.serve.inference import parse
+from digits.serve.inference_pixels import ELEMENTS
 from digits.serve.served import Served
 
 Request = pb.ModelInferRequest
 Output = pb.ModelInferRequest.InferRequestedOutputTensor
 
-SHAPE = "unexpected shape for input 'pixels' for model 'digits'. Expected [-1,28,28] or [-1,784], got "
+SHAPE = f"unexpected shape for input 'pixels' for model 'digits'. Expected {SHAPES}, got "
 SIZE = "input byte size mismatch for input 'pixels' for model 'digits'. Expected "
 BATCH = "inference request batch-size must be "
 TYPED = "unexpected explicit tensor data for input tensor 'pixels' for model 'digits'"
@@ -24,10 +26,10 @@ NO_INPUT = (
     "expected 1 inputs but got 0 inputs for model 'digits'. Got input(s) [], but missing required input(s) ['pixels']. "
     "Please provide all required input(s)."
 )
-VALUE = "input 'pixels' for model 'digits' is "
+VALUE = "input 'pixels' for model 'digits': pixel {} of image {} is {}; expected "
 OTHER_RANGE = "the request parameter pixel_range '{}' takes the other range"
-UP_TO_1 = f"at pixel 3 of image 1; expected 0 to 1; {OTHER_RANGE.format('0-255')}"
-UP_TO_255 = f"at pixel 3 of image 1; expected 0 to 255; {OTHER_RANGE.format('0-1')}"
+UP_TO_1 = f"0 to 1; {OTHER_RANGE.format('0-255')}"
+UP_TO_255 = f"0 to 255; {OTHER_RANGE.format('0-1')}"
 OUTPUTS = "['probabilities', 'digit', 'confidence']"
 
 
@@ -78,11 +80,11 @@ REFUSED = [
     (inputs(0), NO_INPUT),
     (inputs(2), "input 'pixels' already exists in request: it is there 2 times"),
     (
-        request(datatype="INT32"),
-        "inference input 'pixels' data-type is 'INT32', but model 'digits' expects 'UINT8' or 'FP32'",
+        request(datatype="BYTES"),
+        f"inference input 'pixels' data-type is 'BYTES', but model 'digits' expects one of {list(ELEMENTS)}",
     ),
     (request(shape=[1, 27, 28]), f"{SHAPE}[1,27,28]"),
-    (request(shape=[28, 28]), f"{SHAPE}[28,28]"),
+    (request(shape=[1, 28, 28, 2]), f"{SHAPE}[1,28,28,2]"),
     (request(shape=[]), f"{SHAPE}[]"),
     (request(shape=[1] * 9), f"{SHAPE}[1,1,1,1,1,1,1,1,...]"),
     (request(shape=[1, -28, -28]), f"{SHAPE}[1,-28,-28]"),
@@ -103,13 +105,26 @@ REFUSED = [
     ),
     (
         request(raw=[], contents={"uint_contents": [0] * 700 + [256] + [0] * 83}),
-        f"{VALUE}256 at pixel 700 of image 0; expected 0 to 255",
+        f"{VALUE.format(700, 0, 256)}0 to 255",
     ),
-    (floats(math.nan), f"{VALUE}nan {UP_TO_1}"),
-    (floats(-math.inf), f"{VALUE}-inf {UP_TO_1}"),
-    (floats(3e38), f"{VALUE}{np.float32(3e38)} {UP_TO_1}"),
-    (floats(255), f"{VALUE}255.0 {UP_TO_1}"),
-    (floats(-1, "0-255"), f"{VALUE}-1.0 {UP_TO_255}"),
+    (
+        request(raw=[], datatype="INT8", contents={"int_contents": [0] * 700 + [300] + [0] * 83}),
+        f"{VALUE.format(700, 0, 300)}0 to 255",
+    ),
+    (
+        request(datatype="INT64", raw=[np.full(784, -1).tobytes()]),
+        f"{VALUE.format(0, 0, -1)}0 to 255",
+    ),
+    (
+        request(raw=[], datatype="FP16", contents={"fp32_contents": [0] * 784}),
+        f"{TYPED} in fp32_contents; datatype FP16 is expected in raw_input_contents",
+    ),
+    (floats(math.nan), f"{VALUE.format(3, 1, 'nan')}{UP_TO_1}"),
+    (floats(-math.inf), f"{VALUE.format(3, 1, '-inf')}{UP_TO_1}"),
+    (floats(3e38), f"{VALUE.format(3, 1, np.float32(3e38))}{UP_TO_1}"),
+    (floats(255), f"{VALUE.format(3, 1, '255.0')}{UP_TO_1}"),
+    (floats(-0.4242, "0-255"), f"{VALUE.format(3, 1, np.float32(-0.4242))}{UP_TO_255}"),  # normalized as for PyTorch
+    (floats(-1, "0-255"), f"{VALUE.format(3, 1, '-1.0')}{UP_TO_255}"),
     (floats(0, "-1-1"), "invalid value for 'pixel_range' parameter: '-1-1'; expected '0-1' or '0-255'"),
     (
         request(outputs=("digit", "logits")),

@@ -281,7 +281,7 @@ class ModelMetadataResponse(_message.Message):
     def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelMetadataResponse.TensorMetadata]:
-        """The input's shape is one of two, and its datatype one of two: see ModelInferRequest."""
+        """The input's own shape and datatype; others are converted to it: see ModelInferRequest."""
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelMetadataResponse.TensorMetadata]: ...
@@ -356,15 +356,11 @@ class InferTensorContents(_message.Message):
     @_builtins.property
     def int64_contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
-    def uint_contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """For UINT8: 0 to 255 each."""
-
+    def uint_contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def uint64_contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
-    def fp32_contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """For FP32."""
-
+    def fp32_contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
     @_builtins.property
     def fp64_contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
     @_builtins.property
@@ -426,10 +422,12 @@ class ModelInferRequest(_message.Message):
         name: _builtins.str
         """`pixels`: 0 is background, the upper end is ink."""
         datatype: _builtins.str
-        """UINT8, 0 to 255, is what the model computes with. FP32 is rounded to it: `pixel_range` says what it is."""
+        """UINT8, 0 to 255, is what the model computes with. Other integers are taken if all are 0 to 255; of BOOL, true is
+        ink; FP16, FP32 and FP64 are rounded, and `pixel_range` says what their range is.
+        """
         @_builtins.property
         def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-            """[n, 28, 28] or [n, 784]."""
+            """[n, 28, 28], [n, 784], [n, 1, 28, 28] or [n, 28, 28, 1]; for one image also [28, 28], [28, 28, 1] or [784]."""
 
         @_builtins.property
         def parameters(self) -> _containers.MessageMap[_builtins.str, Global___InferParameter]:
@@ -538,7 +536,7 @@ class ModelInferRequest(_message.Message):
     def parameters(self) -> _containers.MessageMap[_builtins.str, Global___InferParameter]:
         """priority     integer: level 1 goes before 2 and so on; 0, and one that the server does not have, is its default
         timeout      integer: the microseconds that the call may wait for its batch; 0 is no limit of its own
-        pixel_range  string: "0-1" or "0-255", the values of FP32 pixels; "0-1" if not given
+        pixel_range  string: "0-1" or "0-255", the range of floats; "0-1" if not given
 
         Others are ignored.
         """

@@ -1,0 +1,90 @@
+"""Arrays of digits as people have them, to uint8 [n, 28, 28]: the intake of training, scoring, client and server.
+
+Shapes: `SHAPES`, and [28, 28, 1] as one image with its channel; [1, 28, 28] is a batch of one image. Types: uint8;
+other integers if all are 0 to 255; bool, where True is ink, 255; floats of any size. Any memory order. The range of
+floats is never guessed from a single array: the caller says "0-1" or "0-255". They are rounded to the nearest of 256
+shades; a value may be out of the range by `SLACK`, the rounding error of a division or an interpolation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SIDE = 28
+IMAGE = SIDE * SIDE
+WHITE = 255
+PixelRange: TypeAlias = Literal["0-1", "0-255"]
+TOPS: dict[PixelRange, int] = {"0-1": 1, "0-255": WHITE}
+SLACK = 1 / (
+    2 * WHITE
+)  # half a shade of 0-1. Of 0-255 it is little, so that normalized pixels, from -0.42 on, are refused
+SHAPES = "[28,28], [n,28,28], [n,28,28,1], [n,1,28,28], [784] or [n,784]"
+EXPECTED = f"expected {SHAPES}, n at least 1, of uint8, bool, integers of 0 to 255, or floats"
+OTHER_RANGE = "pixel_range={!r} takes the other range"
+
+Pixels: TypeAlias = NDArray[np.uint8]
+
+
+class ArrayError(ValueError):
+    """An array that does not hold digits; the text says what is wrong and what is expected."""
+
+
+def count(shape: Sequence[int]) -> int | None:
+    """How many images an array of this shape holds, which may be below 1; None for any other shape."""
+    match tuple(shape):
+        case (784,) | (28, 28) | (28, 28, 1):
+            return 1
+        case (n, 784) | (n, 28, 28) | (n, 28, 28, 1) | (n, 1, 28, 28):
+            return n
+    return None
+
+
+def to_pixels(array: NDArray[Any], pixel_range: PixelRange = "0-1", other_range: str = OTHER_RANGE) -> Pixels:
+    """The images of an array, uint8 [n, 28, 28] in C order: the array's own memory, if it is that already.
+
+    Args:
+        array: As the module says.
+        pixel_range: What floats are.
+        other_range: For the error about a float: how to say the other range.
+
+    Raises:
+        ArrayError: another shape or type, no image, or a pixel that is out of range or not finite.
+    """
+    images = count(array.shape)
+    if not images or array.dtype.kind not in "buif":
+        raise ArrayError(f"the array is {kind(array)}; {EXPECTED}")
+    return np.ascontiguousarray(to_uint8(array, pixel_range, other_range).reshape(images, SIDE, SIDE))
+
+
+def to_uint8(elements: NDArray[Any], pixel_range: PixelRange, other_range: str = OTHER_RANGE) -> Pixels:
+    """Elements of bool, integers or floats as 0 to 255, in their shape. Raises ArrayError."""
+    if elements.dtype == np.uint8:
+        return elements
+    if elements.dtype.kind == "b":
+        return np.where(elements, np.uint8(WHITE), np.uint8(0))
+    if elements.dtype.kind != "f":
+        _require((elements >= 0) & (elements <= WHITE), elements, "0 to 255")
+        return elements.astype(np.uint8)
+    top = TOPS[pixel_range]
+    fit = (elements >= -SLACK) & (elements <= top + SLACK)
+    other: PixelRange = "0-255" if pixel_range == "0-1" else "0-1"
+    _require(fit, elements, f"0 to {top}; {other_range.format(other)}")
+    pixels: NDArray[np.float32] = elements.astype(np.float32, copy=False) * np.float32(WHITE // top)
+    return np.rint(pixels, out=pixels).astype(np.uint8)
+
+
+def kind(array: NDArray[Any]) -> str:
+    """An array's type and shape, for errors: float64 [n, 28, 28]."""
+    return f"{array.dtype} {list(array.shape)}"
+
+
+def _require(fit: NDArray[np.bool_], elements: NDArray[Any], expected: str) -> None:
+    if not fit.all():
+        image, pixel = divmod(int(fit.argmin()), IMAGE)
+        raise ArrayError(f"pixel {pixel} of image {image} is {elements.flat[int(fit.argmin())]}; expected {expected}")
