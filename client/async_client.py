@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from digits.client.pixels import Images, Pixels
     from digits.client.predictions import Predictions
+    from digits.images.arrays import PixelRange
     from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierAsyncStub
 
 Q = TypeVar("Q")
@@ -51,13 +52,14 @@ class AsyncClient:
         self,
         images: Images,
         *,
+        pixel_range: PixelRange = "0-1",
         include_probabilities: bool = False,
         priority: int = 0,
         timeout: float | None = None,  # noqa: ASYNC109 of the call, which the server is told
     ) -> Predictions:
         """As `Client.classify`. Pictures are read in a thread of the loop's."""
         started = time.monotonic()
-        pixels = await off_the_loop(images)
+        pixels = await off_the_loop(images, pixel_range)
         deadline = self._calls.deadline(timeout)
         asked = Asked(include_probabilities, priority)
         answers = await self._answers(asked, await self._parts(pixels, deadline), deadline)
@@ -68,6 +70,7 @@ class AsyncClient:
         self,
         items: Iterable[Images] | AsyncIterable[Images],
         *,
+        pixel_range: PixelRange = ...,
         include_probabilities: bool = ...,
         priority: int = ...,
         timeout: float | None = ...,
@@ -80,6 +83,7 @@ class AsyncClient:
         self,
         items: Iterable[Images] | AsyncIterable[Images],
         *,
+        pixel_range: PixelRange = ...,
         include_probabilities: bool = ...,
         priority: int = ...,
         timeout: float | None = ...,
@@ -91,6 +95,7 @@ class AsyncClient:
         self,
         items: Iterable[Images] | AsyncIterable[Images],
         *,
+        pixel_range: PixelRange = "0-1",
         include_probabilities: bool = False,
         priority: int = 0,
         timeout: float | None = None,
@@ -107,7 +112,9 @@ class AsyncClient:
 
         asked = Asked(include_probabilities, priority)
         pipeline = Pipeline(self._calls, asked, timeout, window=window, return_exceptions=return_exceptions)
-        call = AsyncStream(pipeline, lambda requests: self._stub().ClassifyStream(requests), self._parts, window)
+        call = AsyncStream(
+            pipeline, lambda requests: self._stub().ClassifyStream(requests), self._parts, pixel_range, window
+        )
         return call.answers(items)
 
     async def model(self, *, timeout: float | None = None) -> digits_pb2.GetModelResponse:  # noqa: ASYNC109 as above

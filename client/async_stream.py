@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from digits.client.pipeline import Pipeline
     from digits.client.pixels import Images, Pixels
     from digits.client.predictions import Predictions
+    from digits.images.arrays import PixelRange
     from digits.protos.digits.v1.digits_pb2 import ClassifyStreamRequest, ClassifyStreamResponse
 
     Call = grpc.aio.StreamStreamCall[ClassifyStreamRequest, ClassifyStreamResponse]
@@ -49,18 +50,20 @@ class AsyncStreamCall:
 class AsyncStream:
     """The items of one `AsyncClient.stream` on their way: over one call, or one after another if they break."""
 
-    def __init__(self, pipeline: Pipeline, method: Method, cut: Cut, window: int) -> None:
+    def __init__(self, pipeline: Pipeline, method: Method, cut: Cut, pixel_range: PixelRange, window: int) -> None:
         """Opens nothing yet.
 
         Args:
             pipeline: Holds the items.
             method: Makes a call.
             cut: Gives the parts of some images, until a deadline.
+            pixel_range: What the floats of items are.
             window: Most items that are drawn and not yet handed out.
         """
         self._pipeline = pipeline
         self._method = method
         self._cut = cut
+        self._pixel_range = pixel_range
         self._room = asyncio.Semaphore(window)
         self._changed = asyncio.Event()
         self._call: AsyncStreamCall | None = None
@@ -119,7 +122,7 @@ class AsyncStream:
     async def _add(self, item: Images) -> None:
         drawn = time.monotonic()
         try:
-            pixels = await off_the_loop(item)
+            pixels = await off_the_loop(item, self._pixel_range)
             self._pipeline.add(drawn, await self._cut(pixels, self._pipeline.deadline()))
         except Exception as error:  # noqa: BLE001 of this item alone: the pipeline raises it in its turn
             self._pipeline.add_failed(error)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from digits.client.pixels import Images, Pixels
     from digits.client.predictions import Predictions
+    from digits.images.arrays import PixelRange
 
     _Classify = grpc.UnaryUnaryMultiCallable[digits_pb2.ClassifyRequest, digits_pb2.ClassifyResponse]
     _Background = tuple[_Classify, digits_pb2.ClassifyRequest, grpc.Future[digits_pb2.ClassifyResponse]]
@@ -61,6 +62,7 @@ class Client:
         self,
         images: Images,
         *,
+        pixel_range: PixelRange = "0-1",
         include_probabilities: bool = False,
         priority: int = 0,
         timeout: float | None = None,
@@ -71,8 +73,10 @@ class Client:
         its limits at the first call with more than one image.
 
         Args:
-            images: An array, uint8 [28, 28] or [n, 28, 28], 0 for background and 255 for ink; a picture file's path, or
-                its content as bytes; or a sequence of arrays [28, 28], paths and contents. Pictures become digits here.
+            images: An array, whose background is 0 and whose ink is the upper end, in any shape and type of
+                `digits.images.arrays`; a picture file's path, or its content as bytes; or a sequence of single images.
+                A bytearray or memoryview is raw pixels. Pictures become digits here.
+            pixel_range: What floats are, "0-1" or "0-255". It says nothing of other types.
             include_probabilities: Whether all ten probabilities are wanted.
             priority: 1 goes before 2 and so on; 0 is the server's default.
             timeout: Seconds, instead of the client's.
@@ -84,7 +88,7 @@ class Client:
             ClientError: the server did not answer: see `digits.client.errors`.
         """
         started = time.monotonic()
-        pixels = pixels_of(images)
+        pixels = pixels_of(images, pixel_range)
         deadline = self._calls.deadline(timeout)
         asked = Asked(include_probabilities, priority)
         answers = self._answers(asked, self._parts(pixels, deadline), deadline)
@@ -95,6 +99,7 @@ class Client:
         self,
         items: Iterable[Images],
         *,
+        pixel_range: PixelRange = ...,
         include_probabilities: bool = ...,
         priority: int = ...,
         timeout: float | None = ...,
@@ -107,6 +112,7 @@ class Client:
         self,
         items: Iterable[Images],
         *,
+        pixel_range: PixelRange = ...,
         include_probabilities: bool = ...,
         priority: int = ...,
         timeout: float | None = ...,
@@ -118,6 +124,7 @@ class Client:
         self,
         items: Iterable[Images],
         *,
+        pixel_range: PixelRange = "0-1",
         include_probabilities: bool = False,
         priority: int = 0,
         timeout: float | None = None,
@@ -133,6 +140,7 @@ class Client:
 
         Args:
             items: Each what `classify` takes, and split as there.
+            pixel_range: As in `classify`.
             include_probabilities: As in `classify`.
             priority: As in `classify`.
             timeout: Seconds that each item's answer may take, instead of the client's.
@@ -148,7 +156,8 @@ class Client:
 
         asked = Asked(include_probabilities, priority)
         pipeline = Pipeline(self._calls, asked, timeout, window=window, return_exceptions=return_exceptions)
-        return Stream(pipeline, lambda requests: next(self._stubs).ClassifyStream(requests), self._parts).answers(items)
+        call = Stream(pipeline, lambda requests: next(self._stubs).ClassifyStream(requests), self._parts, pixel_range)
+        return call.answers(items)
 
     def model(self, *, timeout: float | None = None) -> digits_pb2.GetModelResponse:
         """The model that answers, its evidence, and the server's limits. Raises ClientError."""

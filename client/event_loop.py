@@ -11,6 +11,7 @@ from digits.client.pixels import pixels_of
 
 if TYPE_CHECKING:
     from digits.client.pixels import Images, Pixels
+    from digits.images.arrays import PixelRange
 
 CLOSED = "the client was closed"
 
@@ -21,6 +22,8 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def off_the_loop(images: Images) -> Pixels:
+async def off_the_loop(images: Images, pixel_range: PixelRange) -> Pixels:
     """As `pixels_of`; what may be slow is done in a thread."""
-    return pixels_of(images) if isinstance(images, np.ndarray) else await asyncio.to_thread(pixels_of, images)
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+        return pixels_of(images)
+    return await asyncio.to_thread(pixels_of, images, pixel_range)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from digits.client.pixels import Images
+    from digits.images.arrays import PixelRange
     from digits.model.manifest import Precision
 
 
@@ -39,10 +40,12 @@ class LocalClassifier:
         self.version, self.precision = str(model.number), selection.variant
         self._engine = selection.engine
 
-    def classify(self, images: Images, *, include_probabilities: bool = False) -> Predictions:
+    def classify(
+        self, images: Images, *, pixel_range: PixelRange = "0-1", include_probabilities: bool = False
+    ) -> Predictions:
         """As Client.classify, with the same answers. All images are one batch, which waits for nobody."""
         started = time.monotonic()
-        pixels = pixels_of(images)
+        pixels = pixels_of(images, pixel_range)
         running = time.monotonic()
         probabilities = self._engine.run(pixels)
         ended = time.monotonic()

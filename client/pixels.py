@@ -1,4 +1,4 @@
-"""What may be classified, as pixels: arrays as they are, picture files by `digits.images`."""
+"""What may be classified, as pixels: arrays by `digits.images.arrays`, picture files by `digits.images.picture`."""
 
 from __future__ import annotations
 
@@ -10,48 +10,60 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from digits.images.errors import PictureError
+from digits.images.arrays import EXPECTED, IMAGE, PixelRange, count, to_pixels
+from digits.images.errors import ArrayError, PictureError
 
-SIDE = 28
-IMAGE_BYTES = SIDE * SIDE
-EXPECTED = "expected uint8 [28, 28] or [n, 28, 28], n at least 1, 0 for background and 255 for ink"
+IMAGE_BYTES = IMAGE
+SIGNATURES = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF"
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Picture: TypeAlias = str | Path | bytes
-Images: TypeAlias = Pixels | Picture | Sequence[Pixels | Picture]
-"""One or many digits: an array, uint8 [28, 28] or [n, 28, 28], 0 for background and 255 for ink; a picture file's path,
-or its content as bytes; or a sequence of arrays [28, 28], paths and contents."""
+Array: TypeAlias = NDArray[Any] | bytearray | memoryview
+Images: TypeAlias = Array | Picture | Sequence[Any]
+"""One or many digits: an array, a picture, or a sequence of either.
+
+- An array of the shapes and types of `digits.images.arrays`, or the same as nested lists of numbers.
+- A bytearray or memoryview is an array too, never a picture file's content: a flat one of bytes is raw pixels, 784 for
+  each digit.
+- A picture file's path, or its content as bytes.
+- A sequence whose elements are each one image: arrays, paths and contents, in any mixture.
+"""
 
 
-def pixels_of(images: Images) -> Pixels:
+def pixels_of(images: Images, pixel_range: PixelRange = "0-1") -> Pixels:
     """The images as uint8 [n, 28, 28]. Pictures become digits as they do in the server, by MNIST's own procedure.
 
+    Args:
+        images: As `Images` says.
+        pixel_range: What the floats of arrays are.
+
     Raises:
-        ValueError: an array of another shape or dtype, or no image at all.
+        ValueError: an array of another shape or type, a pixel that is out of range, or no image at all.
         PictureError: no picture of one digit; the text names its path, or else its place in the sequence.
         OSError: a file that cannot be read.
     """
-    if isinstance(images, str | Path | bytes):
+    if isinstance(images, Picture):
         return _of_picture(images, "")[np.newaxis]
-    if isinstance(images, Sequence):
-        return _of_sequence(images)
-    return _of_array(images)
-
-
-def _of_sequence(images: Sequence[Any]) -> Pixels:
+    if isinstance(images, bytearray | memoryview) or not isinstance(images, Sequence):
+        return _of_array(images, pixel_range, "")
     if not images:
-        raise ValueError(f"there is no image; {EXPECTED}")
-    return np.stack([_of_element(image, f"images[{i}]") for i, image in enumerate(images)])
+        raise ArrayError(f"there is no image; {EXPECTED}")
+    if any(isinstance(image, Picture) for image in images) or all(map(_is_one, images)):
+        return np.concatenate([_of_element(image, f"images[{i}]: ", pixel_range) for i, image in enumerate(images)])
+    return _of_array(images, pixel_range, "")
 
 
-def _of_element(image: Pixels | Picture, place: str) -> Pixels:
-    if isinstance(image, str | Path | bytes):
-        return _of_picture(image, f"{place}: ")
-    pixels = np.asarray(image)
-    if pixels.dtype != np.uint8 or pixels.shape != (SIDE, SIDE):
-        raise ValueError(
-            f"{place} is {pixels.dtype} {list(pixels.shape)}; expected uint8 [28, 28] of each in a sequence"
-        )
+def _is_one(image: Any) -> bool:
+    """Whether an element of a sequence is an image by itself, and not one number or row of it."""
+    return count(_array(image, "").shape) == 1
+
+
+def _of_element(image: Any, place: str, pixel_range: PixelRange) -> Pixels:
+    if isinstance(image, Picture):
+        return _of_picture(image, place)[np.newaxis]
+    pixels = _of_array(image, pixel_range, place)
+    if len(pixels) != 1:
+        raise ArrayError(f"{place}the array holds {len(pixels)} images; expected one in each element of a sequence")
     return pixels
 
 
@@ -65,8 +77,20 @@ def _of_picture(image: Picture, place: str) -> Pixels:
         raise type(error)(f"{name}{error}") from error
 
 
-def _of_array(image: Pixels) -> Pixels:
-    pixels = np.asarray(image)
-    if pixels.dtype != np.uint8 or pixels.ndim not in {2, 3} or pixels.shape[-2:] != (SIDE, SIDE) or not pixels.size:
-        raise ValueError(f"pixels are {pixels.dtype} {list(pixels.shape)}; {EXPECTED}")
-    return np.ascontiguousarray(pixels.reshape(-1, SIDE, SIDE))
+def _of_array(image: Any, pixel_range: PixelRange, place: str) -> Pixels:
+    try:
+        return to_pixels(_array(image, place), pixel_range)
+    except ArrayError as error:
+        raise ArrayError(f"{place}{error}") from error
+
+
+def _array(image: Any, place: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(image)
+    except ValueError as error:
+        raise ArrayError(f"{place}not an array of numbers: {error}; {EXPECTED}") from error
+    if isinstance(image, bytearray | memoryview) and array.ndim == 1 and array.itemsize == 1:
+        if array.tobytes().startswith(SIGNATURES):
+            raise ArrayError(f"{place}a {type(image).__name__} is raw pixels; give a picture's content as bytes(...)")
+        return array.reshape(-1, IMAGE) if array.size and not array.size % IMAGE else array
+    return array

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from digits.client.pipeline import Pipeline
     from digits.client.pixels import Images, Pixels
     from digits.client.predictions import Predictions
+    from digits.images.arrays import PixelRange
     from digits.protos.digits.v1.digits_pb2 import ClassifyStreamRequest, ClassifyStreamResponse
 
     Method = Callable[[Iterator[ClassifyStreamRequest]], "Answers"]
@@ -79,17 +80,19 @@ class StreamCall:
 class Stream:
     """The items of one `Client.stream` on their way: over one call, or one after another if they break."""
 
-    def __init__(self, pipeline: Pipeline, method: Method, cut: Cut) -> None:
+    def __init__(self, pipeline: Pipeline, method: Method, cut: Cut, pixel_range: PixelRange) -> None:
         """Opens nothing yet.
 
         Args:
             pipeline: Holds the items.
             method: Makes a call.
             cut: Gives the parts of some images, until a deadline.
+            pixel_range: What the floats of items are.
         """
         self._pipeline = pipeline
         self._method = method
         self._cut = cut
+        self._pixel_range = pixel_range
         self._call: StreamCall | None = None
         self._incoming: SimpleQueue[ClassifyStreamResponse | Ended] = SimpleQueue()
         self._drawn = False  # all of them
@@ -129,7 +132,7 @@ class Stream:
         pipeline = self._pipeline
         drawn = time.monotonic()
         try:
-            pipeline.add(drawn, self._cut(pixels_of(item), pipeline.deadline()))
+            pipeline.add(drawn, self._cut(pixels_of(item, self._pixel_range), pipeline.deadline()))
         except Exception as error:  # noqa: BLE001 of this item alone: the pipeline raises it in its turn
             pipeline.add_failed(error)
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from digits.images.errors import ArrayError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,10 +31,6 @@ EXPECTED = f"expected {SHAPES}, n at least 1, of uint8, bool, integers of 0 to 2
 OTHER_RANGE = "pixel_range={!r} takes the other range"
 
 Pixels: TypeAlias = NDArray[np.uint8]
-
-
-class ArrayError(ValueError):
-    """An array that does not hold digits; the text says what is wrong and what is expected."""
 
 
 def count(shape: Sequence[int]) -> int | None:
@@ -56,6 +54,8 @@ def to_pixels(array: NDArray[Any], pixel_range: PixelRange = "0-1", other_range:
     Raises:
         ArrayError: another shape or type, no image, or a pixel that is out of range or not finite.
     """
+    if pixel_range not in TOPS:
+        raise ArrayError(f"pixel_range is {pixel_range!r}; expected one of {list(TOPS)}")
     images = count(array.shape)
     if not images or array.dtype.kind not in "buif":
         raise ArrayError(f"the array is {kind(array)}; {EXPECTED}")

@@ -5,6 +5,10 @@ class DataError(Exception):
     """A MNIST source that cannot be used."""
 
 
+class ArrayError(ValueError):
+    """An array that does not hold digits; the text says what is wrong and what is expected."""
+
+
 class PictureError(Exception):
     """A file that is no picture of one digit."""
 

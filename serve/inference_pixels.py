@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from digits.images.arrays import ArrayError, to_uint8
+from digits.images.arrays import to_uint8
+from digits.images.errors import ArrayError
 from digits.serve.errors import InvalidRequest
 from digits.serve.served import INPUT
 

@@ -144,27 +144,6 @@ def test_a_view_that_is_not_contiguous_is_sent_as_it_looks(client: Client, test_
     assert np.array_equal(client.classify(view).digits, client.classify(view.copy()).digits)
 
 
-@pytest.mark.parametrize(
-    "pixels",
-    [
-        np.zeros((28, 28), np.float32),
-        np.zeros((28, 27), np.uint8),
-        np.zeros((0, 28, 28), np.uint8),
-        np.uint8(0),
-        [],
-        np.zeros((1, 1, 28, 28), np.uint8),
-    ],
-)
-def test_an_array_that_is_no_digit_is_said_before_it_is_sent(client: Client, pixels: Any) -> None:
-    with pytest.raises(ValueError, match=r"expected uint8 \[28, 28\] or \[n, 28, 28\]"):
-        client.classify(pixels)
-
-
-def test_an_element_that_is_no_digit_is_named(client: Client, test_digits: NDArray[np.uint8]) -> None:
-    with pytest.raises(ValueError, match=r"^images\[1\] is float64 \[28, 28\]"):
-        client.classify([test_digits[0], test_digits[0] / 255])
-
-
 def test_a_client_is_shared_between_threads(client: Client, test_digits: NDArray[np.uint8]) -> None:
     expected = client.classify(test_digits[:400]).digits
     with ThreadPoolExecutor(8) as pool:

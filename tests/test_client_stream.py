@@ -14,7 +14,7 @@ from PIL import Image
 
 from digits.client import AsyncClient, Client, DeadlineError, Predictions, RequestError, UnavailableError
 from digits.client.local import LocalClassifier
-from digits.images.errors import PictureError
+from digits.images.errors import ArrayError, PictureError
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 
 if TYPE_CHECKING:
@@ -158,9 +158,9 @@ def test_errors_may_be_had_in_the_places_of_their_items(
     server: Any, streamed: Callable[..., Any], test_digits: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     """Whether they are found here or there."""
-    items = [test_digits[0], b"%PDF-1.4", tmp_path / "none.png", np.zeros((28, 28)), test_digits[1]]
+    items = [test_digits[0], b"%PDF-1.4", tmp_path / "none.png", np.zeros((28, 27)), test_digits[1]]
     answers = streamed(server.address, items, return_exceptions=True)
-    kinds = [Predictions, PictureError, FileNotFoundError, ValueError, Predictions]
+    kinds = [Predictions, PictureError, FileNotFoundError, ArrayError, Predictions]
     assert list(map(type, answers)) == kinds
     late = streamed(server.address, test_digits[:5], return_exceptions=True, timeout=1e-6)
     assert list(map(type, late)) == [DeadlineError] * 5
