@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import shlex
 from dataclasses import asdict, fields
 from html import escape
 from typing import TYPE_CHECKING
 
+from digits.images.text import csv_writer
 from digits.lab import sweep_figures
 from digits.lab.errors import LabError
 from digits.lab.plan import Candidate
@@ -162,9 +162,9 @@ def _cells(result: Result) -> tuple[str, ...]:
 
 def _csv(sweep: Sweep) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_HEAD, lineterminator="\n")
-    writer.writeheader()
+    writer = csv_writer(text)
+    writer.writerow(CSV_HEAD)
     for done in sweep.results:
         score = {name: round(value, 6) for name, value in asdict(done.score).items()}  # float32 says no more
-        writer.writerow({"trial": done.number, **asdict(done.candidate), **score})
+        writer.writerow([done.number, *asdict(done.candidate).values(), *score.values()])
     return text.getvalue()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
+from digits.images.text import one_line
 from digits.score.beside import replacing
-from digits.score.summary import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from digits.images.text import one_line
 from digits.score.chunk import OK
-from digits.score.tables import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,8 +93,3 @@ class Summary:
         yield " " * 14 + " ".join(f"{name:>{width}}" for name in columns)
         for label, counts in enumerate(self._confusion[:, : len(columns)]):
             yield f"            {label} " + " ".join(f"{f'{n:,}' if n else '.':>{width}}" for n in counts)
-
-
-def one_line(path: str) -> str:
-    """A path on one line, whatever is in it."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in readable(path))

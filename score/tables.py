@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
-import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from digits.images.text import csv_writer, readable
 from digits.score.beside import replacing
 from digits.score.chunk import OK
 from digits.score.errors import ScoreError
@@ -67,7 +66,7 @@ def check(path: Path) -> None:
 def _csv(path: Path, columns: Columns) -> Iterator[Write]:
     """RFC 4180 with a header, UTF-8; what is not there is an empty field."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv_writer(file)
         ten = [f"p{digit}" for digit in range(10)] if columns.probabilities else []
         writer.writerow(["path", "digit", "confidence", *ten, "status", "error", *["label"][: columns.labels]])
 
@@ -156,11 +155,6 @@ FORMATS: dict[str, Callable[[Path, Columns], AbstractContextManager[Write]]] = {
     ".jsonl": _jsonl,
     ".parquet": _parquet,
 }
-
-
-def readable(path: str) -> str:
-    r"""A path as text that any reader takes: a byte that is no UTF-8 becomes \xff, as Python writes it."""
-    return path if path.isascii() else os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def short(value: np.float32) -> float:
