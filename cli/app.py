@@ -155,7 +155,9 @@ COMMANDS = {
     ```
 
     One row a picture: path, digit, confidence, status, error. A picture that cannot be read, is blank, unclear or shows
-    several digits is a row that says so, and nothing stops; with --strict the exit code is then 1. Ctrl-C or a crash
+    several digits is a row that says so, and nothing stops. Files in a folder or an archive whose names are not
+    pictures', hidden files, and arrays that are not images are skipped; the summary counts them by their reasons. With
+    --strict the exit code is 1 if a row has no digit or anything is skipped. Ctrl-C or a crash
     keeps what is done, in table.csv.journal beside the table, and the same command goes on from there. Uses all cores,
     by the model that comes with digits or by the newest of --models; or a server.
     """,

@@ -13,7 +13,7 @@ def score(
     *paths: Annotated[str, Parameter(allow_leading_hyphen=True)],
     settings: Annotated[ScoreSettings, Parameter(name="*")] = DEFAULTS,
 ) -> int:
-    """Returns the exit code: 1 with --strict if a row has no digit.
+    """Returns the exit code: 1 with --strict if a row has no digit or an input is skipped.
 
     Args:
         paths: Pictures, folders, globs, .zip and .tar archives, .npz, .npy and IDX files, or - for a list of these on

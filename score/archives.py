@@ -16,8 +16,9 @@ from typing import IO, TYPE_CHECKING, Any
 from digits.score.chunk import UNREADABLE, Problem
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable, Iterator
+
+    from digits.score.skipped import Skipped
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 OPENERS: dict[bytes, Callable[..., Any]] = {
@@ -59,7 +60,7 @@ def count(path: str, takes: Callable[[str], bool]) -> int | None:
         return 1
 
 
-def members(path: str, takes: Callable[[str], bool], skipped: Counter[str]) -> Iterator[tuple[str, bytes | Problem]]:
+def members(path: str, takes: Callable[[str], bool], skipped: Skipped) -> Iterator[tuple[str, bytes | Problem]]:
     """The pictures in an archive, in its order: name and content, or what is wrong with it.
 
     A name of "" is the archive itself, damaged, or unpacking to more than 8 GB: the rest of it is lost.
@@ -67,7 +68,7 @@ def members(path: str, takes: Callable[[str], bool], skipped: Counter[str]) -> I
     Args:
         path: Of a .zip, or of a .tar, compressed or not.
         takes: Whether a name is a picture's.
-        skipped: Counts the others by suffix.
+        skipped: Counts the others.
     """
     read = _zip if path.lower().endswith(".zip") else _tar
     try:
@@ -77,7 +78,7 @@ def members(path: str, takes: Callable[[str], bool], skipped: Counter[str]) -> I
             elif takes(name):
                 yield name, content()
             else:
-                skipped[f".{name.rpartition('.')[2]}"] += 1
+                skipped.add_name(f"{path}/{name}")
     except DAMAGE as error:
         yield "", Problem(UNREADABLE, f"the archive cannot be read on: {' '.join(str(error).split())}")
 

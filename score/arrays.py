@@ -16,6 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from digits.score.chunk import UNREADABLE, Problem
+from digits.score.skipped import Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,19 +70,20 @@ def count(path: str) -> int:
         return 1
     try:
         with contextlib.ExitStack() as stack:
-            return sum(n if isinstance(n, int) else 1 for _, n, _ in _arrays(path, stack))
+            return sum(n if isinstance(n, int) else 1 for _, n, _ in _arrays(path, stack, Skipped()))
     except DAMAGE:
         return 1
 
 
-def read(path: str, stamp: str) -> Iterator[Rows | Problem]:
+def read(path: str, stamp: str, skipped: Skipped) -> Iterator[Rows | Problem]:
     """All digits of a file, in its order, at most 256 at a time.
 
-    Of an .npz every array of digits is taken, in the file's order, or the one that `FILE.npz/NAME` names.
+    Of an .npz every array of digits is taken, in the file's order, or the one that `FILE.npz/NAME` names. `skipped`
+    counts the others, but for labels: the integers [n] of y_NAME, where the n digits of x_NAME are.
     """
     try:
         with contextlib.ExitStack() as stack:
-            for name, n, file in _arrays(path, stack):
+            for name, n, file in _arrays(path, stack, skipped):
                 if isinstance(n, Problem):
                     yield n
                     continue
@@ -93,12 +95,12 @@ def read(path: str, stamp: str) -> Iterator[Rows | Problem]:
         yield Problem(UNREADABLE, f"the array cannot be read on: {' '.join(str(error).split())}")
 
 
-def _arrays(path: str, stack: contextlib.ExitStack) -> Iterator[tuple[str, int | Problem, IO[bytes]]]:
+def _arrays(path: str, stack: contextlib.ExitStack, skipped: Skipped) -> Iterator[tuple[str, int | Problem, IO[bytes]]]:
     """Each array of digits: its name, how many digits, and the file where the first pixel comes next."""
     file, only = split(path)
     lower = file.lower()
     if lower.endswith(".npz"):
-        yield from _in_npz(file, only, stack)
+        yield from _in_npz(file, only, stack, skipped)
         return
     raw = stack.enter_context(open(file, "rb"))  # noqa: SIM115 the stack closes it
     opened = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if lower.endswith(".gz") else raw
@@ -112,24 +114,31 @@ def _arrays(path: str, stack: contextlib.ExitStack) -> Iterator[tuple[str, int |
     yield path, _digits(tuple(shape3), np.dtype(np.uint8), fortran=False), opened
 
 
-def _in_npz(file: str, only: str | None, stack: contextlib.ExitStack) -> Iterator[tuple[str, int | Problem, IO[bytes]]]:
+def _in_npz(
+    file: str, only: str | None, stack: contextlib.ExitStack, skipped: Skipped
+) -> Iterator[tuple[str, int | Problem, IO[bytes]]]:
     archive = stack.enter_context(zipfile.ZipFile(file))
     found = {name.removesuffix(".npy"): name for name in archive.namelist()}
     if only is not None and only not in found:
         raise ValueError(f"there is no array {only!r}, only {', '.join(found)}")
-    others, taken = [], 0
+    others: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]] = {}
+    taken: dict[str, int | Problem] = {}
     for name, member in found.items():
         if only in {None, name}:
             with archive.open(member) as opened:
                 shape, dtype, fortran = _header(opened)
                 n = _digits(shape, dtype, fortran=fortran)
                 if only is None and isinstance(n, Problem):
-                    others.append(f"{name} {dtype} {list(shape)}")
+                    others[name] = dtype, shape
                 else:
-                    taken += 1
+                    taken[name] = n
                     yield f"{file}/{name}", n, opened
     if not taken:
-        raise ValueError(f"it has no digits, only {', '.join(others) or 'nothing'}; {EXPECTED}")
+        arrays = [f"{name} {dtype} {list(shape)}" for name, (dtype, shape) in others.items()]
+        raise ValueError(f"it has no digits, only {', '.join(arrays) or 'nothing'}; {EXPECTED}")
+    for name, (dtype, shape) in others.items():
+        if not np.issubdtype(dtype, np.integer) or name[:1] != "y" or shape != (taken.get(f"x{name[1:]}"),):
+            skipped.add(f"{file}/{name}", f"array of {dtype} {list(shape)}")
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic], bool]:

@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def unfinished(path: Path) -> Path:
+    """Where a file is written before it is whole."""
+    return path.with_name(f"{path.name}.unfinished")
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a path beside this one to write to. It takes the place of an earlier file when all is well in the end."""
-    beside = path.with_name(f"{path.name}.unfinished")
+    beside = unfinished(path)
     try:
         yield beside
         with beside.open("rb") as file:

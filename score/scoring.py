@@ -6,11 +6,13 @@ import contextlib
 import os
 import sys
 import time
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, cast
 
 from tqdm import tqdm
 
 from digits.score import contact_sheet, tables
+from digits.score.beside import unfinished
 from digits.score.classifiers import opened
 from digits.score.engine import here
 from digits.score.errors import ScoreError
@@ -40,7 +42,7 @@ def score(paths: Iterable[str], settings: ScoreSettings, say: Callable[[str], No
         say: Takes the lines of the summary.
 
     Returns:
-        How many rows have no digit.
+        How many inputs have no digit: rows without one, and what is skipped.
 
     Raises:
         ScoreError: it cannot begin, or cannot go on.
@@ -52,8 +54,7 @@ def score(paths: Iterable[str], settings: ScoreSettings, say: Callable[[str], No
         Journal(path).remove()
     elif out.exists() and not path.exists():
         raise ScoreError(f"{out} exists; give another --out, or replace it with --overwrite")
-    own = [out, *journal_files(path), *([settings.contact_sheet] if settings.contact_sheet else [])]
-    sources = Sources(given, frozenset(map(os.path.realpath, own)))
+    sources = Sources(given, frozenset(map(os.path.realpath, _own(settings, out, path))))
     with Journal(path) as journal, _kept(journal):
         began, done = time.monotonic(), journal.rows
         _fill(journal, sources, settings)
@@ -67,10 +68,18 @@ def score(paths: Iterable[str], settings: ScoreSettings, say: Callable[[str], No
     say(f"{out}: {summary.rows:,} rows{again}, {new / seconds:,.0f} a second")
     for line in summary.lines():
         say(line)
-    if sources.skipped:
-        what = ", ".join(f"{count:,} {suffix}" for suffix, count in sources.skipped.most_common(5))
-        say(f"passed over  {sources.skipped.total():,} files that are no pictures by their names: {what}")
-    return summary.failed
+    for start, line in zip(chain(["skipped"], repeat("")), sources.skipped.lines(), strict=False):
+        say(f"{start:<12}{line}")
+    return summary.failed + sources.skipped.total
+
+
+def _own(settings: ScoreSettings, out: Path, journal: Path) -> Iterator[str | Path]:
+    """The files that this scoring itself writes or reads: in a folder of pictures they are not inputs."""
+    yield from journal_files(journal)
+    for written in filter(None, (out, settings.contact_sheet)):
+        yield from (written, unfinished(written))
+    if settings.labels and not settings.labels.lower().endswith(".npz"):  # which may have images too
+        yield os.path.expanduser(settings.labels)
 
 
 def _out(settings: ScoreSettings) -> Path:

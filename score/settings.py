@@ -34,7 +34,9 @@ class ScoreSettings:
     """Draw the least certain digits, as the model sees them, into this PNG file."""
 
     strict: bool = False
-    """Exit with 1 if any row has no digit."""
+    """Exit with 1 if a row has no digit or an input is skipped: a file whose name is not a picture's, hidden files
+    such as .DS_Store among them; an array that is not images; an empty folder, archive or list. Not inputs: the files
+    that this command itself reads or writes, and the labels y_NAME of x_NAME in an .npz."""
 
     server: str | None = None
     """Ask the server at this address: HOST:PORT or unix:PATH. Default: classify in this process."""

@@ -7,20 +7,22 @@ import os
 import re
 import stat
 import sys
-from collections import Counter
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from digits.score import archives, arrays
 from digits.score.chunk import UNREADABLE, Chunk, Content, Problem
 from digits.score.errors import ScoreError
+from digits.score.skipped import EMPTY, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from digits.score.arrays import Rows
+
+T = TypeVar("T")
 
 # What is taken from a folder or an archive; other names are counted. A file that is named itself is always taken.
 PICTURE = re.compile(
@@ -58,12 +60,12 @@ class Sources:
         leave_out: Real paths of files that are the scoring's own, and not taken from folders.
 
     Attributes:
-        skipped: How many files were passed over since their names are no picture's, by suffix.
+        skipped: What gives no row: files of other names, arrays that are not digits, empty inputs.
     """
 
     paths: Iterable[str]
     leave_out: frozenset[str] = frozenset()
-    skipped: Counter[str] = field(default_factory=Counter)
+    skipped: Skipped = field(default_factory=Skipped)
 
     def __post_init__(self) -> None:
         self._names = {os.path.basename(path) for path in self.leave_out}
@@ -94,9 +96,18 @@ class Sources:
 
     def _all(self) -> Iterator[Picture | Rows]:
         for path in self.paths:
-            for given in listed() if path == "-" else (path,):
-                for file, problem in self._files(given):
-                    yield from self._contents(file, problem)
+            for given in self._counted(path, listed() if path == "-" else iter((path,))):
+                for file, problem in self._counted(given, self._files(given)):
+                    yield from self._counted(file, self._contents(file, problem))
+
+    def _counted(self, path: str, found: Iterator[T]) -> Iterator[T]:
+        """All that was found in a path. If that is nothing at all, the path is counted as empty."""
+        before, empty = self.skipped.total, True
+        for one in found:
+            empty = False
+            yield one
+        if empty and self.skipped.total == before:
+            self.skipped.add(path, EMPTY)
 
     def _files(self, path: str) -> Iterator[tuple[str, Problem | None]]:
         """The files that a path stands for; with a problem, what there is instead of one."""
@@ -146,7 +157,7 @@ class Sources:
             return False
         if takes(name) or archives.is_archive(name) or arrays.is_array(name):
             return True
-        self.skipped[os.path.splitext(name)[1] or name] += 1
+        self.skipped.add_name(path)
         return False
 
     def _contents(self, file: str, problem: Problem | None) -> Iterator[Picture | Rows]:
@@ -166,7 +177,7 @@ class Sources:
             for name, content in archives.members(file, takes, self.skipped):
                 yield Picture(f"{file}/{name}" if name else file, stamp, content, len(content))
         elif arrays.is_array(file):
-            for rows in arrays.read(file, stamp):
+            for rows in arrays.read(file, stamp, self.skipped):
                 yield Picture(file, stamp, rows, 0) if isinstance(rows, Problem) else rows
         else:
             yield Picture(file, stamp, file, status.st_size)

@@ -168,7 +168,7 @@ def test_archives_arrays_lists_and_globs_are_sources_too(
     assert digits[:2] == digits[18:20]
     assert digits[13:15] == digits[-2:]
     assert [row["label"] for row in found[10:13]] == [str(label) for label in data.y_test[:3]]
-    assert "passed over  1 files that are no pictures by their names: 1 .txt" in completed.stdout
+    assert completed.stdout.splitlines()[-1] == "skipped     1 x .txt file: a.zip/note.txt"
 
 
 def test_labels_come_from_a_csv_by_the_end_of_the_path(score: Digits, folders: Path, tmp_path: Path) -> None:
@@ -270,6 +270,26 @@ def test_whatever_is_wrong_with_a_file_is_its_row(models: Path, tmp_path: Path) 
 
     strict = [*command, "--out", "strict.csv", "--strict"]
     assert subprocess.run(strict, cwd=tmp_path, timeout=120, check=False).returncode == 1
+
+
+def test_strict_fails_on_what_is_skipped_but_not_on_files_of_its_own(
+    score: Digits, folders: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(next((folders / "4").iterdir()).read_bytes())
+    (tmp_path / "truth.csv").write_text("path,label\na.png,4\n")
+    (tmp_path / "sheet.png.unfinished").touch()  # of an earlier scoring that was killed
+    command = (".", "--out", "t.csv", "--overwrite", "--contact-sheet", "sheet.png", "--labels", "truth.csv")
+    for _ in range(2):
+        completed = score(*command, "--strict", cwd=tmp_path)
+        assert completed.returncode == 0, completed.stdout
+    (tmp_path / ".DS_Store").touch()
+    completed = score(*command, "--strict", cwd=tmp_path)
+    assert completed.returncode == 1
+    assert completed.stdout.splitlines()[-1] == "skipped     1 x hidden file: ./.DS_Store"
+    assert score(*command, cwd=tmp_path).returncode == 0
+    completed = score("-", "--out", "empty.csv", "--strict", cwd=tmp_path, input="")
+    assert completed.returncode == 1
+    assert completed.stdout.splitlines()[-1] == "skipped     1 x nothing to score in it: -"
 
 
 def test_an_existing_table_is_not_overwritten_unless_told(score: Digits, folders: Path, tmp_path: Path) -> None:
@@ -498,5 +518,5 @@ def test_an_empty_folder_is_said_to_be_empty(score: Digits, tmp_path: Path) -> N
     completed = score(".", "--out", "table.csv", cwd=tmp_path)
     assert completed.returncode == 0, completed.stderr
     assert "nothing to score" in completed.stdout
-    assert "passed over  1 files" in completed.stdout
+    assert completed.stdout.splitlines()[-1] == "skipped     1 x .txt file: ./note.txt"
     assert (tmp_path / "table.csv").read_text() == "path,digit,confidence,status,error\n"
