@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import grpc
 
 from digits.serve.errors import CallError, Draining, StreamsFull, internal_error
+from digits.serve.framing import FRAMINGS
 from digits.serve.job import FOREVER, Job
 from digits.serve.pictures import Pictures
-from digits.serve.services import DIGITS
+from digits.serve.served import shortened
 from digits.serve.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from digits.serve.framing import Framing
     from digits.serve.job import Request
     from digits.serve.pictures import Decoders
     from digits.serve.queue import JobQueue
@@ -63,8 +66,11 @@ class GrpcioCalls:
         unary: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             method: grpc.unary_unary_rpc_method_handler(self._guarded(each)) for method, each in (hot | cold).items()
         }
-        stream: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._classify_stream)
-        return {**unary, f"/{DIGITS.full_name}/ClassifyStream": stream}
+        streaming: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            method: grpc.stream_stream_rpc_method_handler(partial(self._stream, framing))
+            for method, framing in FRAMINGS.items()
+        }
+        return unary | streaming
 
     def end_streams(self) -> None:
         """Ends every stream once what was read of it is answered: one that stays open would hold up a drain."""
@@ -98,10 +104,10 @@ class GrpcioCalls:
 
         return guarded
 
-    def _classify_stream(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    def _stream(self, framing: Framing, messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         if len(self._streams) >= MAX_STREAMS:
             self._abort(context, StreamsFull(f"{MAX_STREAMS} streams are open; close one, or try another server"))
-        stream = Stream(messages, self._services, self._submit, _deadline(context))
+        stream = Stream(framing, messages, self._services, self._submit, _deadline(context))
         self._streams.add(stream)
         try:
             if self._ending:
@@ -125,6 +131,19 @@ class GrpcioCalls:
         context.set_trailing_metadata(error.trailing_metadata)
         context.abort(grpc.StatusCode[error.code], str(error))
         raise AssertionError  # abort has raised
+
+
+class Unserved(grpc.GenericRpcHandler):
+    """Answers methods that there are not, such as Triton's for shared memory; grpcio says no more than "not found"."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+        method = shortened(handler_call_details.method)
+
+        def refuse(_messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method} is not served; reflection lists what is")
+            raise AssertionError  # abort has raised
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def _deadline(context: grpc.ServicerContext) -> float:

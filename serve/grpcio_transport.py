@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from digits.serve.address import UNIX
 from digits.serve.errors import StartError
-from digits.serve.grpcio_calls import MAX_STREAMS, GrpcioCalls
+from digits.serve.grpcio_calls import MAX_STREAMS, GrpcioCalls, Unserved
 from digits.serve.health import Health
 from digits.serve.reflection import add_reflection
 from digits.serve.services import DIGITS, INFERENCE
@@ -97,6 +97,7 @@ class GrpcioTransport:
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         names = (DIGITS.full_name, INFERENCE.full_name, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
         add_reflection(self._server, names)
+        self._server.add_generic_rpc_handlers((Unserved(),))
 
     def _bind(self, address: str) -> str:
         """The address with its real port."""

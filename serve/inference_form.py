@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,7 @@ def read_form(message: bytes, served: Served, max_batch_size: int) -> Form:
     _, element = ELEMENTS[tensor.datatype]
     outputs = _outputs(list(request.outputs[: len(served.outputs) + 1]), served)
     encoder = Encoder(served.name, count, outputs)
+    encode = encoder.encode_classes if any(output.classes for output in outputs) else encoder.encode
     return Form(
         PixelFormat(
             model_name=served.name,
@@ -77,8 +78,8 @@ def read_form(message: bytes, served: Served, max_batch_size: int) -> Form:
             pixel_range=_pixel_range(request.parameters),
             size=count * IMAGE_BYTES * np.dtype(element).itemsize,
         ),
-        partial(encoder.encode, b""),
-        encoder.encode,
+        partial(encode, b""),
+        encode,
         _integer(request.parameters, "priority"),
         _integer(request.parameters, "timeout") / 1e6 or float("inf"),
     )
@@ -143,10 +144,16 @@ def _outputs(
             )
         if output.name in chosen:
             raise InvalidRequest(f"output '{output.name}' already exists in request")
-        for parameter in (SHARED_MEMORY, CLASSIFICATION):
-            _refuse(output.parameters, parameter, f"output '{output.name}'")
-        chosen[output.name] = known[output.name]
+        _refuse(output.parameters, SHARED_MEMORY, f"output '{output.name}'")
+        chosen[output.name] = _classified(known[output.name], output.parameters)
     return tuple(chosen.values()) or served.outputs
+
+
+def _classified(output: Output, parameters: Parameters) -> Output:
+    """As Triton does, of as many classes as there are, where more are asked for."""
+    if CLASSIFICATION not in parameters:
+        return output
+    return replace(output, classes=min(_integer(parameters, CLASSIFICATION, least=1), output.columns))
 
 
 def _refuse(parameters: Parameters, name: str, tensor: str) -> None:
@@ -154,16 +161,16 @@ def _refuse(parameters: Parameters, name: str, tensor: str) -> None:
         raise InvalidRequest(f"parameter '{name}' of {tensor} is not supported; expected none")
 
 
-def _integer(parameters: Parameters, name: str) -> int:
-    """A request parameter; 0 if it is not given."""
+def _integer(parameters: Parameters, name: str, least: int = 0) -> int:
+    """A parameter of a request or an output; 0 if it is not given."""
     if name not in parameters:
         return 0
     parameter = parameters[name]
     if (kind := parameter.WhichOneof("parameter_choice")) not in {"int64_param", "uint64_param"}:
         raise InvalidRequest(f"invalid value type for '{name}' parameter: {kind}; expected int64_param or uint64_param")
     value = parameter.uint64_param or parameter.int64_param
-    if value < 0:
-        raise InvalidRequest(f"invalid value for '{name}' parameter: {value}; expected 0 or more")
+    if value < least:
+        raise InvalidRequest(f"invalid value for '{name}' parameter: {value}; expected {least} or more")
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from digits.protos.inference.v2 import inference_pb2
+from digits.serve.classification import top_classes
 
 if TYPE_CHECKING:
     from digits.serve.job import Answers
@@ -39,13 +40,29 @@ class Encoder:
             parts.append(getattr(answers, source)[start * size : stop * size])
         return b"".join(parts)
 
+    def encode_classes(
+        self, identity: bytes, answers: Answers, start: int, stop: int, _queue_microseconds: int
+    ) -> bytes:
+        """As `encode`, where at least one output is asked for as classes, whose elements have no fixed size."""
+        response = inference_pb2.ModelInferResponse()
+        for output in self._outputs:
+            rows = getattr(answers, output.source)[start * output.row_bytes : stop * output.row_bytes]
+            response.raw_output_contents.append(top_classes(output, rows) if output.classes else rows)
+        return self._describe(answers.model_version) + identity + response.SerializeToString()
+
     def _describe(self, model_version: str) -> bytes:
         """A response without its id and its elements."""
-        tensor = inference_pb2.ModelInferResponse.InferOutputTensor
         return inference_pb2.ModelInferResponse(
             model_name=self._model_name,
             model_version=model_version,
-            outputs=[tensor(name=o.name, datatype=o.datatype, shape=[self._count, o.columns]) for o in self._outputs],
+            outputs=[
+                inference_pb2.ModelInferResponse.InferOutputTensor(
+                    name=output.name,
+                    datatype="BYTES" if output.classes else output.datatype,
+                    shape=[self._count, output.classes or output.columns],
+                )
+                for output in self._outputs
+            ],
         ).SerializeToString()
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from digits.serve.statistics import Statistics
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-EXTENSIONS = ("schedule_policy", "model_configuration", "statistics")  # as Triton names them
+EXTENSIONS = ("classification", "schedule_policy", "model_configuration", "statistics")  # as Triton names them
 Tensor = pb.ModelMetadataResponse.TensorMetadata
 
 

@@ -19,12 +19,16 @@ class Output:
         datatype: UINT8 or FP32.
         columns: Its shape is [n, columns].
         source: The attribute of Answers that has its bytes.
+        labels: What its columns mean, if that is more than their number.
+        classes: How many classes of each row a caller wants instead of the elements; 0 for the elements.
     """
 
     name: str
     datatype: str
     columns: int
     source: str
+    labels: tuple[str, ...] = ()
+    classes: int = 0
 
     @property
     def row_bytes(self) -> int:
@@ -37,13 +41,13 @@ class Served:
 
     name: str
     version: str
-    labels: int = 10
+    labels: tuple[str, ...] = tuple("0123456789")
 
     @property
     def outputs(self) -> tuple[Output, ...]:
         """In the order in which they come when none is asked for."""
         return (
-            Output("probabilities", "FP32", self.labels, "probabilities"),
+            Output("probabilities", "FP32", len(self.labels), "probabilities", self.labels),
             Output("digit", "UINT8", 1, "digits"),
             Output("confidence", "FP32", 1, "confidences"),
         )

@@ -175,7 +175,7 @@ class Server:
 
     def _make_services(self, choice: TransportChoice, policy: QueuePolicy) -> Services:
         manifest, selection, settings = self._model.manifest, self._selection, self._settings
-        served = Served(manifest.name, str(self._model.number), len(manifest.labels))
+        served = Served(manifest.name, str(self._model.number), tuple(manifest.labels))
         scheduling = Scheduling(
             max_batch_size=policy.max_batch_size,
             max_queue_size=policy.max_queue_size,

@@ -241,6 +241,48 @@ def test_any_raw_bool_that_is_not_0_is_ink() -> None:
     assert parse(sent.SerializeToString(), SERVED, MAX_BATCH_SIZE).pixels == bytes([0, 255, 255, 255]) * 196
 
 
+@given(
+    seed=st.integers(0, 99),
+    start=st.integers(0, 3),
+    count=st.integers(1, 3),
+    classes=st.dictionaries(st.sampled_from(list(OUTPUTS)), st.integers(1, 2**40)),
+    names=st.lists(st.sampled_from(list(OUTPUTS)), unique=True, min_size=1),
+)
+def test_classes_are_written_as_triton_writes_them(
+    seed: int, start: int, count: int, classes: dict[str, int], names: list[str]
+) -> None:
+    """The highest elements of each image, each as std::to_string has it, and its column; no more than there are."""
+    batch, stop = answers(start + count, seed), start + count
+    asked = [pb.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in names]
+    for output in asked:
+        if output.name in classes:
+            output.parameters["classification"].int64_param = classes[output.name]
+    sent = message(pictures(count), outputs=asked, id="5")
+    response = pb.ModelInferResponse.FromString(
+        parse(sent.SerializeToString(), SERVED, MAX_BATCH_SIZE).encode(batch, start, stop, 5)
+    )
+    whole = expected(batch, start, stop, names, "5")
+    for tensor, name, raw in zip(whole.outputs, names, whole.raw_output_contents, strict=True):
+        if name in classes:
+            datatype, columns = OUTPUTS[name]
+            tensor.datatype, tensor.shape[1] = "BYTES", min(classes[name], columns)
+            rows = np.frombuffer(raw, np.float32 if datatype == "FP32" else np.uint8).reshape(count, columns)
+            index = names.index(name)
+            whole.raw_output_contents[index] = b"".join(
+                len(text).to_bytes(4, "little") + text
+                for row in rows.tolist()
+                for text in texts(name, row)[: tensor.shape[1]]
+            )
+    assert response == whole
+
+
+def texts(name: str, row: list[float]) -> list[bytes]:
+    """Of all columns of a row, the highest first."""
+    ranked = sorted(enumerate(row), key=lambda element: -element[1])
+    form = {"probabilities": "{0:f}:{1}:{1}", "confidence": "{0:f}:{1}", "digit": "{0:d}:{1}"}[name]
+    return [form.format(value, column).encode() for column, value in ranked]
+
+
 def test_a_form_is_not_remembered_for_another_server() -> None:
     sent = message(pictures(1), model_version="7").SerializeToString()
     assert parse(sent, SERVED, MAX_BATCH_SIZE).count == 1

@@ -132,8 +132,12 @@ REFUSED = [
     ),
     (request(outputs=("digit", "digit")), "output 'digit' already exists in request"),
     (
-        output_with("classification", pb.InferParameter(int64_param=3)),
-        "parameter 'classification' of output 'digit' is not supported; expected none",
+        output_with("classification", pb.InferParameter(int64_param=0)),
+        "invalid value for 'classification' parameter: 0; expected 1 or more",
+    ),
+    (
+        output_with("classification", pb.InferParameter(string_param="3")),
+        "invalid value type for 'classification' parameter: string_param; expected int64_param or uint64_param",
     ),
     (
         output_with("shared_memory_region", pb.InferParameter(string_param="a")),

@@ -57,7 +57,7 @@ def service(*, ready: bool = True, statistics: Statistics | None = None) -> Infe
 
 
 def test_every_method_but_inference_is_answered() -> None:
-    assert {*service().methods, "ModelInfer"} == {method.name for method in SERVICE.methods}
+    assert {*service().methods, "ModelInfer", "ModelStreamInfer"} == {method.name for method in SERVICE.methods}
 
 
 @pytest.mark.parametrize("ready", [True, False])
@@ -82,7 +82,7 @@ def test_a_model_that_is_not_here_is_not_ready_and_not_found_otherwise(name: str
 def test_the_server_and_its_model_are_described() -> None:
     server = pb.ServerMetadataResponse.FromString(service().answer("ServerMetadata", b""))
     assert (server.name, server.version) == ("digits", metadata.version("digits"))
-    assert list(server.extensions) == ["schedule_policy", "model_configuration", "statistics"]
+    assert list(server.extensions) == ["classification", "schedule_policy", "model_configuration", "statistics"]
     request = pb.ModelMetadataRequest(name="digits").SerializeToString()
     model = pb.ModelMetadataResponse.FromString(service().answer("ModelMetadata", request))
     assert model == text_format.Parse(METADATA, pb.ModelMetadataResponse())

@@ -1,4 +1,4 @@
-"""ClassifyStream: pipelined, matched by id, flow-controlled, and not ended by a bad message."""
+"""ClassifyStream and ModelStreamInfer: pipelined, flow-controlled, and not ended by a bad message."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
+from digits.protos.inference.v2 import inference_pb2, inference_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_STREAMS = 64
+BOTH = pytest.mark.parametrize("method", ["ClassifyStream", "ModelStreamInfer"])
 STREAM = "/digits.v1.DigitClassifier/ClassifyStream"
 
 
@@ -31,6 +33,31 @@ def channel(server: Any) -> Iterator[grpc.Channel]:
 def asking(request_id: str, pixels: NDArray[np.uint8], **more: Any) -> digits_pb2.ClassifyStreamRequest:
     request = digits_pb2.ClassifyRequest(pixels=pixels.tobytes(), include_probabilities=True, **more)
     return digits_pb2.ClassifyStreamRequest(request_id=request_id, request=request)
+
+
+def inferring(request_id: str, pixels: NDArray[np.uint8], **more: Any) -> inference_pb2.ModelInferRequest:
+    tensor = {"name": "pixels", "datatype": "UINT8", "shape": [pixels.size // 784, 784]} | more
+    request = inference_pb2.ModelInferRequest(model_name="digits", id=request_id, raw_input_contents=[pixels.tobytes()])
+    request.inputs.add(**tensor)
+    return request
+
+
+def stream(channel: grpc.Channel, method: str, requests: Iterator[tuple[str, NDArray[np.uint8]]]) -> Any:
+    """A call of one of the two methods with these ids and images; its answers have an id, see `answered`."""
+    if method == "ClassifyStream":
+        stub = digits_pb2_grpc.DigitClassifierStub(channel)
+        return stub.ClassifyStream((asking(*request) for request in requests), timeout=60, wait_for_ready=True)
+    infer = inference_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer
+    return infer((inferring(*request) for request in requests), timeout=60, wait_for_ready=True)
+
+
+def answered(answer: Any) -> str:
+    """The id of a request that was answered, and not with an error."""
+    if isinstance(answer, digits_pb2.ClassifyStreamResponse):
+        assert answer.response.digits
+        return answer.request_id
+    assert answer.infer_response.raw_output_contents
+    return str(answer.infer_response.id)
 
 
 def test_1000_requests_on_a_stream_get_the_answers_of_calls_of_their_own(
@@ -69,53 +96,110 @@ def test_what_a_call_gets_as_a_status_a_request_gets_as_an_error_and_the_stream_
     assert answers["late"].error.code == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
 
 
-def test_answers_come_while_the_stream_is_open(channel: grpc.Channel, test_digits: NDArray[np.uint8]) -> None:
+def test_model_stream_infer_answers_in_the_order_of_the_requests_whatever_becomes_of_them(
+    channel: grpc.Channel, test_digits: NDArray[np.uint8]
+) -> None:
+    """As Triton does: one answer to each, to a bad one an error, which is known long before those in front of it."""
+    small, large = test_digits[:1], np.resize(test_digits, (1024, 28, 28))
+    single: Any = channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelInfer",
+        inference_pb2.ModelInferRequest.SerializeToString,
+        inference_pb2.ModelInferResponse.FromString,
+    )
+    requests = [inferring(f"{i}", large if i % 2 else small) for i in range(20)]
+    requests[9] = inferring("9", small, shape=[2, 784])
+    requests[11] = inferring("11", small, name="image")
+    messages = [request.SerializeToString() for request in requests]
+    messages[13] = b"\xff"
+    call: Any = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+    stream = call(iter(messages), timeout=60)
+    answers = [inference_pb2.ModelStreamInferResponse.FromString(answer) for answer in stream]
+    assert stream.code() is grpc.StatusCode.OK
+    assert len(answers) == len(requests)
+    for i, (request, answer) in enumerate(zip(requests, answers, strict=True)):
+        response = answer.infer_response
+        assert response.parameters.pop("triton_final_response").bool_param
+        if i in {9, 11, 13}:
+            assert response == inference_pb2.ModelInferResponse(id="" if i == 13 else request.id)
+        else:
+            assert not answer.error_message
+            assert response == single(request, timeout=60)
+    errors = [answers[i].error_message for i in (9, 11, 13)]
+    assert errors[0].startswith("[request id: 9] input byte size mismatch")
+    assert errors[1] == "[request id: 11] unexpected inference input 'image' for model 'digits'; expected 'pixels'"
+    assert errors[2].startswith("the message is not an inference.ModelInferRequest: ")
+
+
+@BOTH
+def test_a_stream_that_its_caller_half_closes_is_answered_whole_and_ends_with_ok(
+    channel: grpc.Channel, test_digits: NDArray[np.uint8], method: str
+) -> None:
+    """All requests are sent before the first answer is read."""
+    sent = [str(i) for i in range(200)]
+    half_closed = threading.Event()
+
+    def requests() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        yield from ((request_id, test_digits[:1]) for request_id in sent)
+        half_closed.set()
+
+    call = stream(channel, method, requests())
+    assert half_closed.wait(60)
+    assert sorted(map(answered, call), key=int) == sent
+    assert call.code() is grpc.StatusCode.OK
+
+
+@BOTH
+def test_answers_come_while_the_stream_is_open(
+    channel: grpc.Channel, test_digits: NDArray[np.uint8], method: str
+) -> None:
     """A caller may wait for one answer before it asks again."""
-    messages: queue.SimpleQueue[digits_pb2.ClassifyStreamRequest | None] = queue.SimpleQueue()
-    answers = digits_pb2_grpc.DigitClassifierStub(channel).ClassifyStream(iter(messages.get, None), timeout=60)
+    messages: queue.SimpleQueue[tuple[str, NDArray[np.uint8]] | None] = queue.SimpleQueue()
+    answers = stream(channel, method, iter(messages.get, None))
     for turn in ("first", "second"):
-        messages.put(asking(turn, test_digits[:2]))
-        assert next(answers).request_id == turn
+        messages.put((turn, test_digits[:2]))
+        assert answered(next(answers)) == turn
     messages.put(None)
     assert list(answers) == []
 
 
-def test_a_caller_that_reads_no_answers_is_read_no_further(server: Any, test_digits: NDArray[np.uint8]) -> None:
+@BOTH
+def test_a_caller_that_reads_no_answers_is_read_no_further(
+    server: Any, test_digits: NDArray[np.uint8], method: str
+) -> None:
     """64 requests are taken from it, and what its connection holds; then it is held up, and its other calls are not."""
     sent = 0
     more_than_it_takes = 2000
 
-    def messages() -> Iterator[digits_pb2.ClassifyStreamRequest]:
+    def messages() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         nonlocal sent
         for sent in range(1, more_than_it_takes + 1):
-            yield asking(str(sent), test_digits)
+            yield str(sent), test_digits
 
     small = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024), ("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(server.address, small) as channel, grpc.insecure_channel(server.address) as other:
-        stream = digits_pb2_grpc.DigitClassifierStub(channel).ClassifyStream(messages(), timeout=60)
-        next(stream)
+        held = stream(channel, method, messages())
+        next(held)
         for _ in range(20):  # time for it to take more, if it would
             request = digits_pb2.ClassifyRequest(pixels=test_digits.tobytes())
             assert digits_pb2_grpc.DigitClassifierStub(other).Classify(request, timeout=60).digits
         assert sent < more_than_it_takes
-        stream.cancel()
+        held.cancel()
 
 
+@BOTH
 def test_a_stream_that_is_cancelled_leaves_the_others_alone(
-    channel: grpc.Channel, test_digits: NDArray[np.uint8]
+    channel: grpc.Channel, test_digits: NDArray[np.uint8], method: str
 ) -> None:
-    stub = digits_pb2_grpc.DigitClassifierStub(channel)
     forever = threading.Event()
 
-    def endless() -> Iterator[digits_pb2.ClassifyStreamRequest]:
-        yield asking("one", test_digits[:1])
+    def endless() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        yield "one", test_digits[:1]
         forever.wait(60)
 
-    given_up = [stub.ClassifyStream(endless(), timeout=60) for _ in range(40)]
-    for stream in given_up:
-        stream.cancel()
-    answers = stub.ClassifyStream(iter([asking("kept", test_digits[:1])]), timeout=60, wait_for_ready=True)
-    assert [answer.request_id for answer in answers] == ["kept"]
+    for given_up in [stream(channel, method, endless()) for _ in range(40)]:
+        given_up.cancel()
+    answers = stream(channel, method, iter([("kept", test_digits[:1])]))
+    assert [answered(answer) for answer in answers] == ["kept"]
     forever.set()
 
 
@@ -135,17 +219,18 @@ def test_more_streams_than_there_may_be_are_refused(channel: grpc.Channel, test_
         stream.cancel()
 
 
+@BOTH
 def test_a_drain_answers_what_was_read_and_ends_the_stream_with_unavailable(
-    serving: Callable[..., Any], models: Path, transport: str, test_digits: NDArray[np.uint8]
+    serving: Callable[..., Any], models: Path, transport: str, test_digits: NDArray[np.uint8], method: str
 ) -> None:
-    messages: queue.SimpleQueue[digits_pb2.ClassifyStreamRequest | None] = queue.SimpleQueue()
+    messages: queue.SimpleQueue[tuple[str, NDArray[np.uint8]] | None] = queue.SimpleQueue()
     with (
         serving("--models", models, "--transport", transport, "--lame-duck", 0) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
-        answers = digits_pb2_grpc.DigitClassifierStub(channel).ClassifyStream(iter(messages.get, None), timeout=60)
-        messages.put(asking("one", test_digits))
-        assert next(answers).request_id == "one"
+        answers = stream(channel, method, iter(messages.get, None))
+        messages.put(("one", test_digits))
+        assert answered(next(answers)) == "one"
         server.process.terminate()
         with pytest.raises(grpc.RpcError) as error:
             list(answers)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # a file of digits, uint8 [n, 28, 28], prints all that it saw as JSON.
 SESSION = """
 import asyncio, json, sys
+from queue import SimpleQueue
 
 import numpy as np
 import tritonclient.grpc as triton
@@ -87,6 +88,41 @@ def inferred(client):
     }
 
 
+def classified(client):
+    counts = {"probabilities": 3, "digit": 2, "confidence": 0}
+    asked = [triton.InferRequestedOutput(name, class_count=count) for name, count in counts.items()]
+    result = client.infer("digits", given(digits), outputs=asked)
+    return {name: np.char.decode(result.as_numpy(name).astype(bytes)).tolist() for name in ("probabilities", "digit")}
+
+
+def streamed(client):
+    # 1,000 requests, of which one has no model.
+    outcomes = SimpleQueue()
+    client.start_stream(lambda result, error: outcomes.put((result, error)))
+    for i in range(1000):
+        image = digits[i % len(digits)][None]
+        client.async_stream_infer("x" if i == 500 else "digits", given(image), request_id=str(i))
+    client.stop_stream()
+    seen = [outcomes.get() for _ in range(outcomes.qsize())]
+    assert len(seen) == 1000
+    answers = [(result.get_response().id, result.as_numpy("digit").tolist()) for result, _ in seen if result]
+    return {"answers": answers, "errors": [error.message() for _, error in seen if error]}
+
+
+def unserved(client):
+    calls = {
+        "LogSettings": [client.get_log_settings],
+        "TraceSetting": [client.get_trace_settings],
+        "SystemSharedMemoryStatus": [client.get_system_shared_memory_status],
+        "SystemSharedMemoryRegister": [client.register_system_shared_memory, "region", "/key", 784],
+        "SystemSharedMemoryUnregister": [client.unregister_system_shared_memory],
+        "CudaSharedMemoryStatus": [client.get_cuda_shared_memory_status],
+        "RepositoryModelLoad": [client.load_model, "digits"],
+        "RepositoryModelUnload": [client.unload_model, "digits"],
+    }
+    return {method: refused(*call) for method, call in calls.items()}
+
+
 def errors(client):
     def infer(inputs, model="digits", **options):
         return refused(client.infer, model, inputs, **options)
@@ -100,17 +136,22 @@ def errors(client):
         "shape": infer(given(np.zeros((1, 27, 28), np.uint8))),
         "value": infer(given(one.astype(np.float32)), request_id="call 6"),
         "output": infer(given(one), outputs=[triton.InferRequestedOutput("logits")]),
-        "classes": infer(given(one), outputs=[triton.InferRequestedOutput("digit", class_count=3)]),
+        "classes": infer(given(one), outputs=[triton.InferRequestedOutput("digit", class_count=-3)]),
         "too_many": infer(given(np.zeros((1025, 784), np.uint8))),
         "metadata": refused(client.get_model_metadata, "x"),
-        "load": refused(client.load_model, "digits"),
     }
 
 
 async def asynchronous():
     async with triton_aio.InferenceServerClient(address) as client:
         results = await asyncio.gather(*(client.infer("digits", given(digits)) for _ in range(8)))
-        return {"ready": await client.is_server_ready(), "answers": [seen(result) for result in results]}
+
+        async def requests():
+            for _ in range(8):
+                yield {"model_name": "digits", "inputs": given(digits)}
+
+        streamed = [seen(result) async for result, error in client.stream_infer(requests()) if not error]
+        return {"ready": await client.is_server_ready(), "answers": [*map(seen, results), *streamed]}
 
 
 with triton.InferenceServerClient(address) as client:
@@ -118,6 +159,9 @@ with triton.InferenceServerClient(address) as client:
     report["statistics"] = client.get_inference_statistics("digits", as_json=True)["model_stats"]
     report["errors"] = errors(client)
     report["after"] = client.get_inference_statistics(as_json=True)["model_stats"]
+    report["classified"] = classified(client)
+    report["streamed"] = streamed(client)
+    report["unserved"] = unserved(client)
 report["asynchronous"] = asyncio.run(asynchronous())
 print(json.dumps(report))
 """
@@ -164,7 +208,7 @@ def test_the_configuration_is_that_of_the_server(report: dict[str, Any]) -> None
 def test_every_way_of_sending_digits_gets_the_clients_own_answers(
     report: dict[str, Any], client: Client, test_digits: NDArray[np.uint8]
 ) -> None:
-    """Of any datatype and shape, alone or with others: what digits' own client is told, to the bit."""
+    """Of any datatype and shape, alone, with others or on a stream: what digits' own client is told, to the bit."""
     expected = client.classify(test_digits[:SENT], include_probabilities=True)
     assert expected.probabilities is not None
     answers = report["inferred"]["answers"]
@@ -197,9 +241,8 @@ def test_outputs_come_as_asked_and_the_id_comes_back(report: dict[str, Any]) -> 
         ("value", "INVALID_ARGUMENT", "the request parameter pixel_range '0-255' takes the other range"),
         ("value", "INVALID_ARGUMENT", "[request id: call 6] "),
         ("output", "INVALID_ARGUMENT", "unexpected inference output 'logits' for model 'digits'; expected one of"),
-        ("classes", "INVALID_ARGUMENT", "parameter 'classification' of output 'digit' is not supported"),
+        ("classes", "INVALID_ARGUMENT", "invalid value for 'classification' parameter: -3; expected 1 or more"),
         ("too_many", "INVALID_ARGUMENT", "inference request batch-size must be <= 1024 for 'digits', got 1025"),
-        ("load", "UNIMPLEMENTED", ""),
     ],
 )
 def test_what_is_refused_is_an_exception_that_says_why(
@@ -208,6 +251,39 @@ def test_what_is_refused_is_an_exception_that_says_why(
     code, message = report["errors"][case]
     assert code == f"StatusCode.{status}"
     assert text in message
+
+
+def test_classes_come_instead_of_an_outputs_elements(
+    report: dict[str, Any], client: Client, test_digits: NDArray[np.uint8]
+) -> None:
+    """As BYTES [n, 3]; an output of one column has one class, and a number of its own as its value."""
+    expected = client.classify(test_digits[:SENT], include_probabilities=True)
+    assert expected.probabilities is not None
+    top = np.argsort(-expected.probabilities, axis=1, kind="stable")[:, :3]
+    assert report["classified"] == {
+        "probabilities": [
+            [f"{row[column]:f}:{column}:{column}" for column in columns]
+            for row, columns in zip(expected.probabilities, top, strict=True)
+        ],
+        "digit": [[f"{digit}:0"] for digit in expected.digits],
+    }
+
+
+def test_a_stream_that_is_stopped_has_had_all_answers(
+    report: dict[str, Any], client: Client, test_digits: NDArray[np.uint8]
+) -> None:
+    """In order; to the one that was refused an error, and no other to the stream itself."""
+    digits = client.classify(test_digits[:SENT]).digits
+    streamed = report["streamed"]
+    assert streamed["answers"] == [[str(i), [[int(digits[i % SENT])]]] for i in range(1000) if i != 500]
+    assert streamed["errors"] == ["Request for unknown model: 'x' is not found; there is 'digits'"]
+
+
+def test_a_method_of_tritons_that_is_not_served_is_named(report: dict[str, Any]) -> None:
+    assert len(report["unserved"]) == 8
+    for method, said in report["unserved"].items():
+        text = f"/inference.GRPCInferenceService/{method} is not served; reflection lists what is"
+        assert said == ["StatusCode.UNIMPLEMENTED", text]
 
 
 def test_the_statistics_count_what_was_inferred(report: dict[str, Any]) -> None:

@@ -485,7 +485,12 @@ class ModelInferRequest(_message.Message):
         """
         @_builtins.property
         def parameters(self) -> _containers.MessageMap[_builtins.str, Global___InferParameter]:
-            """Neither classification nor shared memory is supported; others are ignored."""
+            """classification  integer, 1 or more: the output becomes BYTES [n, k], the k highest elements of each image, highest
+                            first, each as "value:index:label" (only `probabilities` has labels), such as "0.998211:7:7". k is
+                            this number, or that of the output's columns if that is smaller.
+
+            Shared memory is not supported; others are ignored.
+            """
 
         def __init__(
             self,
@@ -690,6 +695,34 @@ class ModelInferResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelInferResponse: _TypeAlias = ModelInferResponse  # noqa: Y015
+
+@_typing.final
+class ModelStreamInferResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
+    INFER_RESPONSE_FIELD_NUMBER: _builtins.int
+    error_message: _builtins.str
+    """Why the request was not answered; empty if it was."""
+    @_builtins.property
+    def infer_response(self) -> Global___ModelInferResponse:
+        """The response, with the parameter `triton_final_response` true: there is one to each request. To a request that was
+        not answered only its id and that parameter.
+        """
+
+    def __init__(
+        self,
+        *,
+        error_message: _builtins.str = ...,
+        infer_response: Global___ModelInferResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["infer_response", b"infer_response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_message", b"error_message", "infer_response", b"infer_response"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelStreamInferResponse: _TypeAlias = ModelStreamInferResponse  # noqa: Y015
 
 @_typing.final
 class ModelConfigRequest(_message.Message):

@@ -65,6 +65,11 @@ class GRPCInferenceServiceStub:
                 request_serializer=digits_dot_protos_dot_inference_dot_v2_dot_inference__pb2.ModelInferRequest.SerializeToString,
                 response_deserializer=digits_dot_protos_dot_inference_dot_v2_dot_inference__pb2.ModelInferResponse.FromString,
                 _registered_method=True)
+        self.ModelStreamInfer = channel.stream_stream(
+                '/inference.GRPCInferenceService/ModelStreamInfer',
+                request_serializer=digits_dot_protos_dot_inference_dot_v2_dot_inference__pb2.ModelInferRequest.SerializeToString,
+                response_deserializer=digits_dot_protos_dot_inference_dot_v2_dot_inference__pb2.ModelStreamInferResponse.FromString,
+                _registered_method=True)
         self.ModelConfig = channel.unary_unary(
                 '/inference.GRPCInferenceService/ModelConfig',
                 request_serializer=digits_dot_protos_dot_inference_dot_v2_dot_inference__pb2.ModelConfigRequest.SerializeToString,
@@ -135,6 +140,18 @@ class GRPCInferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ModelStreamInfer(self, request_iterator, context):
+        """Many calls on one stream, one response to each, in the order of the requests. At most 64 are in flight: the server
+        reads no further until the caller reads. What ModelInfer answers with a status is an error_message here, and the
+        stream goes on. When the caller has sent all, it ends with OK after the last response.
+
+        RESOURCE_EXHAUSTED  64 streams are open already; or a message is above max_message_bytes
+        UNAVAILABLE         the server is draining, and what it has read is answered
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ModelConfig(self, request, context):
         """Describes how the server batches, queues and runs the model, in Triton's terms.
         """
@@ -188,6 +205,11 @@ def add_GRPCInferenceServiceServicer_to_server(servicer, server):
                     servicer.ModelInfer,
                     request_deserializer=digits_dot_protos_dot_inference_dot_v2_dot_inference__pb2.ModelInferRequest.FromString,
                     response_serializer=digits_dot_protos_dot_inference_dot_v2_dot_inference__pb2.ModelInferResponse.SerializeToString,
+            ),
+            'ModelStreamInfer': grpc.stream_stream_rpc_method_handler(
+                    servicer.ModelStreamInfer,
+                    request_deserializer=digits_dot_protos_dot_inference_dot_v2_dot_inference__pb2.ModelInferRequest.FromString,
+                    response_serializer=digits_dot_protos_dot_inference_dot_v2_dot_inference__pb2.ModelStreamInferResponse.SerializeToString,
             ),
             'ModelConfig': grpc.unary_unary_rpc_method_handler(
                     servicer.ModelConfig,
@@ -368,6 +390,33 @@ class GRPCInferenceService:
             '/inference.GRPCInferenceService/ModelInfer',
             digits_dot_protos_dot_inference_dot_v2_dot_inference__pb2.ModelInferRequest.SerializeToString,
             digits_dot_protos_dot_inference_dot_v2_dot_inference__pb2.ModelInferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ModelStreamInfer(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/inference.GRPCInferenceService/ModelStreamInfer',
+            digits_dot_protos_dot_inference_dot_v2_dot_inference__pb2.ModelInferRequest.SerializeToString,
+            digits_dot_protos_dot_inference_dot_v2_dot_inference__pb2.ModelStreamInferResponse.FromString,
             options,
             channel_credentials,
             insecure,

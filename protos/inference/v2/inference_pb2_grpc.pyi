@@ -56,6 +56,14 @@ class GRPCInferenceServiceStub:
     DEADLINE_EXCEEDED   the caller's deadline or `timeout` passed before the model ran; nothing was computed
     UNAVAILABLE         the server is draining: another one will answer
     """
+    ModelStreamInfer: _grpc.StreamStreamMultiCallable[_inference_pb2.ModelInferRequest, _inference_pb2.ModelStreamInferResponse]
+    """Many calls on one stream, one response to each, in the order of the requests. At most 64 are in flight: the server
+    reads no further until the caller reads. What ModelInfer answers with a status is an error_message here, and the
+    stream goes on. When the caller has sent all, it ends with OK after the last response.
+
+    RESOURCE_EXHAUSTED  64 streams are open already; or a message is above max_message_bytes
+    UNAVAILABLE         the server is draining, and what it has read is answered
+    """
     ModelConfig: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ModelConfigRequest, _inference_pb2.ModelConfigResponse]
     """Describes how the server batches, queues and runs the model, in Triton's terms."""
     ModelStatistics: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ModelStatisticsRequest, _inference_pb2.ModelStatisticsResponse]
@@ -87,6 +95,14 @@ class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
                         `retry-after-ms` of the trailing metadata; or the message is above max_message_bytes
     DEADLINE_EXCEEDED   the caller's deadline or `timeout` passed before the model ran; nothing was computed
     UNAVAILABLE         the server is draining: another one will answer
+    """
+    ModelStreamInfer: _aio.StreamStreamMultiCallable[_inference_pb2.ModelInferRequest, _inference_pb2.ModelStreamInferResponse]  # type: ignore[assignment]
+    """Many calls on one stream, one response to each, in the order of the requests. At most 64 are in flight: the server
+    reads no further until the caller reads. What ModelInfer answers with a status is an error_message here, and the
+    stream goes on. When the caller has sent all, it ends with OK after the last response.
+
+    RESOURCE_EXHAUSTED  64 streams are open already; or a message is above max_message_bytes
+    UNAVAILABLE         the server is draining, and what it has read is answered
     """
     ModelConfig: _aio.UnaryUnaryMultiCallable[_inference_pb2.ModelConfigRequest, _inference_pb2.ModelConfigResponse]  # type: ignore[assignment]
     """Describes how the server batches, queues and runs the model, in Triton's terms."""
@@ -152,6 +168,20 @@ class GRPCInferenceServiceServicer(metaclass=_abc_1.ABCMeta):
                             `retry-after-ms` of the trailing metadata; or the message is above max_message_bytes
         DEADLINE_EXCEEDED   the caller's deadline or `timeout` passed before the model ran; nothing was computed
         UNAVAILABLE         the server is draining: another one will answer
+        """
+
+    @_abc_1.abstractmethod
+    def ModelStreamInfer(
+        self,
+        request_iterator: _MaybeAsyncIterator[_inference_pb2.ModelInferRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inference_pb2.ModelStreamInferResponse], _abc.AsyncIterator[_inference_pb2.ModelStreamInferResponse]]:
+        """Many calls on one stream, one response to each, in the order of the requests. At most 64 are in flight: the server
+        reads no further until the caller reads. What ModelInfer answers with a status is an error_message here, and the
+        stream goes on. When the caller has sent all, it ends with OK after the last response.
+
+        RESOURCE_EXHAUSTED  64 streams are open already; or a message is above max_message_bytes
+        UNAVAILABLE         the server is draining, and what it has read is answered
         """
 
     @_abc_1.abstractmethod
