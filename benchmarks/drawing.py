@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from digits.benchmarks.errors import BenchmarkError
+from digits.images.text import one_line
 from digits.train.figures import png
 from digits.train.run_folder import write_beside
 
@@ -21,4 +22,4 @@ def draw(out: Path, name: str, figure: Figure) -> None:
         write_beside(file, png(figure))
     except OSError as error:
         raise BenchmarkError(f"{file}: cannot be written ({error.strerror or error})") from error
-    print(f"drawn: {file}", flush=True)
+    print(f"drawn: {one_line(file)}", flush=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.errors import BenchmarkError
+from digits.images.text import one_line
 from digits.train.provenance import now, provenance
 from digits.train.run_folder import write_json
 from digits.train.settings import listed
@@ -80,11 +81,11 @@ def measuring(head: dict[str, Any], out: Path) -> Iterator[list[dict[str, Any]]]
         if measurements:
             ending = {"complete": False, "ended_by": _cause(error), "finished": now()}
             _keep(head | {"measurements": measurements} | ending, partial)
-            print(f"kept what was measured: {partial}", flush=True)
+            print(f"kept what was measured: {one_line(partial)}", flush=True)
         raise
     _keep(head | {"measurements": measurements, "finished": now()}, out)
     partial.unlink(missing_ok=True)
-    print(f"measured: {out}", flush=True)
+    print(f"measured: {one_line(out)}", flush=True)
 
 
 def _keep(result: dict[str, Any], file: Path) -> None:

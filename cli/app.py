@@ -15,6 +15,7 @@ from cyclopts.config import Env, Toml
 
 from digits.cli.environment import drop_empty_variables, warn_of_unknown_tables, warn_of_unknown_variables
 from digits.cli.recipe import alone_with_resume, from_recipe
+from digits.images.text import one_line
 
 # What to install for the commands that need more than the base.
 EXTRAS = {
@@ -345,7 +346,7 @@ def missing(module: str, command: str) -> str:
 
 
 def complain(message: str, code: int) -> int:
-    print(f"digits: {message}", file=sys.stderr)
+    print(f"digits: {one_line(message)}", file=sys.stderr)
     return code
 
 

@@ -17,6 +17,7 @@ from digits.benchmarks.settings import (
     TrainingBenchmarkSettings,
 )
 from digits.cli.errors import CommandError
+from digits.images.text import one_line
 from digits.train.quiet import quiet_stderr
 
 Given = Annotated[Path, Parameter(show_env_var=False)]
@@ -121,4 +122,4 @@ def _write(result: dict[str, object], out: Path | None) -> None:
 
     if out:
         measurement.write(result, out)
-        print(f"measured: {out}")
+        print(f"measured: {one_line(out)}")

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from digits.cli.errors import CommandError
 from digits.cli.settings import ClassifySettings
+from digits.images.text import one_line
 from digits.score.decoding import decode
 
 if TYPE_CHECKING:
@@ -105,5 +106,5 @@ def _answers(predictions: Predictions) -> Iterator[dict[str, Any]]:
 
 def _as_row(outcome: dict[str, Any]) -> str:
     if "error" in outcome:
-        return f"    -           -  {outcome['file']}: {outcome['error']}"
-    return f"{outcome['digit']:5}  {outcome['confidence']:10.2%}  {outcome['file']}"
+        return one_line(f"    -           -  {outcome['file']}: {outcome['error']}")
+    return one_line(f"{outcome['digit']:5}  {outcome['confidence']:10.2%}  {outcome['file']}")

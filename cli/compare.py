@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from digits.images.text import one_line
 from digits.lab.comparison_settings import CompareSettings
 
 DEFAULTS = CompareSettings()
@@ -26,4 +27,4 @@ def compare(
     print(comparison_report.shown(result))
     print(f"test: {result.test_images:,} images ({result.test_source})\n")
     print("\n".join(result.words))
-    print(f"\nreport: {comparison_report.write(result, settings.out)}")
+    print(f"\nreport: {one_line(comparison_report.write(result, settings.out))}")

@@ -9,6 +9,8 @@ import tomllib
 from dataclasses import fields
 from typing import TYPE_CHECKING, get_args
 
+from digits.images.text import one_line
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -53,7 +55,7 @@ def _warn(given: set[str], known: set[str], what: str) -> None:
     for name in sorted(given - known):
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         hint = f"; did you mean {near[0]}?" if near else ""
-        print(f"digits: warning: {name} {what} and is ignored{hint}", file=sys.stderr)
+        print(one_line(f"digits: warning: {name} {what} and is ignored{hint}"), file=sys.stderr)
 
 
 def _known_variables() -> set[str]:

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from digits.export.settings import ExportSettings, ForeignSettings
+from digits.images.text import one_line
 from digits.model.limits import Limits
 
 DEFAULTS = ExportSettings()
@@ -38,5 +39,5 @@ def export(
     if evidence.accuracy < LOW:
         hint = "" if model.manifest.training else "; do --input-scale, --mean, --std and --output fit the model?"
         print(f"warning: that is below {LOW:.0%}{hint}")
-    print(f"published: {model.folder}")
+    print(f"published: {one_line(model.folder)}")
     print(f"next: digits serve --models {settings.models}")

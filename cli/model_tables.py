@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from digits.export.evidence import gate_table
+from digits.images.text import one_line
 from digits.model.errors import RepositoryError
 from digits.model.manifest import FP32
 from digits.model.table import text_table
@@ -33,7 +34,7 @@ def _row(repository: Repository, number: int, state: str) -> list[str]:
     try:
         manifest = repository.open(number).manifest
     except RepositoryError as error:
-        return [str(number), *[""] * (len(LIST_HEAD) - 2), str(error).removeprefix(f"{repository.folder}/")]
+        return [str(number), *[""] * (len(LIST_HEAD) - 2), one_line(str(error).removeprefix(f"{repository.folder}/"))]
     size = sum(variant.size_bytes for variant in manifest.variants.values())
     return [
         str(number),
@@ -52,7 +53,7 @@ def show_table(model: ModelVersion) -> str:
     manifest = model.manifest
     machine, versions = manifest.provenance["machine"], manifest.provenance["versions"]
     facts = {
-        "version": f"{model.number}, {model.folder}",
+        "version": f"{model.number}, {one_line(model.folder)}",
         "created": manifest.created,
         "from": f"{manifest.reference}, SHA-256 {manifest.reference_sha256}",
         "test set": f"{manifest.test_source}, SHA-256 {manifest.test_sha256}",

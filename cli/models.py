@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from digits.images.text import one_line
+
 if TYPE_CHECKING:
     from digits.model.repository import Repository
 
@@ -77,7 +79,7 @@ def show(version: Version = None, /, settings: Annotated[ShowSettings, Parameter
         from digits.export.drawing import draw
 
         draw({name: model.file(name) for name in model.manifest.variants}, settings.figure)
-        print(f"figure: {settings.figure}")
+        print(f"figure: {one_line(settings.figure)}")
 
 
 def diff(first: Given, second: Given, /, settings: ReadSettings = READ) -> None:
@@ -107,7 +109,7 @@ def rollback(version: Version = None, /, settings: WriteSettings = CHANGE) -> No
     before = repository.versions()
     model = repository.rollback(version)
     gone = ", ".join(str(number) for number in before if number > model.number)
-    print(f"newest: {model.folder}")
+    print(f"newest: {one_line(model.folder)}")
     print(f"withdrawn: {gone}; kept until a newer version is there and `digits models prune` runs")
 
 

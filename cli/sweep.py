@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from digits.images.text import one_line
 from digits.lab.sweep_settings import SweepSettings
 from digits.train.quiet import quiet_stderr
 
@@ -20,6 +21,6 @@ def sweep(settings: Annotated[SweepSettings, Parameter(name="*")] = DEFAULTS) ->
     print(f"\n{sweep_report.shown(result)}\n")
     for name, why in sweep_report.remarks(result).items():
         print(f"{name}: {why}")
-    print(f"report: {sweep_report.write(result, settings)}")
+    print(f"report: {one_line(sweep_report.write(result, settings))}")
     print(f"best: {sweep_report.best(result)}")
     print(f"next: {shlex.join(sweep_report.training_command(result, settings))}")

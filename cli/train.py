@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from digits.images.text import one_line
 from digits.train.quiet import quiet_stderr
 from digits.train.settings import TrainSettings
 
@@ -16,6 +17,6 @@ def train(settings: Annotated[TrainSettings, Parameter(name="*")] = DEFAULTS) ->
         from digits.train.training import train as run_training
 
     run = run_training(settings)
-    print(f"report: {run.folder / 'report.html'}")
-    print(f"run: {run.folder}")
+    print(f"report: {one_line(run.folder / 'report.html')}")
+    print(f"run: {one_line(run.folder)}")
     print(f"next: digits export {shlex.quote(str(run.folder))}")

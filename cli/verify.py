@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from digits.export.settings import VerifySettings
+from digits.images.text import one_line
 from digits.model.limits import Limits
 
 DEFAULTS = VerifySettings()
@@ -29,7 +30,7 @@ def verify(
 
     failed = run_gates(version, settings, limits)
     for line in failed:
-        print(f"digits: failed: {line}", file=sys.stderr)
+        print(f"digits: failed: {one_line(line)}", file=sys.stderr)
     if not failed:
         print("passed")
     return 1 if failed else 0

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from digits.images import idx, keras_cache
 from digits.images.errors import DataError
+from digits.images.text import one_line
 
 EMBEDDED = "embedded"
 EMBEDDED_TEST = 1_000
@@ -146,7 +147,7 @@ def _checked(arrays: Mapping[str, NDArray[Any]], source: str, location: str) -> 
         if (wrong := y[(y < 0) | (y > 9)]).size:  # noqa: PLR2004 - the last digit
             raise DataError(f"{source}: y_{part} has the label {wrong[0]}; expected 0 to 9")
     names = {name: np.ascontiguousarray(array, np.uint8) for name, array in arrays.items()}
-    return Mnist(**names, source=source, location=location)
+    return Mnist(**names, source=one_line(source), location=location)
 
 
 def _kind(array: NDArray[Any]) -> str:

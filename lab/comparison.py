@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from digits.images.text import one_line
 from digits.lab.errors import LabError
 from digits.train import curves
 from digits.train.evaluation import Evaluation, percent, read_predictions
@@ -97,11 +98,12 @@ def _names(folders: Sequence[Path]) -> list[str]:
     if len(set(paths)) < len(paths):
         twice = next(folder for folder, path in zip(folders, paths, strict=True) if paths.count(path) > 1)
         raise LabError(f"{twice}: given twice; a run cannot be compared with itself")
-    return next(
+    names = next(
         names
         for parts in range(1, max(len(path.parts) for path in paths) + 1)
         if len(set(names := ["/".join(path.parts[-parts:]) for path in paths])) == len(paths)
     )
+    return [one_line(name) for name in names]
 
 
 def _row(name: str, run: Run, history: curves.History) -> Row:

@@ -13,6 +13,7 @@ import keras
 from tqdm import tqdm
 
 from digits.images import mnist
+from digits.images.text import one_line
 from digits.lab.errors import LabError
 from digits.lab.plan import plan
 from digits.lab.sweep_study import STUDY, Result, Score, check_free, opened
@@ -73,7 +74,7 @@ def sweep(settings: SweepSettings) -> Sweep:
     logging.getLogger("tensorflow").addFilter(_is_no_retracing)
     with opened(settings.out, planned) as study:
         try:
-            print(f"sweep: {trials(study.total)}, {len(study.results())} done, in {settings.out}", flush=True)
+            print(f"sweep: {trials(study.total)}, {len(study.results())} done, in {one_line(settings.out)}", flush=True)
             with deferred() as interruption:
                 _run(study, settings, data, interruption)
         except (KeyboardInterrupt, SystemExit):

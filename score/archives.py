@@ -7,10 +7,12 @@ import contextlib
 import gzip
 import io
 import lzma
+import os
 import tarfile
 import zipfile
 import zlib
 from functools import partial
+from itertools import takewhile
 from typing import IO, TYPE_CHECKING, Any
 
 from digits.score.chunk import UNREADABLE, Problem
@@ -28,11 +30,13 @@ OPENERS: dict[bytes, Callable[..., Any]] = {
 }  # by their first two bytes
 LARGEST = 2**26  # bytes of one picture
 TOTAL = 2**33  # bytes of all that is unpacked from one archive
+KEPT = 2**26  # bytes of a tar's latest pictures, for hard links to them
+ENCRYPTED = 1  # bit of a zip member's flags
 DAMAGE = (
     OSError,
     EOFError,
     ValueError,
-    RuntimeError,  # encrypted
+    RuntimeError,  # a directory that says less of encryption than the member
     NotImplementedError,  # a compression that Python does not have
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -72,7 +76,8 @@ def members(path: str, takes: Callable[[str], bool], skipped: Skipped) -> Iterat
     """
     read = _zip if path.lower().endswith(".zip") else _tar
     try:
-        for name, content in read(path):
+        for given, content in read(path):
+            name = given.replace("\0", "\\x00")  # which no file has, and no reader of a CSV expects
             if is_archive(name):
                 yield name, Problem(UNREADABLE, "an archive in an archive; unpack it first")
             elif takes(name):
@@ -80,44 +85,106 @@ def members(path: str, takes: Callable[[str], bool], skipped: Skipped) -> Iterat
             else:
                 skipped.add_name(f"{path}/{name}")
     except DAMAGE as error:
-        yield "", Problem(UNREADABLE, f"the archive cannot be read on: {' '.join(str(error).split())}")
+        yield "", Problem(UNREADABLE, f"the archive cannot be read on: {_words(error)}")
 
 
 def _zip(path: str) -> Iterator[tuple[str, Callable[[], bytes | Problem]]]:
-    left = TOTAL
+    budget = _Budget()
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if info.is_dir():
                 continue
 
             def content(info: zipfile.ZipInfo = info) -> bytes | Problem:
-                nonlocal left
-                left -= min(info.file_size, LARGEST)
-                _check(left)
+                if info.flag_bits & ENCRYPTED:
+                    return Problem(UNREADABLE, "the archive is encrypted; unpack it first")
+                budget.take(min(info.file_size, LARGEST))
                 try:
                     with archive.open(info) as file:
                         return _bounded(file, info.file_size)
                 except DAMAGE as error:
-                    return Problem(UNREADABLE, " ".join(str(error).split()) or type(error).__name__)
+                    return Problem(UNREADABLE, _words(error))
 
             yield info.filename, content
 
 
 def _tar(path: str) -> Iterator[tuple[str, Callable[[], bytes | Problem]]]:
+    files = _Files(path)
     with contextlib.ExitStack() as stack:
-        unpacked = raw = stack.enter_context(open(path, "rb"))
-        if (opener := OPENERS.get(raw.read(2))) is not None:
-            unpacked = stack.enter_context(opener(raw, "rb"))
-        raw.seek(0)
-        # Read from front to end, so that no list of members grows and no seek unpacks anything twice.
-        counted = _Counted(unpacked)
-        archive = stack.enter_context(tarfile.open(fileobj=counted, mode="r|"))
-        while (member := archive.next()) is not None:
-            archive.members.clear()  # type: ignore[attr-defined] # its stubs lack it
+        archive, counted = _streamed(path, stack, _Budget())
+        for member in _members(archive):
             if not member.isdir():
-                yield member.name, partial(_tar_member, archive, member)
+                yield member.name, partial(files.content, archive, member)
         if any(counted.tail):  # tarfile takes the end of the file for the end of the archive
             raise EOFError("it does not end as a tar does, with zeros: it is cut short, or more follows")
+
+
+def _streamed(path: str, stack: contextlib.ExitStack, budget: _Budget) -> tuple[tarfile.TarFile, _Counted]:
+    """A tar that is read from front to end, so that no seek unpacks anything twice."""
+    unpacked = raw = stack.enter_context(open(path, "rb"))  # noqa: SIM115 the stack closes it
+    if (opener := OPENERS.get(raw.read(2))) is not None:
+        unpacked = stack.enter_context(opener(raw, "rb"))
+    raw.seek(0)
+    counted = _Counted(unpacked, budget)
+    return stack.enter_context(tarfile.open(fileobj=counted, mode="r|")), counted
+
+
+def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    while (member := archive.next()) is not None:
+        archive.members.clear()  # type: ignore[attr-defined] # its stubs lack it; the list would grow
+        yield member
+
+
+class _Files:
+    """What is in the files of a tar.
+
+    A hard link has the content of a file before it. That is one of the latest pictures, which are kept; or the archive
+    is read again up to it, at most 8 GB for all links.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._again = _Budget()
+        self._kept: dict[str, bytes] = {}
+        self._size = 0
+
+    def content(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | Problem:
+        """What is in the file at which the archive is."""
+        content = self._linked(member) if member.islnk() else _tar_member(archive, member)
+        self._keep(member.name, content)
+        return content
+
+    def _linked(self, link: tarfile.TarInfo) -> bytes | Problem:
+        what = f"a hard link to {link.linkname}"
+        content: bytes | Problem | None = self._kept.get(os.path.normpath(link.linkname))
+        try:
+            if content is None:
+                content = self._read_again(link)
+        except DAMAGE as error:
+            content = Problem(UNREADABLE, f"{what}, for which the archive is read again: {_words(error)}")
+        if content is None:
+            return Problem(UNREADABLE, f"{what}, which is not before it in the archive")
+        self._keep(link.linkname, content)
+        return content
+
+    def _read_again(self, link: tarfile.TarInfo) -> bytes | Problem | None:
+        """What is in the last file of the link's target's name before the link."""
+        found, target = None, os.path.normpath(link.linkname)
+        with contextlib.ExitStack() as stack:
+            archive, _ = _streamed(self._path, stack, self._again)
+            for member in takewhile(lambda member: member.offset < link.offset, _members(archive)):
+                if os.path.normpath(member.name) == target:
+                    found = self._read_again(member) if member.islnk() else _tar_member(archive, member)
+        return found
+
+    def _keep(self, name: str, content: bytes | Problem) -> None:
+        name = os.path.normpath(name)
+        self._size -= len(self._kept.pop(name, b""))
+        if isinstance(content, bytes):
+            self._kept[name] = content
+            self._size += len(content)
+        while self._size > KEPT:
+            self._size -= len(self._kept.pop(next(iter(self._kept))))
 
 
 def _tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | Problem:
@@ -128,28 +195,35 @@ def _tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | Pr
 
 
 class _Counted(io.RawIOBase):
-    """A stream that ends with an error after TOTAL bytes.
+    """A stream that ends with an error when the budget is spent.
 
     Attributes:
         tail: The last of the bytes that were read, a tar's block at most.
     """
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
         self._stream = stream
-        self._left = TOTAL
+        self._budget = budget
         self.tail = b""
 
     def read(self, size: int = -1) -> bytes:
         piece = self._stream.read(size)
-        self._left -= len(piece)
-        _check(self._left)
+        self._budget.take(len(piece))
         self.tail = (self.tail + piece[-tarfile.BLOCKSIZE :])[-tarfile.BLOCKSIZE :]
         return piece
 
 
-def _check(left: int) -> None:
-    if left < 0:
-        raise _TooMuchError(f"it unpacks to more than {TOTAL:,} bytes; unpack it and score the folder")
+class _Budget:
+    """The bytes that may be unpacked from one archive."""
+
+    def __init__(self) -> None:
+        self._left = TOTAL
+
+    def take(self, size: int) -> None:
+        """Takes so many. Raises _TooMuchError where they are not left."""
+        self._left -= size
+        if self._left < 0:
+            raise _TooMuchError(f"it unpacks to more than {TOTAL:,} bytes; unpack it and score the folder")
 
 
 def _bounded(file: IO[bytes], size: int) -> bytes | Problem:
@@ -160,3 +234,7 @@ def _bounded(file: IO[bytes], size: int) -> bytes | Problem:
             return content
         size = len(content)
     return Problem(UNREADABLE, f"unpacks to {size:,} bytes; at most {LARGEST:,} are accepted")
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

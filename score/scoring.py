@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from tqdm import tqdm
 
+from digits.images.text import one_line
 from digits.score import contact_sheet, tables
 from digits.score.beside import unfinished
 from digits.score.classifiers import opened
@@ -65,7 +66,7 @@ def score(paths: Iterable[str], settings: ScoreSettings, say: Callable[[str], No
         journal.remove()
     new = summary.rows - done
     again = f" ({done:,} were there already)" if done else ""
-    say(f"{out}: {summary.rows:,} rows{again}, {new / seconds:,.0f} a second")
+    say(f"{one_line(out)}: {summary.rows:,} rows{again}, {new / seconds:,.0f} a second")
     for line in summary.lines():
         say(line)
     for start, line in zip(chain(["skipped"], repeat("")), sources.skipped.lines(), strict=False):

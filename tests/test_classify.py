@@ -69,6 +69,18 @@ def test_a_missing_file_is_reported_too(digits: Digits, tmp_path: Path, models: 
     assert "nothing.png: No such file or directory" in completed.stdout
 
 
+@pytest.mark.parametrize("name", ["a\nb.png", "a\rb.png", "a\x1b[2Jb.png"])
+def test_every_file_is_one_line_whatever_its_name(
+    digits: Digits, pictures: list[Path], models: Path, name: str
+) -> None:
+    good = pictures[0].rename(pictures[0].with_name(name))
+    shown = ascii(name)[1:-1]
+    completed = digits("classify", good, f"no-{name}", "--models", models)
+    _, row, failure = completed.stdout.split("\n")[:-1]
+    assert row.endswith(f"/{shown}")
+    assert failure.endswith(f"  no-{shown}: No such file or directory")
+
+
 def test_a_server_that_is_not_there_is_one_line(digits: Digits, pictures: list[Path]) -> None:
     completed = digits("classify", *pictures, "--server", "127.0.0.1:1", "--timeout", 1)
     assert completed.returncode == 1

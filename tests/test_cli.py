@@ -91,6 +91,22 @@ def test_a_mistake_is_one_line_that_says_which(digits: Digits, arguments: list[s
     assert expected in line
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("serve", "--models", "no\nsuch"),
+        ("models", "list", "--models", "no\nsuch"),
+        ("score", "x", "--out", "no\nsuch/table.csv"),
+        ("score", "x", "--out", "table.csv", "--labels", "no\nsuch"),
+    ],
+)
+def test_a_path_stays_on_the_line_of_its_mistake(digits: Digits, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    completed = digits(*arguments, cwd=tmp_path)
+    assert completed.returncode == 1
+    (line,) = completed.stderr.splitlines()
+    assert "no\\nsuch" in line
+
+
 def test_command_line_comes_before_environment_before_file(digits: Digits, tmp_path: Path) -> None:
     """Each source names another repository; the error tells which one was looked into."""
     (tmp_path / "digits.toml").write_text('[serve]\nmodels = "from-file"\n')

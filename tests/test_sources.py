@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import os
 import tarfile
 import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
+from digits.score.chunk import UNREADABLE, Problem
 from digits.score.sources import Sources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from digits.images.mnist import Mnist
+    from digits.score.chunk import Content
 
 
 def skipped(path: Path) -> list[str]:
@@ -52,3 +59,88 @@ def test_whatever_is_skipped_is_counted_with_its_reason(data: Mnist, tmp_path: P
         "1 x array of object [3]: PATH/objects",
     ]
     assert skipped(tmp_path / "a.npz" / "x") == []
+
+
+def contents(path: Path) -> dict[str, Content]:
+    """What the pictures in a path hold, in their order."""
+    pictures = [
+        pair for chunk in Sources([str(path)]).chunks() for pair in zip(chunk.paths, chunk.contents, strict=True)
+    ]
+    return {name.removeprefix(f"{path}/"): content for name, content in pictures}
+
+
+def hard_link(name: str, target: str) -> tarfile.TarInfo:
+    link = tarfile.TarInfo(name)
+    link.type, link.linkname = tarfile.LNKTYPE, target
+    return link
+
+
+def file(name: str, content: bytes) -> tuple[tarfile.TarInfo, io.BytesIO]:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    return info, io.BytesIO(content)
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_a_hard_link_in_a_tar_is_the_file_that_it_leads_to(tmp_path: Path, packed: Callable[[bytes], bytes]) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("a.png", "c.png", "data.bin"):
+        (folder / name).write_bytes(name.encode())
+    os.link(folder / "a.png", folder / "b.png")
+    os.link(folder / "data.bin", folder / "e.png")  # not one of the pictures, so that it is read again
+    archive = tmp_path / "links.tar.gz"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(folder, "./")
+        tar.addfile(hard_link("to-link.png", "e.png"))
+        tar.addfile(hard_link("missing.png", "nowhere.png"))
+        tar.addfile(hard_link("itself.png", "itself.png"))
+        tar.addfile(*file("a.png", b"newer"))
+        tar.addfile(hard_link("to-newer.png", "./a.png"))
+    archive.write_bytes(packed(archive.read_bytes()))
+    found = contents(archive)
+    reasons = {name: content.error for name, content in found.items() if isinstance(content, Problem)}
+    assert {name: content for name, content in found.items() if isinstance(content, bytes)} == {
+        "./b.png": b"a.png",
+        "./c.png": b"c.png",
+        "./e.png": b"data.bin",
+        "./a.png": b"a.png",
+        "to-link.png": b"data.bin",
+        "a.png": b"newer",
+        "to-newer.png": b"newer",
+    }
+    assert reasons == {
+        "missing.png": "a hard link to nowhere.png, which is not before it in the archive",
+        "itself.png": "a hard link to itself.png, which is not before it in the archive",
+    }
+
+
+def test_a_hard_link_far_behind_its_file_is_found_by_reading_again(tmp_path: Path) -> None:
+    """Of the pictures between, 120 MB, only the latest 64 MB are kept."""
+    archive = tmp_path / "far.tar.gz"
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        tar.addfile(*file("a.png", b"older"))
+        tar.addfile(*file("a.png", b"first"))
+        for number in range(2):
+            tar.addfile(*file(f"{number}.png", bytes(60_000_000)))
+        for name in ("b.png", "c.png"):
+            tar.addfile(hard_link(name, "a.png"))
+    assert [content for content in contents(archive).values() if content != bytes(60_000_000)] == [b"first"] * 3
+
+
+def test_an_encrypted_zip_is_said_to_be_encrypted(tmp_path: Path) -> None:
+    archive = tmp_path / "secret.zip"
+    with zipfile.ZipFile(archive, "w") as plain:
+        plain.writestr("a.png", b"abc")
+    marked = archive.read_bytes()
+    for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        place = marked.index(signature) + flags
+        marked = marked[:place] + bytes([marked[place] | 1]) + marked[place + 1 :]
+    archive.write_bytes(marked)
+    assert contents(archive) == {"a.png": Problem(UNREADABLE, "the archive is encrypted; unpack it first")}
+
+
+def test_a_name_with_a_nul_in_a_tar_is_shown_without(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "nul.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(*file("\u00e9\0.png", b""))
+    assert contents(tmp_path / "nul.tar") == {"\u00e9\\x00.png": b""}
