@@ -19,6 +19,8 @@ def sweep(settings: Annotated[SweepSettings, Parameter(name="*")] = DEFAULTS) ->
 
     result = run_sweep(settings)
     print(f"\n{sweep_report.shown(result)}\n")
+    for number, why in result.failures.items():
+        print(f"trial {number} could not be trained: {why}")
     for name, why in sweep_report.remarks(result).items():
         print(f"{name}: {why}")
     print(f"report: {one_line(sweep_report.write(result, settings))}")

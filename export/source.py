@@ -101,6 +101,10 @@ def _from_run(folder: Path, moved_to: str | None) -> Source:
     from digits.train.run_folder import read_run
 
     run = read_run(folder)
+    if run.report["test"]["loss"] is None:
+        raise ExportError(
+            f"{folder}: its training diverged, the test loss is not finite; train with a smaller --learning-rate"
+        )
     sha256 = _unchanged(run)
     data = _same_data(run, moved_to)
     with quiet_stderr():

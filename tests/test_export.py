@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -98,13 +98,14 @@ def test_a_damaged_model_is_one_line_and_publishes_nothing(digits: Digits, run_f
     [
         (lambda report: report.pop("data"), "not a training report ('data'); train again"),
         (lambda report: report["data"].update(sha256="0" * 64), "not the data of this run any more; give --data"),
+        (lambda report: report["test"].update(loss=None), "its training diverged, the test loss is not finite; train"),
     ],
 )
-def test_another_test_set_is_never_taken_instead(
+def test_a_run_with_another_test_set_or_no_finite_loss_is_refused(
     digits: Digits,
     run_folder: Path,
     tmp_path: Path,
-    damage: Callable[[dict[str, dict[str, str]]], object],
+    damage: Callable[[dict[str, dict[str, Any]]], object],
     expected: str,
 ) -> None:
     run = shutil.copytree(run_folder, tmp_path / "run")

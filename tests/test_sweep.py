@@ -239,6 +239,17 @@ def test_a_trial_that_cannot_be_trained_is_named_and_the_others_go_on(digits: Di
     assert states(tmp_path / "sweep") == {"FAIL": 1, "COMPLETE": 1}
 
 
+def test_a_trial_that_diverges_is_named_and_the_others_go_on(digits: Digits, tmp_path: Path) -> None:
+    arguments = ("--data", "embedded", "--layers", 5, "--nodes", 64, "--activations", "exponential,relu")
+    completed = digits("sweep", "--out", tmp_path / "sweep", *arguments, "--epochs", 1)
+    assert completed.returncode == 0, completed.stderr
+    why = "training diverged: the loss of epoch 1 is nan"
+    assert f"trial 1 of 2: 5 x 64 exponential, 1 epoch: cannot be trained ({why})\n" in completed.stdout
+    assert f"\ntrial 1 could not be trained: {why}\n" in completed.stdout
+    assert "best: 5 x 64 relu, 1 epoch, " in completed.stdout
+    assert states(tmp_path / "sweep") == {"FAIL": 1, "COMPLETE": 1}
+
+
 @pytest.mark.slow
 def test_a_damaged_checkpoint_is_no_fault_of_its_trial(digits: Digits, tmp_path: Path) -> None:
     arguments = ("--data", "embedded", "--layers", "1", "--nodes", "4", "--activations", "relu", "--epochs", 1)

@@ -17,12 +17,13 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from digits.images import mnist
-from digits.train.errors import RunError
+from digits.train.errors import DivergedError, RunError
 from digits.train.interruption import deferred
+from digits.train.progress import Progress
 from digits.train.recipes import RECIPES
 from digits.train.run_folder import check_free, finish, is_unfinished, read_run, resumed, unfinished
 from digits.train.settings import TrainSettings
-from digits.train.training import prepare
+from digits.train.training import fit, prepare, train
 
 if TYPE_CHECKING:
     import subprocess
@@ -201,6 +202,57 @@ def test_ctrl_c_keeps_the_last_whole_epoch_and_resume_goes_on_as_if_nothing_had_
     for a, b in zip(weights(whole), weights(broken), strict=True):
         np.testing.assert_array_equal(a, b)
     assert (broken / "history.json").read_text() == (whole / "history.json").read_text()
+
+
+def test_a_training_that_diverges_is_an_error_and_its_last_finite_epoch_can_be_the_end(
+    digits: Digits, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    rate = ("--optimizer", "sgd", "--learning-rate", 1e15, "--batch-size", 4000)
+    completed = digits("train", "--out", run, "--data", "embedded", "--layers", 16, *rate)
+    assert completed.returncode == 1
+    assert completed.stderr == (
+        f"digits: {run}: training diverged: the validation loss of epoch 2 is nan; train again with --overwrite and a "
+        "smaller --learning-rate than 1e+15, or end the run with the epoch before: "
+        f"digits train --resume {run} --finish\n"
+    )
+    assert "Epoch 3/" not in completed.stdout
+    assert "next:" not in completed.stdout
+    with pytest.raises(RunError, match="unfinished; go on with"):
+        read_run(run)  # as export does first of all
+    completed = digits("train", "--resume", run, "--finish")
+    assert completed.returncode == 0, completed.stderr
+    assert read_run(run).report["epochs"] == 1
+
+
+def test_a_training_that_diverges_in_its_first_epoch_leaves_nothing_to_end_with(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    settings = TrainSettings(out=run, data="embedded", layers=(16,), optimizer="sgd", learning_rate=1e30)
+    with pytest.raises(DivergedError, match=r"the loss of epoch 1 is nan; .* a smaller --learning-rate than 1e\+30$"):
+        train(settings)
+    assert is_unfinished(run)
+    check_free(run, overwrite=True)
+    with pytest.raises(RunError, match="has no whole epoch to end with"):
+        train(TrainSettings(resume=run, finish=True))
+
+
+@pytest.mark.parametrize("share", [0, 0.1])
+def test_the_last_finite_epoch_of_a_training_that_diverges_is_kept(data: Mnist, tmp_path: Path, share: float) -> None:
+    """The last step of an epoch may spoil the weights after its loss was taken, which the next epoch's loss shows."""
+    settings = TrainSettings(data="embedded", layers=(16,), epochs=3, batch_size=2000, validation_split=share)
+    model, part, validation = prepare(settings, data)
+    progress = Progress(tmp_path, 0)
+    fit(model, part, validation, replace(settings, epochs=1), progress, quiet=True)
+    good = model.get_weights()
+    model.optimizer.learning_rate.assign(1e38)
+    with pytest.raises(DivergedError, match=r"^training diverged: .* epoch 2\b"):
+        fit(model, part, validation, settings, progress, quiet=True)
+    assert (progress.kept, progress.epochs) == (1, 1)
+    restored = Progress(tmp_path, 0)
+    restored.restore(model)
+    assert restored.epochs == 1
+    for before, after in zip(good, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
 
 
 def test_a_first_signal_waits_and_a_second_does_not() -> None:

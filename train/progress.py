@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from digits.train.errors import CheckpointError
+from digits.train.errors import CheckpointError, DivergedError
 from digits.train.interruption import Interruption
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyped
     """Keeps history, time and every variable of model and optimizer; stops a training that gets no better.
+
+    An epoch that ends with a loss or a weight that is not finite raises DivergedError, and the checkpoint stays that of
+    the epoch before.
 
     Args:
         folder: For the checkpoint. It is written beside and renamed, so that there is always a whole one.
@@ -81,7 +85,8 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
     def on_epoch_begin(self, _epoch: int, _logs: object = None) -> None:
         self._began = time.perf_counter()
 
-    def on_epoch_end(self, _epoch: int, logs: dict[str, float]) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self._require_finite(epoch + 1, logs)
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
         if self.patience and self.history["val_loss"][-1] == min(self.history["val_loss"]):
@@ -90,6 +95,14 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
         self._write()
         self.model.stop_training = self.stopped
         self.interruption.check()
+
+    def _require_finite(self, epoch: int, logs: dict[str, float]) -> None:
+        for name, shown in {"loss": "loss", "val_loss": "validation loss"}.items():
+            if not math.isfinite(value := logs.get(name, 0.0)):
+                raise DivergedError(f"training diverged: the {shown} of epoch {epoch} is {value}")
+        # The last step of an epoch changes the weights, and its loss was taken before.
+        if not all(np.isfinite(weights).all() for weights in self.model.get_weights()):
+            raise DivergedError(f"training diverged: a weight is not finite after epoch {epoch}")
 
     def _write(self) -> None:
         state = {"history": self.history, "seconds": self.seconds, "best": len(self.best)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from digits.train.dataset import one_hot
+from digits.train.errors import RunError
 from digits.train.evaluation import Evaluation
 from digits.train.network import flatten
 from digits.train.provenance import now, provenance
@@ -36,9 +38,14 @@ def write_results(
         settings: How.
         progress: How it went.
         validation: How many of the training images were kept for validation.
+
+    Raises:
+        RunError: the test loss is not finite.
     """
     x_test = flatten(data.x_test)
     loss, accuracy = model.evaluate(x_test, one_hot(data.y_test), batch_size=1000, verbose=0)
+    if not math.isfinite(loss):
+        raise RunError(f"training diverged: the test loss is {loss}; train again with a smaller --learning-rate")
     print(f"test: loss {loss:.4f}, accuracy {accuracy:.2%} of {len(x_test):,} images ({data.source})", flush=True)
     evaluation = Evaluation(model.predict(x_test, batch_size=1000, verbose=0), data.y_test)
 

@@ -66,6 +66,7 @@ def read_run(folder: Path) -> Run:
     report = _read_json(folder / REPORT)
     try:
         _ = report["model_sha256"], report["data"]["location"], report["data"]["sha256"], report["data"]["test_sha256"]
+        _ = report["test"]["loss"]
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / REPORT}: not a training report ({error}); train again") from error
     return Run(folder, report)

@@ -16,7 +16,7 @@ from tqdm.keras import TqdmCallback
 
 from digits.images import mnist
 from digits.train.dataset import batches, split, steps
-from digits.train.errors import RunError
+from digits.train.errors import DivergedError, RunError
 from digits.train.interruption import deferred
 from digits.train.network import PIXELS, build, flatten
 from digits.train.progress import Progress
@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 def train(settings: TrainSettings) -> Run:
     """Trains the network on MNIST and leaves model, history, predictions and report in the run folder.
 
-    What is interrupted stays in the folder, and `settings.resume` goes on with it after its last whole epoch.
+    What is interrupted or diverges stays in the folder with its last whole epoch that is finite, and `settings.resume`
+    goes on from there.
 
     Raises:
         DataError: the data cannot be used.
-        RunError: a setting is not one that Keras or the data can do with, or the run folder cannot be written.
+        RunError: a setting is not one that Keras or the data can do with, the run folder cannot be written, or training
+            diverges.
     """
     out, settings = _started_or_resumed(settings)
     data = mnist.load(settings.data)
@@ -59,12 +61,24 @@ def train(settings: TrainSettings) -> Run:
                     model.set_weights(progress.best)
                 held_out = len(data.x_train) - len(training[0])
                 finish(out, write_results(work, model, data, settings, progress, validation=held_out))
+        except DivergedError as error:
+            raise DivergedError(f"{out}: {error}; {_remedy(out, settings, progress.kept)}") from error
         except (KeyboardInterrupt, SystemExit, OSError):
             if is_unfinished(out):
                 print(f"unfinished: {progress.kept} of {settings.epochs} epochs are done and kept")
                 print(f"next: digits train --resume {shlex.quote(str(out))}, or the same with --finish to end it here")
             raise
     return read_run(out)
+
+
+def _remedy(out: Path, settings: TrainSettings, kept: int) -> str:
+    """What to do after training has diverged."""
+    given = "" if settings.learning_rate is None else f" than {settings.learning_rate:g}"
+    again = f"train again with --overwrite and a smaller --learning-rate{given}"
+    if not kept:
+        return again
+    whole = "the epoch before" if kept == 1 else f"the {kept} epochs before"
+    return f"{again}, or end the run with {whole}: digits train --resume {shlex.quote(str(out))} --finish"
 
 
 def _started_or_resumed(settings: TrainSettings) -> tuple[Path, TrainSettings]:
