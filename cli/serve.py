@@ -14,6 +14,9 @@ def serve(settings: Annotated[ServeSettings, Parameter(name="*")] = DEFAULTS) ->
     from digits.serve import life
 
     life.begin()  # before the imports below: numpy's starts threads
+    from digits.serve.threads import require_memory
+
+    require_memory(settings)
     from digits.serve.supervisor import Supervisor, count_workers
 
     if (workers := count_workers(settings)) > 1:

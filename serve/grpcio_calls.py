@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     Respond = Callable[[bytes, grpc.ServicerContext], bytes]
 
-MAX_STREAMS = 64  # open at a time: each holds two threads
-
 
 class CallJob(Job):
     """A call that a thread of grpcio's waits for."""
@@ -52,10 +50,12 @@ class CallJob(Job):
 class GrpcioCalls:
     """Bytes in, bytes out: grpcio would answer a malformed message with INTERNAL if it parsed it."""
 
-    def __init__(self, services: Services, queue: JobQueue, decoders: Decoders) -> None:
+    def __init__(self, services: Services, queue: JobQueue, decoders: Decoders, max_streams: int) -> None:
+        """At most `max_streams` streams are open at the same time."""
         self._services = services
         self._queue = queue
         self._decoders = decoders
+        self._max_streams = max_streams
         self._streams: set[Stream] = set()
         self._ending = False
 
@@ -105,8 +105,8 @@ class GrpcioCalls:
         return guarded
 
     def _stream(self, framing: Framing, messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        if len(self._streams) >= MAX_STREAMS:
-            self._abort(context, StreamsFull(f"{MAX_STREAMS} streams are open; close one, or try another server"))
+        if len(self._streams) >= self._max_streams:
+            self._abort(context, StreamsFull(f"{self._max_streams} streams are open; close one, or try another server"))
         stream = Stream(framing, messages, self._services, self._submit, _deadline(context))
         self._streams.add(stream)
         try:
@@ -114,6 +114,8 @@ class GrpcioCalls:
                 stream.end()
             if context.add_callback(stream.cancel):
                 yield from stream
+        except CallError as error:
+            self._abort(context, error)
         finally:
             self._streams.discard(stream)
         if stream.cut_short:

@@ -5,9 +5,6 @@ It serves alone, or behind the native front on a Unix socket, where it gets what
 
 from __future__ import annotations
 
-import _thread
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import grpc
@@ -15,10 +12,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from digits.serve.address import UNIX
 from digits.serve.errors import StartError
-from digits.serve.grpcio_calls import MAX_STREAMS, GrpcioCalls, Unserved
+from digits.serve.grpcio_calls import GrpcioCalls, Unserved
 from digits.serve.health import Health
 from digits.serve.reflection import add_reflection
 from digits.serve.services import DIGITS, INFERENCE
+from digits.serve.threads import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +25,8 @@ if TYPE_CHECKING:
     from digits.serve.queue import JobQueue
     from digits.serve.services import Services
     from digits.serve.settings import ServeSettings
+    from digits.serve.threads import CallThreads
 
-SPARE_THREADS = 16  # for calls that wait for no batch: refusals, health, reflection
-BEHIND_A_FRONT = 64  # threads for calls that the front takes itself
 UNBOUNDED = 2**31 - 1
 
 
@@ -44,7 +41,7 @@ class GrpcioTransport:
         decoders: Decoders,
         addresses: Sequence[str],
         *,
-        behind_front: bool = False,
+        threads: CallThreads,
         reuse_port: bool = False,
     ) -> None:
         """Binds the address without serving it yet. Raises StartError if it cannot be had.
@@ -55,17 +52,14 @@ class GrpcioTransport:
             queue: Where jobs go.
             decoders: Where jobs with pictures go first.
             addresses: HOST:PORT or unix:PATH; `address` becomes the first.
-            behind_front: Whether another front takes the hot methods, so that few calls wait here.
+            threads: How many calls may be in progress.
             reuse_port: Whether other processes listen at the same port.
         """
-        self._calls = GrpcioCalls(services, queue, decoders)
+        self._calls = GrpcioCalls(services, queue, decoders, threads.streams)
         self.health = Health(DIGITS.full_name, INFERENCE.full_name)
-        waiting = BEHIND_A_FRONT if behind_front else settings.max_queue_size * settings.priority_levels
-        threads = waiting + min(waiting, settings.max_batch_size) + MAX_STREAMS + SPARE_THREADS
-        _require_threads(threads)
         self._server = grpc.server(
-            ThreadPoolExecutor(threads, "call"),
-            maximum_concurrent_rpcs=threads,
+            Pool(threads.calls, "call"),
+            maximum_concurrent_rpcs=threads.calls,
             options=[
                 ("grpc.so_reuseport", int(reuse_port)),  # or a second server on a busy port would succeed
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -106,15 +100,3 @@ class GrpcioTransport:
         except RuntimeError as error:
             raise StartError(f"cannot listen on {address}: something else is there; give another --address") from error
         return address if address.startswith(UNIX) else f"{address.rpartition(':')[0]}:{port}"
-
-
-def _require_threads(count: int) -> None:
-    """Raises StartError unless so many threads can be had: the first that cannot would leave grpcio deaf for good."""
-    enough = threading.Event()
-    try:
-        for _ in range(count):
-            _thread.start_new_thread(enough.wait, ())  # threading.Thread waits a millisecond for each
-    except RuntimeError as error:
-        raise StartError(f"cannot have {count} threads here ({error}); lower --max-queue-size") from error
-    finally:
-        enough.set()

@@ -27,6 +27,7 @@ def begin(name: str = "") -> None:
     who = f"{name} (%(process)d) " if name else ""
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s")
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's import starts a thread for each core, for nothing
 
 
 def ignore_echo(stop: signal.Signals) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from digits.serve.errors import CallError, Draining, InvalidRequest, QueueFull, internal_error
 from digits.serve.job import Request
+from digits.serve.threads import Pool
 
 if TYPE_CHECKING:
     from digits.serve.job import Job
@@ -48,7 +48,7 @@ class Decoders:
         self._max_size = max_size
         self._changed = threading.Condition()
         self._jobs = 0
-        self._threads = ThreadPoolExecutor(THREADS, "pictures")
+        self._threads = Pool(THREADS, "pictures")
 
     def put(self, job: Job, pictures: Pictures) -> None:
         """Raises QueueFull at once if there are too many already, and Draining after `drain`."""

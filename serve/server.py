@@ -26,6 +26,7 @@ from digits.serve.queue import JobQueue, QueuePolicy
 from digits.serve.served import Served
 from digits.serve.services import Services
 from digits.serve.statistics import Statistics
+from digits.serve.threads import fit
 from digits.serve.transport import choose
 from digits.serve.warmup import warm_up
 
@@ -91,10 +92,12 @@ class Server:
         log.info("%s is served: %s", self._selection.variant, self._selection.reason)
         log.info("%s carries the calls: %s", choice.name, choice.reason)
         self._transport = choice.name
+        self._threads = fit(settings, takes_batched=choice.name == "grpcio", lock=worker.statistics if worker else None)
+        policy = replace(policy, max_queue_size=self._threads.queue_size)
         self._statistics = Statistics(worker.statistics, worker.number) if worker else Statistics.alone()
         self._services = self._make_services(choice, policy)
         self._queue = JobQueue(policy)
-        self._decoders = Decoders(self._queue, settings.max_queue_size)
+        self._decoders = Decoders(self._queue, policy.max_queue_size)
         self._shares = worker is not None
         self._bind(policy, reuse_port=self._shares)
         self._watch = MemoryWatch(self.address, settings.max_memory * MB)
@@ -194,16 +197,18 @@ class Server:
 
     def _bind(self, policy: QueuePolicy, *, reuse_port: bool) -> None:
         """The grpcio server at the address, or the native front there and the grpcio server behind it."""
-        settings, services, decoders = self._settings, self._services, self._decoders
+        settings, services, decoders, threads = self._settings, self._services, self._decoders, self._threads
         self._folder = tempfile.TemporaryDirectory(prefix="digits-")
         self._private = f"{UNIX}{self._folder.name}/grpcio"
         self._native: NativeTransport | None = None
         if self._transport == "grpcio":
             addresses = [settings.address, self._private]
-            self._grpcio = GrpcioTransport(settings, services, self._queue, decoders, addresses, reuse_port=reuse_port)
+            self._grpcio = GrpcioTransport(
+                settings, services, self._queue, decoders, addresses, threads=threads, reuse_port=reuse_port
+            )
             self.address = self._grpcio.address
             return
-        self._grpcio = GrpcioTransport(settings, services, self._queue, decoders, [self._private], behind_front=True)
+        self._grpcio = GrpcioTransport(settings, services, self._queue, decoders, [self._private], threads=threads)
         self._native = NativeTransport(
             settings, services, JobQueue(policy), decoders, self._private, reuse_port=reuse_port
         )

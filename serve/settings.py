@@ -62,7 +62,7 @@ class ServeSettings:
 
     max_queue_size: Count = 1024
     """Most calls that wait at a time, for each level of priority; more are refused at once. With grpcio each waiting
-    call holds a thread."""
+    call holds a thread; where a limit of processes or memory leaves fewer threads, fewer calls may wait."""
 
     max_queue_delay_microseconds: Microseconds = 0
     """How long a batch with room left may wait for others, counted from its oldest call. 0 waits for nobody."""

@@ -7,7 +7,7 @@ import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from digits.serve.errors import CallError, internal_error
+from digits.serve.errors import CallError, StreamsFull, internal_error
 from digits.serve.job import Job
 
 if TYPE_CHECKING:
@@ -73,7 +73,10 @@ class Stream:
 
     def __iter__(self) -> Iterator[bytes]:
         """The outcomes; ends when all requests are read and answered, or after `end`."""
-        threading.Thread(target=self._read_all, name="stream", daemon=True).start()
+        try:
+            threading.Thread(target=self._read_all, name="stream", daemon=True).start()
+        except RuntimeError as error:  # other processes took its place since the server has counted
+            raise StreamsFull(f"another stream cannot be read ({error}); close one, or try another server") from error
         reading, answered = True, 0
         held: dict[int, bytes] = {}  # by the place at which they are sent
         while reading or answered < self._read:

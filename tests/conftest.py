@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from digits.serve.job import FOREVER, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
     from types import FrameType
 
     import onnx
@@ -61,9 +61,11 @@ def environment() -> dict[str, str]:
 def digits() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command line; `env` adds variables. What it printed is in the result."""
 
-    def run(*arguments: object, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: object, env: dict[str, str] | None = None, setup: str = "", **options: Any
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*COMMAND, *map(str, arguments)],
+            [*after(setup), *COMMAND, *map(str, arguments)],
             check=False,
             capture_output=True,
             text=True,
@@ -72,6 +74,37 @@ def digits() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+def after(setup: str) -> list[str]:
+    """What a command line begins with for its process to run shell text first."""
+    return ["/bin/sh", "-c", f'{setup} && exec "$@"', "sh"] if setup else []
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Callable[..., Path]]:
+    """Makes a real cgroup with the first of several sets of limits that this machine has files for, or skips."""
+    with ExitStack() as stack:
+
+        def make(*limits: dict[str, str]) -> Path:
+            for root in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")):
+                folder = root / f"digits-{os.getpid()}"
+                with suppress(OSError):
+                    folder.mkdir()
+                    stack.callback(folder.rmdir)
+                    for values in limits:
+                        if all((folder / name).exists() for name in values):
+                            for name, value in values.items():
+                                (folder / name).write_text(value)
+                            return folder
+            pytest.skip("no cgroup with these limits can be made here: it takes root and a writable /sys/fs/cgroup")
+
+        yield make
+
+
+def join(folder: Path) -> str:
+    """Shell text that moves its process into a cgroup."""
+    return f"echo $$ > {folder}/cgroup.procs"
 
 
 @dataclass(frozen=True)
@@ -91,12 +124,15 @@ class ServerProcess:
 
 @pytest.fixture(scope="session")
 def starting(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """Starts the command line as a context, which kills it in the end: gives the process and its stderr's file."""
+    """Starts the command line as a context, which kills it in the end: gives the process and its stderr's file.
+
+    `setup` is shell text that its process runs first, such as `ulimit -v 1500000`.
+    """
 
     @contextmanager
-    def start(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    def start(*arguments: object, setup: str = "") -> Iterator[tuple[subprocess.Popen[str], Path]]:
         stderr = tmp_path_factory.mktemp("process") / "stderr"
-        command = [*COMMAND, *map(str, arguments)]
+        command = [*after(setup), *COMMAND, *map(str, arguments)]
         with (
             stderr.open("w") as log,
             subprocess.Popen(
@@ -116,8 +152,8 @@ def serving(starting: Callable[..., Any]) -> Callable[..., Any]:
     """Starts a server of one's own as a context, on a free port unless told otherwise."""
 
     @contextmanager
-    def start(*arguments: object, address: str = "127.0.0.1:0") -> Iterator[ServerProcess]:
-        with starting("serve", "--address", address, *arguments) as (process, stderr):
+    def start(*arguments: object, address: str = "127.0.0.1:0", setup: str = "") -> Iterator[ServerProcess]:
+        with starting("serve", "--address", address, *arguments, setup=setup) as (process, stderr):
             ready = process.stdout.readline()
             assert ready, stderr.read_text()
             yield ServerProcess(process, ready, ready.split()[-1], stderr)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ import pytest
 from digits.model.cores import usable_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
 V1 = "33 31 0:30 {top} /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct"
 V2 = "41 31 0:38 {top} /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw"
@@ -68,37 +67,14 @@ def test_a_file_that_is_no_quota_is_ignored(tmp_path: Path, text: str) -> None:
     assert usable_cores(tmp_path / "nothing") == 8
 
 
-@contextmanager
-def half_a_core() -> Iterator[Path]:
-    """A real cgroup that is allowed half a core: its folder. Skips where none can be made."""
-    for root in (Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup/cpu,cpuacct"), Path("/sys/fs/cgroup")):
-        folder = root / f"digits-{os.getpid()}"
-        try:
-            folder.mkdir()
-        except OSError:
-            continue
-        try:
-            if (folder / "cpu.cfs_quota_us").exists():
-                (folder / "cpu.cfs_quota_us").write_text("50000")
-                yield folder
-                return
-            if (folder / "cpu.max").exists():
-                (folder / "cpu.max").write_text("50000 100000")
-                yield folder
-                return
-        finally:
-            folder.rmdir()
-    pytest.skip("no cgroup with a CPU quota can be made here: it takes root and a writable /sys/fs/cgroup")
-
-
-def test_workers_auto_counts_the_quota_of_a_real_cgroup() -> None:
+def test_workers_auto_counts_the_quota_of_a_real_cgroup(cgroup: Callable[..., Path]) -> None:
     code = (
         "from digits.serve.settings import ServeSettings; from digits.serve.supervisor import count_workers; "
         "print(count_workers(ServeSettings(workers='auto')))"
     )
-    with half_a_core() as folder:
-        joined = f'echo $$ > {folder}/cgroup.procs && exec {sys.executable} -c "{code}"'
-        completed = subprocess.run(["/bin/sh", "-c", joined], check=True, capture_output=True, text=True)
+    folder = cgroup({"cpu.cfs_quota_us": "50000"}, {"cpu.max": "50000 100000"})
+    joined = f'echo $$ > {folder}/cgroup.procs && exec {sys.executable} -c "{code}"'
+    completed = subprocess.run(["/bin/sh", "-c", joined], check=True, capture_output=True, text=True)
     assert completed.stdout == "1\n"
 
 
