@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, cast
 
 from tqdm import tqdm
@@ -57,15 +57,15 @@ def score(paths: Iterable[str], settings: ScoreSettings, say: Callable[[str], No
         raise ScoreError(f"{out} exists; give another --out, or replace it with --overwrite")
     sources = Sources(given, frozenset(map(os.path.realpath, _own(settings, out, path))))
     with Journal(path) as journal, _kept(journal):
-        began, done = time.monotonic(), journal.rows
-        _fill(journal, sources, settings)
+        began = time.monotonic()
+        new = _fill(journal, sources, settings)
         seconds = time.monotonic() - began
         summary = _write_table(journal, out, settings, label_of)
         if settings.contact_sheet:
             contact_sheet.draw(settings.contact_sheet, journal.uncertain())
         journal.remove()
-    new = summary.rows - done
-    again = f" ({done:,} were there already)" if done else ""
+    held = summary.rows - new
+    again = f" ({held:,} were there already)" if held else ""
     say(f"{one_line(out)}: {summary.rows:,} rows{again}, {new / seconds:,.0f} a second")
     for line in summary.lines():
         say(line)
@@ -90,16 +90,23 @@ def _out(settings: ScoreSettings) -> Path:
     return settings.out
 
 
-def _fill(journal: Journal, sources: Sources, settings: ScoreSettings) -> None:
-    """Brings the journal to the end of the inputs."""
-    with contextlib.ExitStack() as stack:
+def _fill(journal: Journal, sources: Sources, settings: ScoreSettings) -> int:
+    """Brings the journal to the end of the inputs. Gives how many rows it did not hold, which alone are timed."""
+    with _engine(settings, _classifier(journal, settings)) as engine:
         total = sources.count() if sys.stderr.isatty() else None
-        bar = stack.enter_context(tqdm(total=total, unit="digit", unit_scale=True, dynamic_ncols=True, disable=None))
-        classifier = _classifier(journal, settings, lambda line: bar.write(f"digits: {line}", sys.stderr))
-        engine = stack.enter_context(_engine(settings, classifier))
-        for scored in engine(_new(journal, sources.chunks(), bar)):
-            journal.add(scored)
-            bar.update(len(scored.chunk))
+        chunks = _new(journal, sources.chunks())
+        first = list(islice(chunks, 1))
+        held = journal.rows
+        with tqdm(total=total, initial=held, unit="digit", unit_scale=True, dynamic_ncols=True, disable=None) as bar:
+            for scored in engine(chain(first, chunks)):
+                journal.add(scored)
+                bar.update(len(scored.chunk))
+        return journal.rows - held
+
+
+def _say(line: str) -> None:
+    """A line on stderr, above the progress bar."""
+    tqdm.write(f"digits: {line}", sys.stderr)
 
 
 @contextlib.contextmanager
@@ -109,18 +116,18 @@ def _kept(journal: Journal) -> Iterator[None]:
         yield
     except BaseException:
         if journal.rows:
-            tqdm.write(f"digits: {journal.rows:,} rows are kept; the same command goes on from there", sys.stderr)
+            _say(f"{journal.rows:,} rows are kept; the same command goes on from there")
         raise
 
 
-def _classifier(journal: Journal, settings: ScoreSettings, say: Callable[[str], None]) -> Classifier:
+def _classifier(journal: Journal, settings: ScoreSettings) -> Classifier:
     """Who answers: for a journal that was begun, the same as then."""
     begun = journal.facts
     common = {"models": str(settings.models or ""), "probabilities": str(settings.probabilities)}
     precision = settings.precision
     if precision == "auto" and "precision" in begun:
         precision = cast("Precision", begun["precision"])
-    classifier = opened(settings, precision, say)
+    classifier = opened(settings, precision, _say)
     facts = common | classifier.facts
     if journal.rows and begun != facts:
         changed = ", ".join(
@@ -139,7 +146,7 @@ def _engine(settings: ScoreSettings, classifier: Classifier) -> AbstractContextM
     return here(settings, classifier)
 
 
-def _new(journal: Journal, chunks: Iterable[Chunk], bar: tqdm) -> Iterator[Chunk]:
+def _new(journal: Journal, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
     """The chunks that the journal does not hold.
 
     Where an input is not what it was, all rows from there on are forgotten.
@@ -148,10 +155,9 @@ def _new(journal: Journal, chunks: Iterable[Chunk], bar: tqdm) -> Iterator[Chunk
     for chunk in chunks:
         if start < done:
             if journal.holds(start, chunk):
-                bar.update(len(chunk))
                 start += len(chunk)
                 continue
-            bar.write(f"digits: the inputs have changed from row {start + 1:,} on, which is scored anew", sys.stderr)
+            _say(f"the inputs have changed from row {start + 1:,} on, which is scored anew")
             journal.truncate(start)
             done = start
         yield chunk

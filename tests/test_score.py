@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -379,6 +380,8 @@ def test_inputs_that_have_changed_are_scored_anew(score: Digits, folders: Path, 
     completed = score(folders / "4", "--out", out)
     assert completed.returncode == 0, completed.stderr
     assert "the inputs have changed from row 1 on, which is scored anew" in completed.stderr
+    count = len(list((folders / "4").iterdir()))
+    assert re.match(rf"{re.escape(str(out))}: {count} rows, \d[\d,]* a second\n", completed.stdout)
     assert [row["path"] for row in rows(out)] == sorted(map(str, (folders / "4").iterdir()))
 
 
