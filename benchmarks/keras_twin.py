@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import keras
-
 from digits.benchmarks.errors import BenchmarkError
 from digits.export.errors import ExportError
 from digits.export.foreign import read_foreign
@@ -15,6 +13,7 @@ from digits.model.golden import Golden
 from digits.model.manifest import FP32
 from digits.model.parity import compare
 from digits.train.network import PIXELS, flatten
+from digits.train.tensorflow import keras
 
 if TYPE_CHECKING:
     from digits.export.products import Product

@@ -18,7 +18,6 @@ from digits.benchmarks.settings import (
 )
 from digits.cli.errors import CommandError
 from digits.images.text import one_line
-from digits.train.quiet import quiet_stderr
 
 Given = Annotated[Path, Parameter(show_env_var=False)]
 
@@ -43,8 +42,7 @@ def parity(
             made again from the weights of fp32, and proven by the answers that were recorded at the export.
         settings: How.
     """
-    with quiet_stderr():
-        from digits.benchmarks.parity import benchmark
+    from digits.benchmarks.parity import benchmark
 
     benchmark.run(run, settings)
 
@@ -109,8 +107,7 @@ def peers(settings: Annotated[PeersBenchmarkSettings, Parameter(name="*")] = PEE
 
 
 def training(settings: Annotated[TrainingBenchmarkSettings, Parameter(name="*")] = TRAINING) -> None:
-    with quiet_stderr():
-        from digits.benchmarks import training as benchmark
+    from digits.benchmarks import training as benchmark
 
     result = benchmark.run(settings)
     print(benchmark.in_words(result))

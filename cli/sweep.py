@@ -7,15 +7,13 @@ from cyclopts import Parameter
 
 from digits.images.text import one_line
 from digits.lab.sweep_settings import SweepSettings
-from digits.train.quiet import quiet_stderr
 
 DEFAULTS = SweepSettings()
 
 
 def sweep(settings: Annotated[SweepSettings, Parameter(name="*")] = DEFAULTS) -> None:
-    with quiet_stderr():
-        from digits.lab import sweep_report
-        from digits.lab.sweep import sweep as run_sweep
+    from digits.lab import sweep_report
+    from digits.lab.sweep import sweep as run_sweep
 
     result = run_sweep(settings)
     print(f"\n{sweep_report.shown(result)}\n")

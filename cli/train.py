@@ -6,15 +6,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from digits.images.text import one_line
-from digits.train.quiet import quiet_stderr
 from digits.train.settings import TrainSettings
 
 DEFAULTS = TrainSettings()
 
 
 def train(settings: Annotated[TrainSettings, Parameter(name="*")] = DEFAULTS) -> None:
-    with quiet_stderr():
-        from digits.train.training import train as run_training
+    from digits.train.training import train as run_training
 
     run = run_training(settings)
     print(f"report: {one_line(run.folder / 'report.html')}")

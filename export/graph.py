@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import onnx
-import tensorflow as tf
-import tf2onnx
 
 from digits.export.errors import ExportError
 from digits.train.network import CLASSES, PIXELS, flatten
+from digits.train.tensorflow import keras, tf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +53,7 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     Raises:
         ExportError: it has an operator that ONNX does not know.
     """
+    import tf2onnx  # which imports TensorFlow itself: after the quiet import of it
 
     @tf.function(  # type: ignore[untyped-decorator] # tensorflow is untyped
         input_signature=[tf.TensorSpec((None, PIXELS), tf.float32, name="rows")]

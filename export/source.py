@@ -15,7 +15,6 @@ from digits.images import mnist
 from digits.images.errors import DataError
 from digits.model.errors import ModelError
 from digits.model.sums import file_sha256
-from digits.train.quiet import quiet_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,8 +106,7 @@ def _from_run(folder: Path, moved_to: str | None) -> Source:
         )
     sha256 = _unchanged(run)
     data = _same_data(run, moved_to)
-    with quiet_stderr():
-        from digits.export.graph import load_keras, predict, to_onnx
+    from digits.export.graph import load_keras, predict, to_onnx
 
     model = load_keras(run.model)
     return Source(

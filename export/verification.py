@@ -17,7 +17,6 @@ from digits.model.golden import Golden, check_answers
 from digits.model.manifest import FP32, INT8
 from digits.model.parity import compare
 from digits.model.repository import MANIFEST, open_version
-from digits.train.quiet import quiet_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,8 +169,7 @@ def _examination(
         asked = Examination(images, data.x_test, data.y_test, first.run(data.x_test), against, sample)
     if settings.against is None:
         return asked, []
-    with quiet_stderr():
-        from digits.export.graph import load_keras, predict
+    from digits.export.graph import load_keras, predict
 
     answers = predict(load_keras(settings.against), asked.pixels)
     wrong = []

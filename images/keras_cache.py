@@ -11,6 +11,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from digits.images.quiet import quiet_stderr
+
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"  # as in keras.datasets.mnist
 PATIENCE_S = 4.5  # for the first byte, and again for every next one: together less than ten
 
@@ -37,9 +39,9 @@ def download() -> Path:
         raise DownloadError("Keras is not installed")
     probe()
     try:
+        with quiet_stderr():
+            import keras  # noqa: TID251 train/ comes after this package
         with _patience(), contextlib.redirect_stdout(sys.stderr):
-            import keras
-
             keras.datasets.mnist.load_data()
             return Path(keras.utils.get_file("mnist.npz", origin=URL))  # in the cache by now
     except Exception as error:  # Keras raises plain Exception, or has no backend

@@ -9,7 +9,6 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import keras
 from tqdm import tqdm
 
 from digits.images import mnist
@@ -23,6 +22,7 @@ from digits.train.interruption import Interruption, deferred
 from digits.train.network import require_activation
 from digits.train.progress import Progress
 from digits.train.run_folder import UNFINISHED
+from digits.train.tensorflow import keras
 from digits.train.training import fit, prepare
 
 if TYPE_CHECKING:

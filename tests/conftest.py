@@ -47,9 +47,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 COMMAND = (sys.executable, "-m", "digits.cli.app")
 
 
+# TensorFlow writes to stderr while it is imported, on any CPU. No command lets it through.
+LOUD = {"PYTHONPATH": str(Path(__file__).parent / "loud"), "TF_ENABLE_ONEDNN_OPTS": "1"}
+
+
 def clean_environment(**more: str) -> dict[str, str]:
-    """The environment without the DIGITS_* variables of whoever runs the tests."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("DIGITS_")} | more
+    """The environment without the DIGITS_* variables of the user who runs the tests; TensorFlow is loud in it."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("DIGITS_")} | LOUD | more
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ def digits() -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(
         *arguments: object, env: dict[str, str] | None = None, setup: str = "", **options: Any
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        completed = subprocess.run(
             [*after(setup), *COMMAND, *map(str, arguments)],
             check=False,
             capture_output=True,
@@ -72,6 +76,9 @@ def digits() -> Callable[..., subprocess.CompletedProcess[str]]:
             env=clean_environment(**(env or {})),
             **options,
         )
+        assert "TensorFlow" not in completed.stderr, completed.stderr
+        assert "oneDNN" not in completed.stderr, completed.stderr
+        return completed
 
     return run
 

@@ -68,6 +68,12 @@ def test_a_heavy_library_stays_where_it_belongs(package: str) -> None:
             assert package in ONLY_IN[library], f"{file} imports {library}"
 
 
+@pytest.mark.parametrize("library", ["keras", "tensorflow"])
+def test_keras_and_tensorflow_are_imported_in_one_place_which_is_quiet(library: str) -> None:
+    files = {file for package in MAY_IMPORT for file, names in imports(package).items() if library in names}
+    assert files <= {ROOT / "train" / "tensorflow.py", ROOT / "images" / "keras_cache.py"}
+
+
 def test_every_package_at_the_root_has_a_rule() -> None:
     packages = {folder.parent.name for folder in ROOT.glob("*/py.typed")}
     assert packages == MAY_IMPORT.keys()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from sklearn.model_selection import train_test_split
 
 from digits.train.distortion import distortion
 from digits.train.errors import RunError
 from digits.train.network import CLASSES
+from digits.train.tensorflow import keras, tf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

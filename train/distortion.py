@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
 from digits.train.network import PIXELS
+from digits.train.tensorflow import tf
 
 if TYPE_CHECKING:
     from collections.abc import Callable

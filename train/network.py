@@ -6,11 +6,11 @@ import difflib
 import inspect
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from digits.train.errors import RunError
 from digits.train.settings import listed
+from digits.train.tensorflow import keras
 
 if TYPE_CHECKING:
     from collections.abc import Callable

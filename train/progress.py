@@ -8,11 +8,11 @@ import time
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from digits.train.errors import CheckpointError, DivergedError
 from digits.train.interruption import Interruption
+from digits.train.tensorflow import keras
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,10 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
-import tensorflow as tf
-from tqdm.keras import TqdmCallback
-
 from digits.images import mnist
 from digits.train.dataset import batches, split, steps
 from digits.train.errors import DivergedError, RunError
@@ -22,6 +18,7 @@ from digits.train.network import PIXELS, build, flatten
 from digits.train.progress import Progress
 from digits.train.results import write_results
 from digits.train.run_folder import Run, check_free, finish, is_unfinished, read_run, resumed, unfinished
+from digits.train.tensorflow import keras, tf
 
 if TYPE_CHECKING:
     from digits.train.dataset import Part
@@ -120,6 +117,8 @@ def fit(
     quiet: bool = False,
 ) -> None:
     """Trains for the epochs that are not done yet; shows a bar on a terminal, or a line an epoch, unless quiet."""
+    from tqdm.keras import TqdmCallback  # which imports Keras itself: after the quiet import of it
+
     if progress.epochs < settings.epochs and not progress.stopped:
         bar = sys.stdout.isatty() and not quiet
         model.fit(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
-
 from digits.benchmarks.engine.subjects import CALL, FUNCTION, PREDICT
 from digits.benchmarks.keras_twin import keras_twin
 from digits.train.network import PIXELS, flatten
+from digits.train.tensorflow import tf
 
 if TYPE_CHECKING:
     from collections.abc import Callable

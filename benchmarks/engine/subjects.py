@@ -12,7 +12,6 @@ from digits.model.errors import ModelError
 from digits.model.manifest import FP32
 from digits.model.parity import compare
 from digits.model.selection import select
-from digits.train.quiet import quiet_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,10 +54,9 @@ def open_subjects(version: ModelVersion, threads: int) -> Subjects:
     for variant in version.manifest.variants:
         _add_variant(found, version, variant, threads)
     try:
-        with quiet_stderr():
-            from digits.benchmarks.engine.keras_ways import keras_ways
+        from digits.benchmarks.engine.keras_ways import keras_ways
 
-            found.runs.update(keras_ways(version, threads))
+        found.runs.update(keras_ways(version, threads))
     except BenchmarkError as error:
         found.left_out["Keras, tf.function"] = without_place(version, error)
     openvino = openvino_run(version.file(FP32)) if threads == 1 else None
