@@ -49,7 +49,7 @@ def score(paths: Iterable[str], settings: ScoreSettings, say: Callable[[str], No
         ScoreError: it cannot begin, or cannot go on.
     """
     given, out = checked(paths), _out(settings)
-    label_of = labels(settings.labels) if settings.labels else None
+    known = labels(settings.labels) if settings.labels else None
     path = out.with_name(f"{out.name}.journal")
     if settings.overwrite:
         Journal(path).remove()
@@ -60,7 +60,7 @@ def score(paths: Iterable[str], settings: ScoreSettings, say: Callable[[str], No
         began = time.monotonic()
         new = _fill(journal, sources, settings)
         seconds = time.monotonic() - began
-        summary = _write_table(journal, out, settings, label_of)
+        summary = _write_table(journal, out, settings, known)
         if settings.contact_sheet:
             contact_sheet.draw(settings.contact_sheet, journal.uncertain())
         journal.remove()
@@ -165,13 +165,16 @@ def _new(journal: Journal, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         journal.truncate(start)
 
 
-def _write_table(journal: Journal, out: Path, settings: ScoreSettings, label_of: Labels | None) -> Summary:
+def _write_table(journal: Journal, out: Path, settings: ScoreSettings, known: Labels | None) -> Summary:
     summary, position = Summary(), 0
-    columns = tables.Columns(probabilities=settings.probabilities, labels=label_of is not None)
+    columns = tables.Columns(probabilities=settings.probabilities, labels=known is not None)
     with tables.writing(out, columns) as write:
         for scored in journal.chunks():
-            found = [label_of(position + i, path) for i, path in enumerate(scored.chunk.paths)] if label_of else []
+            found = [known.of(position + i, path) for i, path in enumerate(scored.chunk.paths)] if known else []
             write(scored, found)
             summary.add(scored, found)
             position += len(scored.chunk)
+        if known and summary.rows and not summary.labelled:
+            row = next(journal.chunks()).chunk.paths[0]
+            raise ScoreError(f"--labels {settings.labels}: no row has a label: {known.example} has one, a row is {row}")
     return summary

@@ -27,8 +27,9 @@ class ScoreSettings:
 
     labels: str | None = None
     """What the digits truly are: `from-folder` (the name of a picture's folder, 0 to 9) or a file: CSV with the columns
-    path and label; .npy or IDX, a label for each row; .npz, y_test for x_test and so on. Adds a column, the accuracy
-    and a confusion matrix."""
+    path and label, separated by commas, semicolons or tabs; .npy or IDX, a label for each row; .npz, y_test for x_test
+    and so on. A path in the CSV is absolute, or begins at any folder that the picture is in. Adds a column, the
+    accuracy and a confusion matrix."""
 
     contact_sheet: Path | None = None
     """Draw the least certain digits, as the model sees them, into this PNG file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import re
@@ -211,16 +212,26 @@ def takes(name: str) -> bool:
 
 
 def listed() -> Iterator[str]:
-    """The paths on the standard input: each ended by a NUL if there is one in its first piece, or else by a newline."""
+    """The paths on the standard input: each ended by a NUL if there is one in its first piece, or else by a newline.
+
+    Before a newline a carriage return is part of it, as is a byte order mark of the first line: Windows writes them.
+    """
     rest, end = b"", b""
     while piece := os.read(sys.stdin.fileno(), PIECE):
         rest += piece
-        end = end or next((end for end in (b"\0", b"\n") if end in rest), b"")
+        if not end:
+            end = next((end for end in (b"\0", b"\n") if end in rest), b"")
+            rest = rest.removeprefix(b"" if end == b"\0" else codecs.BOM_UTF8)
         if end:
             *paths, rest = rest.split(end)
-            yield from (os.fsdecode(path) for path in paths if path)
-    if rest:
-        yield os.fsdecode(rest)
+            yield from _named(paths, end)
+    yield from _named([rest], end)
+
+
+def _named(paths: list[bytes], end: bytes) -> Iterator[str]:
+    if end != b"\0":
+        paths = [path.removesuffix(b"\r") for path in paths]
+    return (os.fsdecode(path) for path in paths if path)
 
 
 def checked(paths: Iterable[str]) -> list[str]:

@@ -58,6 +58,11 @@ class Summary:
         """Rows without a digit."""
         return self.rows - self._statuses[OK]
 
+    @property
+    def labelled(self) -> int:
+        """Rows with a label."""
+        return int(self._confusion.sum())
+
     def lines(self) -> Iterator[str]:
         """The summary, line by line."""
         classified = self._statuses[OK]
@@ -78,7 +83,7 @@ class Summary:
         yield from self._accuracy()
 
     def _accuracy(self) -> Iterator[str]:
-        labelled = int(self._confusion.sum())
+        labelled = self.labelled
         if not labelled:
             return
         classified = int(self._confusion[:, :10].sum())

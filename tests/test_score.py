@@ -184,6 +184,29 @@ def test_labels_come_from_a_csv_by_the_end_of_the_path(score: Digits, folders: P
     assert "line 2 has the label 'ten'; expected 0 to 9" in completed.stderr
 
 
+def test_a_list_and_labels_from_windows_and_labels_that_fit_no_row(
+    score: Digits, folders: Path, tmp_path: Path
+) -> None:
+    """Where no label fits, the answers are kept: with the right labels the table is there at once."""
+    files = sorted((folders / "3").iterdir())[:3]
+    listed = "\ufeff" + "".join(f"{file}\r\n" for file in files)
+    arguments = ("-", "--out", tmp_path / "t.csv", "--labels", tmp_path / "truth.csv")
+    (tmp_path / "truth.csv").write_text("\ufeffPath;Label\r\nnowhere/a.png;3\r\n")
+    completed = score(*arguments, input=listed)
+    assert completed.returncode == 1
+    assert completed.stderr.splitlines()[-1] == (
+        f"digits: --labels {tmp_path}/truth.csv: no row has a label: nowhere/a.png has one, a row is {files[0]}"
+    )
+    assert not (tmp_path / "t.csv").exists()
+    (tmp_path / "truth.csv").write_text("".join(["\ufeffPath;Label\r\n", *(f"{file};3\r\n" for file in files[:2])]))
+    completed = score(*arguments, input=listed)
+    assert completed.returncode == 0, completed.stderr
+    assert "t.csv: 3 rows (3 were there already), 0 a second\n" in completed.stdout
+    assert [(row["path"], row["label"]) for row in rows(tmp_path / "t.csv")] == [
+        (str(file), label) for file, label in zip(files, ("3", "3", ""), strict=True)
+    ]
+
+
 @pytest.fixture
 def hostile(folders: Path, tmp_path: Path) -> Path:
     """A folder with everything that can be wrong with a file, and two good ones."""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from digits.score.chunk import UNREADABLE, Problem
-from digits.score.sources import Sources
+from digits.score.sources import Sources, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,3 +144,22 @@ def test_a_name_with_a_nul_in_a_tar_is_shown_without(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "nul.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         tar.addfile(*file("\u00e9\0.png", b""))
     assert contents(tmp_path / "nul.tar") == {"\u00e9\\x00.png": b""}
+
+
+@pytest.mark.parametrize(
+    ("given", "paths"),
+    [
+        (b"a.png\nb c.png\n", ["a.png", "b c.png"]),
+        (b"\xef\xbb\xbfa.png\r\nb\rc.png\r\n\r\nd.png", ["a.png", "b\rc.png", "d.png"]),
+        (b"\xef\xbb\xbfa.png", ["a.png"]),
+        (b"a\n.png\0b.png\r\0\xff", ["a\n.png", "b.png\r", "\udcff"]),
+        (b"", []),
+    ],
+)
+def test_a_list_ends_its_paths_as_unix_windows_or_print0_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bytes, paths: list[str]
+) -> None:
+    (tmp_path / "list").write_bytes(given)
+    with (tmp_path / "list").open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        assert list(listed()) == paths
