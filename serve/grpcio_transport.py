@@ -17,6 +17,7 @@ from digits.serve.health import Health
 from digits.serve.reflection import add_reflection
 from digits.serve.services import DIGITS, INFERENCE
 from digits.serve.threads import Pool
+from digits.serve.transport import MAX_METADATA_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from digits.serve.threads import CallThreads
 
 UNBOUNDED = 2**31 - 1
+GZIP = 0b101  # grpcio's algorithms by number: 0 is none, 1 is deflate, which the native front does not know, 2 is gzip
 
 
 class GrpcioTransport:
@@ -67,6 +69,11 @@ class GrpcioTransport:
                 # Or grpcio would end some of a burst of calls with CANCELLED, from the 1,000th that waits for a thread.
                 ("grpc.server.max_pending_requests", UNBOUNDED),
                 ("grpc.server.max_pending_requests_hard_limit", UNBOUNDED),
+                # As the native front does (docs/wire.md):
+                ("grpc.http2.max_ping_strikes", 0),  # or keepalive pings within five minutes would end the connection
+                ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+                ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),  # or some would be taken, up to 5/4 of it
+                *([] if threads.batched else [("grpc.compression_enabled_algorithms_bitset", GZIP)]),
             ],
         )
         self._register()

@@ -16,6 +16,7 @@ from digits.serve.address import UNIX
 from digits.serve.errors import CallError, StartError, internal_error
 from digits.serve.job import FOREVER, Job, living
 from digits.serve.pictures import Pictures
+from digits.serve.transport import MAX_METADATA_BYTES
 
 if TYPE_CHECKING:
     from digits.serve.pictures import Decoders
@@ -103,6 +104,7 @@ class NativeTransport:
                 call_details=True,
                 metrics=True,  # to know what has left when it drains
                 max_concurrent_streams=MAX_STREAMS,
+                max_metadata_size=MAX_METADATA_BYTES,
                 reuse_port=reuse_port,
             )
         except (OSError, ValueError, RuntimeError) as error:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Transport = Literal["native", "grpcio"]
 
+MAX_METADATA_BYTES = 20 * 1024  # of one call: 16 KiB of its caller's, and what client libraries add
+
 
 @dataclass(frozen=True, slots=True)
 class TransportChoice:
