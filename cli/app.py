@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Env, Toml
 
 from digits.cli.environment import drop_empty_variables, warn_of_unknown_tables, warn_of_unknown_variables
+from digits.cli.errors import explained
 from digits.cli.recipe import alone_with_resume, from_recipe
 from digits.images.text import one_line
 
@@ -322,7 +323,7 @@ def run() -> int:
     except Exception as error:
         if not is_message(error):
             raise
-        return complain(str(error), 1)
+        return complain(explained(error, sys.argv[1:]), 1)
     return code
 
 

@@ -1,5 +1,43 @@
-"""What can be wrong with a command."""
+"""What can be wrong with a command, and what its user can do about it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OPTIONS = dict.fromkeys(("train", "compare", "sweep", "score", "bench", "demo"), "--out")
+OPTIONS |= {"export": "--models", "models": "--models", "bench report": "--results"}
+NO_TEMPORARY = "No usable temporary directory"  # of tempfile's FileNotFoundError
 
 
 class CommandError(Exception):
     """A command that cannot do what it was told."""
+
+
+def explained(error: Exception, command: Sequence[str]) -> str:
+    """An error's message. Where it comes from a folder that is not writable, it names folder and option."""
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    if cause and NO_TEMPORARY in str(cause):
+        return f"{error}; name a writable one by the variable TMPDIR"
+    folder = _unwritable_folder(cause) if isinstance(cause, OSError) else None
+    if folder is None:
+        return str(error)
+    option = OPTIONS.get(" ".join(command[:2])) or OPTIONS.get("".join(command[:1]))
+    return f"{error}: the folder {folder} is not writable" + (f"; give another {option}" if option else "")
+
+
+def _unwritable_folder(error: OSError) -> Path | None:
+    """The folder in which a file could not be made, if that is what the error is about."""
+    if error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM} or error.filename is None:
+        return None
+    path = Path(str(error.filename)).absolute()
+    folder = next(folder for folder in path.parents if os.path.lexists(folder))
+    entered = os.access(folder, os.X_OK)  # where it cannot be, nothing tells whether the file was to be read or made
+    return folder if entered and not os.access(folder, os.W_OK) and not os.access(path, os.F_OK) else None

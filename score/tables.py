@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -58,6 +59,8 @@ def check(path: Path) -> None:
         raise ScoreError(f"--out {path} is a folder; name a file in it")
     if not path.parent.is_dir():
         raise ScoreError(f"--out {path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise ScoreError(f"--out {path}: the folder {path.parent} is not writable; give another --out")
     if path.suffix.lower() == ".parquet":
         import pyarrow.parquet  # noqa: F401 - missing, it is said now and not after an hour
 

@@ -20,8 +20,6 @@ from digits.serve.threads import Pool
 from digits.serve.transport import MAX_METADATA_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from digits.serve.pictures import Decoders
     from digits.serve.queue import JobQueue
     from digits.serve.services import Services
@@ -41,7 +39,7 @@ class GrpcioTransport:
         services: Services,
         queue: JobQueue,
         decoders: Decoders,
-        addresses: Sequence[str],
+        address: str,
         *,
         threads: CallThreads,
         reuse_port: bool = False,
@@ -53,7 +51,7 @@ class GrpcioTransport:
             services: What the methods do.
             queue: Where jobs go.
             decoders: Where jobs with pictures go first.
-            addresses: HOST:PORT or unix:PATH; `address` becomes the first.
+            address: HOST:PORT or unix:PATH.
             threads: How many calls may be in progress.
             reuse_port: Whether other processes listen at the same port.
         """
@@ -77,7 +75,7 @@ class GrpcioTransport:
             ],
         )
         self._register()
-        self.address, *_ = [self._bind(address) for address in addresses]
+        self.address = self._bind(address)
 
     def start(self) -> None:
         self._server.start()

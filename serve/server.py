@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from digits.serve.memory_watch import MemoryWatch, connections
 from digits.serve.model_config import Scheduling
 from digits.serve.native_transport import NativeTransport
 from digits.serve.pictures import Decoders
+from digits.serve.private_folder import private_folder
 from digits.serve.queue import JobQueue, QueuePolicy
 from digits.serve.served import Served
 from digits.serve.services import Services
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MB = 2**20
+SOCKET = "grpcio"  # the private one
 LINGER = 0.25  # seconds in which newcomers are still told to go elsewhere, and answers leave the native front's buffers
 
 
@@ -162,11 +163,11 @@ class Server:
         if self._native:
             self._linger(end)
             self._native.close()
+            self._folder.cleanup()
         end = max(end, time.monotonic() + LINGER)
         for batcher in self._batchers:
             batcher.join(max(0.0, end - time.monotonic()))
             answered &= not batcher.is_alive()
-        self._folder.cleanup()
         return answered
 
     def _linger(self, end: float) -> None:
@@ -198,17 +199,16 @@ class Server:
     def _bind(self, policy: QueuePolicy, *, reuse_port: bool) -> None:
         """The grpcio server at the address, or the native front there and the grpcio server behind it."""
         settings, services, decoders, threads = self._settings, self._services, self._decoders, self._threads
-        self._folder = tempfile.TemporaryDirectory(prefix="digits-")
-        self._private = f"{UNIX}{self._folder.name}/grpcio"
         self._native: NativeTransport | None = None
         if self._transport == "grpcio":
-            addresses = [settings.address, self._private]
             self._grpcio = GrpcioTransport(
-                settings, services, self._queue, decoders, addresses, threads=threads, reuse_port=reuse_port
+                settings, services, self._queue, decoders, settings.address, threads=threads, reuse_port=reuse_port
             )
             self.address = self._grpcio.address
             return
-        self._grpcio = GrpcioTransport(settings, services, self._queue, decoders, [self._private], threads=threads)
+        self._folder = private_folder(settings.runtime_dir, SOCKET)
+        self._private = f"{UNIX}{self._folder.name}/{SOCKET}"
+        self._grpcio = GrpcioTransport(settings, services, self._queue, decoders, self._private, threads=threads)
         self._native = NativeTransport(
             settings, services, JobQueue(policy), decoders, self._private, reuse_port=reuse_port
         )

@@ -39,6 +39,10 @@ class ServeSettings:
     trusted_network: bool = False
     """Says that all who can reach the address are trusted, as behind a proxy or inside a cluster."""
 
+    runtime_dir: Path | None = None
+    """Where the native transport makes its private socket, in a folder that no other user may enter. $XDG_RUNTIME_DIR,
+    $TMPDIR, /tmp and /dev/shm are tried after it: the first writable one is used."""
+
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs. `auto` takes CUDA where it can and says why it cannot; `cuda` never falls back."""
 

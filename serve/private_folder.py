@@ -1,0 +1,51 @@
+"""The folder of the private socket by which the native frontend reaches grpcio. No other user may enter it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+from digits.serve.errors import StartError
+
+log = logging.getLogger(__name__)
+
+
+def private_folder(runtime_dir: Path | None, socket_name: str) -> tempfile.TemporaryDirectory[str]:
+    """Makes a folder of mode 0700 in the first of several places where a socket of that name can be made.
+
+    An abstract socket would need no folder, but has no permissions either: any user could connect.
+
+    Args:
+        runtime_dir: The place that is tried first. The others are those of the environment and of most systems.
+        socket_name: The socket's name in the folder. A path of more than 107 bytes cannot be bound.
+
+    Raises:
+        StartError: there is no such place; the message says which were tried, and why each is unusable.
+    """
+    places = (runtime_dir, os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp", "/dev/shm")  # noqa: S108 in a folder of mode 0700
+    tried = []
+    for place in dict.fromkeys(Path(place) for place in places if place):
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="digits-", dir=place.absolute())
+            try:
+                _try_socket(Path(folder.name, socket_name))
+            except BaseException:
+                folder.cleanup()
+                raise
+        except OSError as error:
+            tried.append(f"{place} ({error.strerror or error})")
+        else:
+            if tried:
+                log.info("the private socket is in %s, not in %s", folder.name, ", ".join(tried))
+            return folder
+    raise StartError(f"no writable folder for a private socket in {', '.join(tried)}; give one by --runtime-dir")
+
+
+def _try_socket(path: Path) -> None:
+    """Raises OSError if it cannot be bound, as on some file systems, or where the path is too long."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.bind(str(path))
+    path.unlink()

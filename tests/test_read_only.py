@@ -1,0 +1,160 @@
+"""A read-only file system: the server needs no writable disk, and commands that do say where they cannot write."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from digits.client import Client
+from digits.model import builtin
+from digits.serve.private_folder import private_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Digits = Callable[..., subprocess.CompletedProcess[str]]
+
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 mounted, where others are read-only
+NOBODY = 65534
+REMOUNT = """
+while read -r _ _ _ _ point _; do
+  [ "$point" = "{writable}" ] || mount -o remount,bind,ro "$point" 2>/dev/null
+done < /proc/self/mountinfo
+exec "$@"
+"""
+UNSHARE = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+CONNECT = """
+import os, socket, sys
+os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))
+for path in sys.argv[2:]:
+    with socket.socket(socket.AF_UNIX) as caller:
+        try:
+            caller.connect(path)
+            print("connected")
+        except OSError as error:
+            print(type(error).__name__)
+"""
+
+
+def read_only(writable: str = "") -> str:
+    """Shell text after which its process sees all file systems as read-only, but the one mounted at a folder."""
+    if writable and not Path(writable).is_mount():
+        pytest.skip(f"{writable} is not a file system of its own here, and so cannot be the only writable one")
+    if not shutil.which("unshare") or subprocess.run([*UNSHARE, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no mount namespace can be made here: it takes unshare, and root or user namespaces")
+    return f'exec {shlex.join([*UNSHARE, "/bin/sh", "-c", REMOUNT.format(writable=writable), "sh"])} "$@"'
+
+
+@pytest.mark.parametrize("more", [(), ("--no-warmup",), ("--workers", 2)])
+def test_a_server_starts_where_only_shared_memory_is_writable(
+    serving: Callable[..., Any], transport: str, more: tuple[object, ...], test_digits: NDArray[np.uint8]
+) -> None:
+    """As in a container with a read-only root."""
+    with serving("--transport", transport, *more, setup=read_only(SHARED_MEMORY)) as server:
+        with Client(server.address) as client:
+            assert client.classify(test_digits[0]).digits.size == 1
+        assert server.drain() == 0
+
+
+def test_over_grpcio_a_server_needs_no_writable_folder_at_all(serving: Callable[..., Any]) -> None:
+    with serving("--transport", "grpcio", setup=read_only()) as server, Client(server.address) as client:
+        assert client.ready(30)
+
+
+def test_where_no_folder_is_writable_the_start_says_which_were_tried(digits: Digits, tmp_path: Path) -> None:
+    where = ("--address", "127.0.0.1:0", "--transport", "native", "--runtime-dir", tmp_path / "none")
+    env = {"XDG_RUNTIME_DIR": str(tmp_path), "TMPDIR": str(tmp_path)}
+    completed = digits("serve", *where, env=env, setup=read_only(), timeout=60)
+    assert completed.returncode == 1
+    line = completed.stderr.splitlines()[-1]
+    assert line.startswith("digits: no writable folder for a private socket in ")
+    assert f"{tmp_path}/none (No such file or directory), {tmp_path} (Read-only file system), /tmp (" in line
+    assert line.endswith("; give one by --runtime-dir")
+
+
+# The private socket's folder
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_the_first_place_that_takes_a_socket_has_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "file"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    caplog.set_level("INFO")
+    with private_folder(long, "socket") as name:
+        assert Path(name).parent == tmp_path
+        assert Path(name).stat().st_mode & 0o777 == 0o700
+        assert not list(Path(name).iterdir())
+        assert f"not in {long} (AF_UNIX path too long), {tmp_path}/file (Not a directory)" in caplog.text
+    assert not list(long.iterdir())
+    with private_folder(tmp_path, "socket") as name:
+        assert Path(name).parent == tmp_path
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_another_user_cannot_reach_the_private_socket(serving: Callable[..., Any], open_folder: Path) -> None:
+    """That user can reach other sockets there."""
+    with socket.socket(socket.AF_UNIX) as public:
+        public.bind(str(open_folder / "public"))
+        (open_folder / "public").chmod(0o777)
+        public.listen()
+        with serving("--transport", "native", "--runtime-dir", open_folder) as server:
+            (private,) = open_folder.glob("digits-*/*")
+            assert private.is_socket()
+            command = [sys.executable, "-c", CONNECT, str(NOBODY), str(open_folder / "public"), str(private)]
+            completed = subprocess.run(command, check=True, capture_output=True, text=True)
+            assert server.drain() == 0
+    assert completed.stdout.split() == ["connected", "PermissionError"]
+    assert not list(open_folder.glob("digits-*"))
+
+
+# Other commands
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("score", builtin.FOLDER / "digits/1/golden.npz", "--out", "{}/table.csv"), "--out"),
+        (("train", "--out", "{}/runs/first"), "--out"),
+        (("sweep", "--out", "{}/sweep"), "--out"),
+        (("models", "prune", "--keep", "1", "--models", "{}"), "--models"),
+        (("bench", "report", "--results", "{}/results"), "--results"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_command_that_must_write_names_the_folder_and_the_option(
+    digits: Digits, tmp_path: Path, command: tuple[object, ...], option: str
+) -> None:
+    shutil.copytree(builtin.FOLDER / "digits", tmp_path / "digits")
+    shutil.copytree(tmp_path / "digits/1", tmp_path / "digits/2")
+    shutil.copytree(Path(__file__).parent.parent / "benchmarks/results", tmp_path / "results")
+    arguments, env = (str(each).format(tmp_path) for each in command), {"TMPDIR": SHARED_MEMORY}
+    completed = digits(*arguments, setup=read_only(SHARED_MEMORY), env=env, timeout=120)
+    assert completed.returncode == 1
+    assert "Traceback" not in completed.stderr
+    line = completed.stderr.splitlines()[-1]
+    assert f"the folder {tmp_path}" in line
+    assert f" is not writable; give another {option}" in line
