@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -46,16 +47,16 @@ def classify(
         raise CommandError("no picture given; say `digits classify FILE...`")
     if settings.json and settings.show:
         raise CommandError("--json is for programs and --show for people; say one of them")
-    classifier, chunk = _classifier(settings)
-    if not settings.json:
-        print("digit  confidence  file")
     failures, detailed = 0, settings.json or settings.show
-    for start in range(0, len(files), chunk):
-        for outcome, pixels in _classify(files[start : start + chunk], classifier, include_probabilities=detailed):
-            failures += pixels is None
-            print(json.dumps(outcome) if settings.json else _as_row(outcome))
-            if settings.show and pixels is not None:
-                _show(outcome, pixels)
+    with _classifier(settings) as (classifier, chunk):
+        if not settings.json:
+            print("digit  confidence  file")
+        for start in range(0, len(files), chunk):
+            for outcome, pixels in _classify(files[start : start + chunk], classifier, include_probabilities=detailed):
+                failures += pixels is None
+                print(json.dumps(outcome) if settings.json else _as_row(outcome))
+                if settings.show and pixels is not None:
+                    _show(outcome, pixels)
     return 1 if failures else 0
 
 
@@ -68,16 +69,18 @@ def _show(outcome: dict[str, Any], pixels: NDArray[np.uint8]) -> None:
     print()
 
 
-def _classifier(settings: ClassifySettings) -> tuple[Classifier, int]:
+@contextlib.contextmanager
+def _classifier(settings: ClassifySettings) -> Iterator[tuple[Classifier, int]]:
     """What classifies, and how many pictures at a time."""
     if settings.server is not None:
         from digits.client.client import Client
 
-        client = Client(settings.server, timeout=settings.timeout)
-        return client, min(CHUNK, client.model().limits.max_batch_size)
+        with Client(settings.server, timeout=settings.timeout) as client:
+            yield client, min(CHUNK, client.model().limits.max_batch_size)
+        return
     from digits.client.local import LocalClassifier
 
-    return LocalClassifier(settings.models, precision=settings.precision), CHUNK
+    yield LocalClassifier(settings.models, precision=settings.precision), CHUNK
 
 
 def _classify(

@@ -3,7 +3,9 @@
 from digits.client.async_client import AsyncClient
 from digits.client.client import Client
 from digits.client.errors import (
+    AddressError,
     ClientError,
+    ClosedError,
     DeadlineError,
     OverloadedError,
     RequestError,
@@ -14,9 +16,11 @@ from digits.client.pixels import Images
 from digits.client.predictions import Predictions, Timing
 
 __all__ = [
+    "AddressError",
     "AsyncClient",
     "Client",
     "ClientError",
+    "ClosedError",
     "DeadlineError",
     "Images",
     "OverloadedError",

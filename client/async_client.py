@@ -6,20 +6,21 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import grpc
 
 from digits.client.calls import TIMEOUT, WINDOW, Asked, Calls, left
 from digits.client.channel import options
-from digits.client.event_loop import CLOSED, is_cancelled, off_the_loop
+from digits.client.event_loop import off_the_loop
 from digits.client.predictions import joined
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierStub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 
+    from digits.client.async_stream import Call
     from digits.client.pixels import Images, Pixels
     from digits.client.predictions import Predictions
     from digits.images.arrays import PixelRange
@@ -40,13 +41,15 @@ class AsyncClient:
             predictions = await client.classify("digit.png")
     """
 
-    def __init__(self, address: str, *, timeout: float = TIMEOUT, channels: int = 1) -> None:
+    def __init__(
+        self, address: str, *, timeout: float = TIMEOUT, channels: int = 1, wait_for_ready: bool = True
+    ) -> None:
         """As `Client`."""
-        self._calls = Calls(address, timeout, channels)
+        self._calls = Calls(address, timeout, channels, wait_for_ready=wait_for_ready)
         self._loop: asyncio.AbstractEventLoop | None = None  # of the first call
         self._channels: list[grpc.aio.Channel] = []
         self._stubs: Iterator[DigitClassifierAsyncStub] = iter(())
-        self._closed = False
+        self._check: Any = None  # the health's, made by the first `ready`
 
     async def classify(
         self,
@@ -58,6 +61,7 @@ class AsyncClient:
         timeout: float | None = None,  # noqa: ASYNC109 of the call, which the server is told
     ) -> Predictions:
         """As `Client.classify`. Pictures are read in a thread of the loop's."""
+        self._calls.require_open()
         started = time.monotonic()
         pixels = await off_the_loop(images, pixel_range)
         deadline = self._calls.deadline(timeout)
@@ -112,10 +116,7 @@ class AsyncClient:
 
         asked = Asked(include_probabilities, priority)
         pipeline = Pipeline(self._calls, asked, timeout, window=window, return_exceptions=return_exceptions)
-        call = AsyncStream(
-            pipeline, lambda requests: self._stub().ClassifyStream(requests), self._parts, pixel_range, window
-        )
-        return call.answers(items)
+        return AsyncStream(pipeline, self._open_stream, self._parts, pixel_range, window).answers(items)
 
     async def model(self, *, timeout: float | None = None) -> digits_pb2.GetModelResponse:  # noqa: ASYNC109 as above
         """As `Client.model`."""
@@ -126,14 +127,17 @@ class AsyncClient:
         from digits.client import health
 
         self._stub()
+        self._check = self._check or health.check_of(self._channels[0])
         try:
-            return health.is_serving(await health.check_of(self._channels[0])(health.CHECK, timeout=timeout))
+            with self._calls.begun():
+                return health.is_serving(await self._check(health.CHECK, timeout=timeout))
         except grpc.RpcError:
+            self._calls.require_open()
             return False
 
     async def close(self) -> None:
-        """Ends all calls and connections."""
-        self._closed = True
+        """As `Client.close`."""
+        self._calls.closed.set()
         for channel in self._channels:
             await channel.close()
 
@@ -143,11 +147,13 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        return self._calls.remake(type(self))
+
     def _stub(self) -> DigitClassifierAsyncStub:
         """Of the next channel; the first call makes them all, in its loop."""
         loop = asyncio.get_running_loop()
-        if self._closed:
-            raise ValueError("the client is closed")
+        self._calls.require_open()
         if self._loop is None:
             self._loop = loop
             chosen = options(self._calls.address)
@@ -160,6 +166,10 @@ class AsyncClient:
                 "the client belongs to another event loop, that of its first call; make one for each loop"
             )
         return next(self._stubs)
+
+    def _open_stream(self, requests: AsyncIterator[digits_pb2.ClassifyStreamRequest]) -> Call:
+        with self._calls.begun():
+            return self._stub().ClassifyStream(requests)
 
     async def _model(self, deadline: float) -> digits_pb2.GetModelResponse:
         return await self._call(self._stub().GetModel, digits_pb2.GetModelRequest(), deadline)
@@ -192,12 +202,12 @@ class AsyncClient:
 
     async def _call(self, method: grpc.aio.UnaryUnaryMultiCallable[Q, A], request: Q, deadline: float) -> A:
         """The response, in the end. Raises ClientError."""
+        tries = 0
         while True:
             try:
-                return await method(request, timeout=left(deadline))
+                with self._calls.begun():
+                    return await method(request, timeout=left(deadline))
             except grpc.RpcError as error:
-                await asyncio.sleep(self._calls.pause(error, deadline))
-            except asyncio.CancelledError:
-                if is_cancelled():
-                    raise
-                raise self._calls.failure("CANCELLED", CLOSED) from None
+                for pause in self._calls.pauses(error, deadline, tries):
+                    await asyncio.sleep(pause)
+            tries += 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from digits.client.event_loop import CLOSED, is_cancelled, off_the_loop
+from digits.client.event_loop import is_cancelled, off_the_loop
 from digits.client.pipeline import GOODBYE
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class AsyncStream:
         except asyncio.CancelledError:
             if is_cancelled():
                 raise
-            return grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, details=CLOSED)
+            return grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED)
         return None
 
     async def _say_goodbye(self) -> None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
 import math
+import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import grpc
 
-from digits.client.errors import ClientError, OverloadedError, client_error
+from digits.client.address import check
+from digits.client.errors import ClientError, ClosedError, OverloadedError, UnavailableError, client_error
+from digits.client.event_loop import is_cancelled
 from digits.client.pixels import IMAGE_BYTES
+from digits.client.retry import RetryBudget, backoff
 from digits.protos.digits.v1 import digits_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from digits.client.pixels import Pixels
 
 TIMEOUT = 10.0  # seconds, unless the caller says otherwise
@@ -21,6 +30,8 @@ PARTS_PER_CHANNEL = 2  # of one call that are under way at a time: one is comput
 ENVELOPE = 128  # bytes of a message beside its pixels, at most
 CODES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
 RETRY_AFTER = "retry-after-ms"
+
+A = TypeVar("A")
 
 
 class Asked(NamedTuple):
@@ -41,17 +52,49 @@ class Calls:
     Attributes:
         address: What they are told apart by in errors.
         channels: Connections to each address.
+        wait_for_ready: Whether calls wait for a server that is away.
         limits: What the server accepts, once it was asked; None before, and after it has refused something.
+        closed: Set when the client is closed.
+        budget: Bounds the retries.
     """
 
-    def __init__(self, address: str, timeout: float, channels: int = 1) -> None:
-        """Raises ValueError for no channel at all."""
+    def __init__(self, address: str, timeout: float, channels: int = 1, *, wait_for_ready: bool = True) -> None:
+        """Raises AddressError, or ValueError for no channel at all."""
+        check(address)
         if channels < 1:
             raise ValueError(f"channels is {channels}; expected at least 1")
         self.limits: digits_pb2.Limits | None = None
+        self.closed = threading.Event()
+        self.budget = RetryBudget()
         self.address = address
         self.channels = channels
+        self.wait_for_ready = wait_for_ready
         self._timeout = timeout
+
+    def remake(self, kind: Callable[..., A]) -> tuple[Callable[[], A], tuple[()]]:
+        """How pickle and copy make another client: with this address and these options, and its own connections."""
+        options = {"timeout": self._timeout, "channels": self.channels, "wait_for_ready": self.wait_for_ready}
+        return functools.partial(kind, self.address, **options), ()
+
+    def require_open(self) -> None:
+        """Raises ClosedError once the client is closed."""
+        if self.closed.is_set():
+            raise self.failure("CANCELLED", None)
+
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[None]:
+        """A call. What gRPC raises on a channel that was closed is a ClosedError."""
+        self.require_open()
+        try:
+            yield
+        except (ValueError, grpc.aio.UsageError):
+            self.require_open()
+            raise
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            raise self.failure("CANCELLED", None) from None
+        self.budget.give()
 
     @property
     def most_under_way(self) -> int:
@@ -75,13 +118,31 @@ class Calls:
         most = _most_images(self.limits or digits_pb2.Limits(), len(pixels))
         return [pixels[start : start + most] for start in range(0, len(pixels), most)]
 
-    def pause(self, error: grpc.RpcError, deadline: float) -> float:
-        """Seconds to wait before the call that failed is made again. Raises its ClientError if that makes no sense."""
+    def pauses(self, error: grpc.RpcError, deadline: float, tries: int = 0) -> Iterator[float]:
+        """Seconds to wait, one wait after another, before a call is made again that failed, after so many tries before.
+
+        Raises its ClientError if that makes no sense.
+        """
         failure = self.error(error)
-        wait = retry_in(failure, deadline - time.monotonic())
-        if wait is None:
-            raise failure from error
-        return wait
+        while True:
+            wait = self.retry_in(failure, deadline - time.monotonic(), tries)
+            if wait is None:
+                raise failure from error
+            yield wait
+            if not isinstance(failure, UnavailableError) or self.budget.take(time.monotonic()):
+                return
+
+    def retry_in(self, failure: ClientError, left: float, tries: int) -> float | None:
+        """Seconds after which a call with so many seconds left should be made again; None gives it up.
+
+        A server that is away is waited for, and so is an overload, if the server said when to come back.
+        """
+        wait = None
+        if isinstance(failure, UnavailableError) and self.wait_for_ready:
+            wait = backoff(tries)
+        elif isinstance(failure, OverloadedError):
+            wait = failure.retry_after
+        return wait if wait is not None and wait < left else None
 
     def error(self, error: grpc.RpcError) -> ClientError:
         """The error for a call's status."""
@@ -93,17 +154,9 @@ class Calls:
         """The error for a status that came otherwise; one that may be about the limits lets them be forgotten."""
         if code == "INVALID_ARGUMENT" or (code == "RESOURCE_EXHAUSTED" and retry_after is None):
             self.limits = None
+        if code == "CANCELLED" and self.closed.is_set():
+            return ClosedError(code, f"{self.address}: {code}: the client is closed")
         return client_error(self.address, code, words, retry_after)
-
-
-def retry_in(error: ClientError, left: float) -> float | None:
-    """Seconds after which a call with so many seconds left should be made again; None gives it up.
-
-    What gRPC retries itself, UNAVAILABLE, is final here; an overload is not, if the server said when to come back.
-    """
-    if isinstance(error, OverloadedError) and error.retry_after is not None and error.retry_after < left:
-        return error.retry_after
-    return None
 
 
 def left(deadline: float) -> float | None:

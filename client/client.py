@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import grpc
 
@@ -17,10 +18,11 @@ from digits.protos.digits.v1 import digits_pb2
 from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierStub
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from digits.client.pixels import Images, Pixels
     from digits.client.predictions import Predictions
+    from digits.client.stream import Answers
     from digits.images.arrays import PixelRange
 
     _Classify = grpc.UnaryUnaryMultiCallable[digits_pb2.ClassifyRequest, digits_pb2.ClassifyResponse]
@@ -33,30 +35,39 @@ A = TypeVar("A")
 class Client:
     """Classifies digits at a server, or at several behind one name. Safe to share between threads; a context manager.
 
-    A server that cannot be reached is tried again by gRPC, at another address if there is one. One that is overloaded
-    and says when to come back is asked again then. Both only within the call's time.
+    A call that no server takes is made again until its time is over, at another address if there is one; so a restart
+    costs a wait, and no error. A server that is overloaded and says when to come back is asked again then.
+
+    A copy, by pickle too, has the same address and options, and connections of its own.
 
     Example:
         with Client("localhost:50051") as client:
             predictions = client.classify("digit.png")
     """
 
-    def __init__(self, address: str, *, timeout: float = TIMEOUT, channels: int = 1) -> None:
+    def __init__(
+        self, address: str, *, timeout: float = TIMEOUT, channels: int = 1, wait_for_ready: bool = True
+    ) -> None:
         """Connects at the first call, and to the server itself: a proxy in the environment is passed by.
 
         Args:
             address: HOST:PORT, unix:PATH, or any other target of gRPC's, such as dns:///NAME:PORT or
                 ipv4:ADDRESS:PORT,ADDRESS:PORT; all addresses of a name are used in turn.
             timeout: Seconds that a call may take in all, retries included, unless it says otherwise. They start when
-                its pictures are read. `math.inf` is no limit.
+                its pictures are read. `math.inf` is no limit: not for a server that is away either.
             channels: Connections to each address, used in turn: for when a single one is the limit.
+            wait_for_ready: Whether a call waits for a server that is away. If not, UnavailableError comes at once.
 
         Raises:
+            AddressError: no server can have that address. It is a ValueError.
             ValueError: no channel at all.
         """
-        self._calls = Calls(address, timeout, channels)
+        self._calls = Calls(address, timeout, channels, wait_for_ready=wait_for_ready)
         self._channels = [grpc.insecure_channel(address, options(address)) for _ in range(channels)]
+        # Stubs are made once: to make one on a closed channel would end the interpreter.
         self._stubs = itertools.cycle([DigitClassifierStub(channel) for channel in self._channels])
+        self._lock = threading.Lock()
+        self._check: Any = None  # the health's, made by the first `ready`
 
     def classify(
         self,
@@ -82,11 +93,12 @@ class Client:
             timeout: Seconds, instead of the client's.
 
         Raises:
-            ValueError: an array is none of these, or the client is closed.
+            ValueError: an array is none of these.
             PictureError: a file is no picture of one digit; the text says which.
             OSError: a file cannot be read.
-            ClientError: the server did not answer: see `digits.client.errors`.
+            ClientError: the server did not answer, or the client is closed: see `digits.client.errors`.
         """
+        self._calls.require_open()
         started = time.monotonic()
         pixels = pixels_of(images, pixel_range)
         deadline = self._calls.deadline(timeout)
@@ -135,8 +147,9 @@ class Client:
 
         Items are drawn in the caller's thread, while others are under way. So with a window of more than 1, an answer
         is handed out when the next item was drawn, at the latest when the window is full; a window of 1 waits for each
-        answer before it draws the next item. A stream that breaks is opened again, some times in a row, and what is
-        unanswered is sent again. Closed early, it ends its call; to be sure of the moment, use `contextlib.closing`.
+        answer before it draws the next item. A stream that breaks is opened again while its items have time left, and
+        what is unanswered is sent again. Closed early, it ends its call; to be sure of the moment, use
+        `contextlib.closing`.
 
         Args:
             items: Each what `classify` takes, and split as there.
@@ -148,32 +161,39 @@ class Client:
             window: Most items that are drawn and not yet handed out. The server reads no further than 64.
 
         Raises:
-            ValueError, PictureError, OSError, ClientError: as `classify`, where the item's turn has come. A stream that
-                cannot be opened, or an exception of `items` itself, is raised in any case.
+            ValueError, PictureError, OSError, ClientError: as `classify`, where the item's turn has come. What ends the
+                stream itself, such as ClosedError or an exception of `items`, is raised in any case.
         """
         from digits.client.pipeline import Pipeline
         from digits.client.stream import Stream
 
         asked = Asked(include_probabilities, priority)
         pipeline = Pipeline(self._calls, asked, timeout, window=window, return_exceptions=return_exceptions)
-        call = Stream(pipeline, lambda requests: next(self._stubs).ClassifyStream(requests), self._parts, pixel_range)
-        return call.answers(items)
+        return Stream(pipeline, self._open_stream, self._parts, pixel_range).answers(items)
 
     def model(self, *, timeout: float | None = None) -> digits_pb2.GetModelResponse:
         """The model that answers, its evidence, and the server's limits. Raises ClientError."""
         return self._model(self._calls.deadline(timeout))
 
     def ready(self, timeout: float = 1.0) -> bool:
-        """Whether a server is there and takes calls, by gRPC's health protocol; False within so many seconds if not."""
+        """Whether a server is there and takes calls, by gRPC's health protocol; False within so many seconds if not.
+
+        Raises:
+            ClosedError: the client is closed.
+        """
         from digits.client import health
 
         try:
-            return health.is_serving(health.check_of(self._channels[0])(health.CHECK, timeout=timeout))
+            with self._calls.begun():
+                return health.is_serving(self._health_check()(health.CHECK, timeout=timeout))
         except grpc.RpcError:
+            self._calls.require_open()
             return False
 
     def close(self) -> None:
-        """Ends all calls and connections."""
+        """Ends all calls and connections. Calls that are under way, and later ones, raise ClosedError."""
+        with self._lock:  # no stub is made from here on
+            self._calls.closed.set()
         for channel in self._channels:
             channel.close()
 
@@ -182,6 +202,21 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        return self._calls.remake(type(self))
+
+    def _health_check(self) -> Any:
+        from digits.client import health
+
+        with self._lock:
+            self._calls.require_open()
+            self._check = self._check or health.check_of(self._channels[0])
+            return self._check
+
+    def _open_stream(self, requests: Iterator[digits_pb2.ClassifyStreamRequest]) -> Answers:
+        with self._calls.begun():
+            return next(self._stubs).ClassifyStream(requests)
 
     def _model(self, deadline: float) -> digits_pb2.GetModelResponse:
         return self._call(next(self._stubs).GetModel, digits_pb2.GetModelRequest(), deadline)
@@ -212,20 +247,29 @@ class Client:
 
     def _begin(self, request: digits_pb2.ClassifyRequest, deadline: float) -> _Background:
         method = next(self._stubs).Classify
-        return method, request, method.future(request, timeout=left(deadline))
+        with self._calls.begun():
+            return method, request, method.future(request, timeout=left(deadline))
 
     def _answer(self, begun: _Background, deadline: float) -> digits_pb2.ClassifyResponse:
         method, request, call = begun
         try:
             return call.result()
         except grpc.RpcError as error:
-            time.sleep(self._calls.pause(error, deadline))
+            self._wait(self._calls.pauses(error, deadline))
         return self._call(method, request, deadline)
 
     def _call(self, method: grpc.UnaryUnaryMultiCallable[Q, A], request: Q, deadline: float) -> A:
         """The response, in the end. Raises ClientError."""
+        tries = 0
         while True:
             try:
-                return method(request, timeout=left(deadline))
+                with self._calls.begun():
+                    return method(request, timeout=left(deadline))
             except grpc.RpcError as error:
-                time.sleep(self._calls.pause(error, deadline))
+                self._wait(self._calls.pauses(error, deadline, tries))
+            tries += 1
+
+    def _wait(self, pauses: Iterator[float]) -> None:
+        for pause in pauses:
+            self._calls.closed.wait(pause)
+            self._calls.require_open()

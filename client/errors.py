@@ -14,6 +14,10 @@ SAME_AGAIN = {  # the call is at fault, not the moment
 OF_SIZE = ("max_message_bytes", "larger than max")  # in the server's words, and in gRPC's own
 
 
+class AddressError(ValueError):
+    """An address that no server can have. Its text is one line: the address, and what is expected."""
+
+
 class ClientError(Exception):
     """A call that got no answer. Its text is one line: ADDRESS: CODE: the server's words.
 
@@ -29,8 +33,12 @@ class ClientError(Exception):
         return str(self.args[1])
 
 
+class ClosedError(ClientError, ValueError):
+    """The client was closed, before the call or during it. A ValueError too, as for a file that is closed."""
+
+
 class UnavailableError(ClientError):
-    """Nobody is there, or whoever is there takes no more calls; several tries did not help."""
+    """No server is there, or it takes no more calls, and the time of the call was too short to wait for it."""
 
 
 class DeadlineError(ClientError):
@@ -54,7 +62,7 @@ class RequestError(ClientError):
 
 
 class ServerError(ClientError):
-    """Any other status, such as INTERNAL; also CANCELLED, where the client was closed meanwhile."""
+    """Any other status, such as INTERNAL."""
 
 
 def client_error(address: str, code: str, words: str | None, retry_after: float | None = None) -> ClientError:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from digits.client.pixels import Images, Pixels
     from digits.images.arrays import PixelRange
 
-CLOSED = "the client was closed"
-
 
 def is_cancelled() -> bool:
     """Whether a CancelledError means this task, and not a call: gRPC ends those of a closed channel like that."""

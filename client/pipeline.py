@@ -11,9 +11,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from digits.client.calls import CODES, retry_in
+from digits.client.calls import CODES
 from digits.client.errors import UnavailableError
 from digits.client.predictions import joined
+from digits.client.retry import backoff
 from digits.protos.digits.v1 import digits_pb2
 
 if TYPE_CHECKING:
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
     from digits.client.pixels import Pixels
     from digits.client.predictions import Predictions
 
-# Seconds before a stream that breaks is opened again, by how often that has happened without an answer between.
-REOPENINGS = (0.0, 0.05, 0.15, 0.45, 1.0, 1.0)
 GOODBYE = 1.0  # seconds for the server to end a stream that has nothing more to send
-COME_BACK = 0.1  # seconds after which a request is sent again that a server has turned away because it drains
 
 
 class Clock:
@@ -82,7 +80,8 @@ class Pipeline:
     def __init__(
         self, calls: Calls, asked: Asked, timeout: float | None, *, window: int, return_exceptions: bool
     ) -> None:
-        """Raises ValueError for a window that nothing fits in."""
+        """Raises ValueError for a window that nothing fits in, and ClosedError."""
+        calls.require_open()
         if window < 1:
             raise ValueError(f"window is {window}; expected at least 1 item")
         self.clock = Clock()
@@ -97,8 +96,9 @@ class Pipeline:
         self._unanswered: dict[int, Part] = {}  # by number, and so by age
         self._due: deque[int] = deque()  # to be sent
         self._later: list[tuple[float, int]] = []  # a heap of those to be sent again, and when
-        self._breaks = 0  # in a row
-        self._opens = 0.0  # when a stream may be opened
+        self._breaks = 0  # in a row, without an answer between
+        self._opens: float | None = None  # when a stream that broke may be opened again
+        self._words: str | None = None  # what the last break was
 
     @property
     def has_room(self) -> bool:
@@ -128,7 +128,7 @@ class Pipeline:
     def due(self) -> Iterator[digits_pb2.ClassifyStreamRequest]:
         """The requests to send now: new ones, and those whose time to be sent again has come."""
         now = self.clock.now()
-        if now < self._opens:
+        if self._opens is not None and not self._may_open(now):
             return
         while self._later and self._later[0][0] <= now:
             self._due.append(heapq.heappop(self._later)[1])
@@ -139,17 +139,26 @@ class Pipeline:
                 request.timeout_microseconds = _microseconds(part.item.deadline - now)
                 yield digits_pb2.ClassifyStreamRequest(request_id=str(number), request=request)
 
+    def _may_open(self, now: float) -> bool:
+        """Whether a stream that broke is to be opened again now."""
+        if self._opens is None or now < self._opens:
+            return False
+        may = self._calls.budget.take(time.monotonic())
+        self._opens = None if may else now + backoff(self._breaks)
+        return may
+
     def wait(self) -> float:
         """Seconds until something is due or too late; infinite if nothing is under way."""
         oldest = next(iter(self._unanswered.values()), None)
+        opens = self._opens or 0.0
         times = [oldest.item.deadline] if oldest else []
-        times += [self._opens] if self._due else []
-        times += [max(self._opens, self._later[0][0])] if self._later else []
+        times += [opens] if self._due else []
+        times += [max(opens, self._later[0][0])] if self._later else []
         return max(0.0, min(times, default=math.inf) - self.clock.now())
 
     def take(self, answer: digits_pb2.ClassifyStreamResponse) -> None:
         """Takes the server's answer to a request."""
-        self._breaks = 0
+        self._breaks, self._words = 0, None
         number = int(answer.request_id or -1)
         part = self._unanswered.get(number)
         if part is None:  # the item has failed meanwhile
@@ -172,42 +181,52 @@ class Pipeline:
         """The stream has ended, with a status or well: what is unanswered is due again, after a while.
 
         Raises:
-            ClientError: it ended with another status than UNAVAILABLE, or too often.
+            ClientError: it ended with another status than UNAVAILABLE, or is not to be waited for.
         """
         words = "the stream was ended too early"
         failure = self._calls.error(error) if error else self._calls.failure("UNAVAILABLE", words)
-        if self._breaks == len(REOPENINGS) or not isinstance(failure, UnavailableError):
+        if not isinstance(failure, UnavailableError) or not self._calls.wait_for_ready:
             raise failure from error
         if self._unanswered:
-            self._opens = self.clock.now() + REOPENINGS[self._breaks]
+            self._opens = self.clock.now() + backoff(self._breaks)
             self._breaks += 1
+            self._words = error.details() if error else words
         later = {number for _, number in self._later}
         self._due = deque(number for number in self._unanswered if number not in later)
 
     def expire(self) -> None:
-        """Fails the items whose time is over."""
+        """Fails the items whose time is over, with what kept them from the server if something did."""
         now = self.clock.now()
         while self._unanswered:
             item = next(iter(self._unanswered.values())).item
             if item.deadline > now:
                 return
             self.gave_up = True
-            self._fail(item, self._calls.failure("DEADLINE_EXCEEDED", f"no answer within {self._seconds:g} s"))
+            if self._words is None:
+                failure = self._calls.failure("DEADLINE_EXCEEDED", f"no answer within {self._seconds:g} s")
+            else:
+                failure = self._calls.failure("UNAVAILABLE", self._words)
+            self._fail(item, failure)
 
     def finished(self) -> Generator[Predictions | Exception, None, None]:
-        """Hands out what is done and has its turn. Raises an item's error, unless such are to be returned."""
+        """Hands out what is done and has its turn. Raises an item's error, unless such are to be returned.
+
+        Raises ClosedError once the client is closed.
+        """
+        self._calls.require_open()
         while self._items and (outcome := self._items[0].outcome) is not None:
             self._items.popleft()
             if isinstance(outcome, Exception) and not self._return_exceptions:
                 raise outcome
             with self.clock.stopped():
                 yield outcome
+            self._calls.require_open()
 
     def _refused(self, number: int, item: Item, error: digits_pb2.Error) -> None:
         code = CODES.get(error.code, "UNKNOWN")
         failure = self._calls.failure(code, error.message, error.retry_after_ms / 1e3 or None)
         now = self.clock.now()
-        wait = COME_BACK if isinstance(failure, UnavailableError) else retry_in(failure, item.deadline - now)
+        wait = self._calls.retry_in(failure, item.deadline - now, tries=1)
         if wait is None:
             self._fail(item, failure)
         else:

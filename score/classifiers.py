@@ -46,7 +46,7 @@ class Classifier(Protocol):
 
 def opened(settings: ScoreSettings, precision: Precision, say: Callable[[str], None]) -> Classifier:
     """The server that the settings name, or else the model in this process, in that precision."""
-    return There(settings, say) if settings.server else Here(settings, precision)
+    return Here(settings, precision) if settings.server is None else There(settings.server, settings, say)
 
 
 class Here:
@@ -76,21 +76,25 @@ class There:
     """A server. While it is away, calls wait, for `patience` seconds at most.
 
     Args:
+        server: Its address.
+        settings: How it is called.
         say: Takes a line when the server is gone, and when it is back.
 
     Raises:
         ScoreError: it is away for longer, or comes back with another model.
     """
 
-    def __init__(self, settings: ScoreSettings, say: Callable[[str], None]) -> None:
-        self._client = Client(settings.server or "", timeout=settings.timeout)
+    def __init__(self, server: str, settings: ScoreSettings, say: Callable[[str], None]) -> None:
+        # It does not wait by itself: what came back may have another model, which has to be seen.
+        self._client = Client(server, timeout=settings.timeout, wait_for_ready=False)
         self._probabilities = settings.probabilities
         self._patience = settings.patience
         self._say = say
         self._closed = threading.Event()
         self._turn = threading.Lock()
         self._away = False
-        self.facts = self._model()
+        with Client(server, timeout=settings.timeout) as waiting:
+            self.facts = _facts(waiting)
 
     def classify(self, pixels: NDArray[np.uint8]) -> Predictions:
         until = time.monotonic() + self._patience
@@ -112,12 +116,8 @@ class There:
         self._closed.set()
         self._client.close()
 
-    def _model(self) -> dict[str, str]:
-        model = self._client.model()
-        return {"version": model.version, "precision": model.precision}
-
     def _check_model(self) -> None:
-        if (now := self._model()) != self.facts:
+        if (now := _facts(self._client)) != self.facts:
             raise ScoreError(
                 f"the server came back with {told(now)}, and the table was begun with {told(self.facts)};"
                 " serve that again, or start anew with --overwrite"
@@ -137,6 +137,11 @@ class There:
             if self._away:
                 self._away = False
                 self._say("the server is back")
+
+
+def _facts(client: Client) -> dict[str, str]:
+    model = client.model()
+    return {"version": model.version, "precision": model.precision}
 
 
 def told(facts: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from digits.client import AsyncClient
+from digits.client import AsyncClient, ClosedError
 from digits.images.errors import PictureError
 
 if TYPE_CHECKING:
@@ -94,5 +94,5 @@ def test_it_is_made_anywhere_and_belongs_to_the_loop_of_its_first_call(
         with asyncio.Runner() as second, pytest.raises(RuntimeError, match="make one for each loop"):
             second.run(run())
         first.run(client.close())
-        with pytest.raises(ValueError, match="the client is closed"):
+        with pytest.raises(ClosedError):
             first.run(run())

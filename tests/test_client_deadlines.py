@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from digits.client import AsyncClient, Client, DeadlineError, ServerError
+from digits.client import AsyncClient, Client, ClosedError, DeadlineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,8 +80,7 @@ def test_a_closed_client_ends_its_calls_and_cancels_no_task(silent: str, test_di
             await client.classify(test_digits[0], timeout=SOON)
         await client.close()
         for task in tasks:
-            with pytest.raises(ServerError, match="CANCELLED") as error:
+            with pytest.raises(ClosedError):
                 await task
-            assert error.value.code == "CANCELLED"
 
     asyncio.run(run())

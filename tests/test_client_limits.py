@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digits.client import AsyncClient, Client, OverloadedError, Predictions, RequestError
-from digits.client.calls import Calls, retry_in
+from digits.client.calls import Calls
 from digits.client.errors import client_error
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 
@@ -32,7 +32,7 @@ BURST = 24  # calls at a time: more than may wait
 def small(serving: Callable[..., Any], models: Path, transport: str) -> Iterator[Any]:
     """A server that takes 20 ms a batch of at most 16 images, and lets one call wait."""
     limits = ("--max-batch-size", BATCH, "--max-queue-size", 1, "--slow-down-microseconds", 20_000)
-    with serving("--models", models, "--transport", transport, "--no-warmup", *limits) as server:
+    with serving("--models", models, "--precision", "int8", "--transport", transport, "--no-warmup", *limits) as server:
         yield server
 
 
@@ -40,7 +40,7 @@ def small(serving: Callable[..., Any], models: Path, transport: str) -> Iterator
 def narrow(serving: Callable[..., Any], models: Path, transport: str) -> Iterator[Any]:
     """A server that takes messages of five images, and 20 ms a batch of as many as there are."""
     limits = ("--max-message-bytes", MESSAGE, "--slow-down-microseconds", 20_000)
-    with serving("--models", models, "--transport", transport, "--no-warmup", *limits) as server:
+    with serving("--models", models, "--precision", "int8", "--transport", transport, "--no-warmup", *limits) as server:
         yield server
 
 
@@ -139,19 +139,27 @@ def test_an_overload_is_given_up_when_the_time_is_too_short(small: Any, test_dig
     """By what a real refusal says."""
     refusal = refusals(small.address, test_digits[0])[0]
     calls = Calls("host:1", 10)
-    pause = calls.pause(refusal, math.inf)
+    (pause,) = calls.pauses(refusal, math.inf)
     with pytest.raises(OverloadedError, match=r"^host:1: RESOURCE_EXHAUSTED: the queue is full") as error:
-        calls.pause(refusal, 0)
+        next(calls.pauses(refusal, 0))
     assert pause > 0
     assert error.value.retry_after == pause
 
 
 @given(st.floats(0.001, 1000), st.floats(0, 1000))
-def test_what_is_tried_again_is_an_overload_with_a_time_that_is_left(after: float, left: float) -> None:
-    wait = retry_in(client_error("host:1", "RESOURCE_EXHAUSTED", "", after), left)
+def test_an_overload_is_waited_for_as_long_as_the_server_says_and_an_outage_within_a_second(
+    after: float, left: float
+) -> None:
+    """If so much time is left. Anything else is not tried again."""
+    calls = Calls("host:1", 10)
+    wait = calls.retry_in(client_error("host:1", "RESOURCE_EXHAUSTED", "", after), left, 0)
     assert wait == (after if after < left else None)
-    assert retry_in(client_error("host:1", "RESOURCE_EXHAUSTED", ""), left) is None
-    assert retry_in(client_error("host:1", "UNAVAILABLE", "", after), left) is None
+    assert calls.retry_in(client_error("host:1", "RESOURCE_EXHAUSTED", ""), left, 0) is None
+    away = client_error("host:1", "UNAVAILABLE", "")
+    wait = calls.retry_in(away, left, 9)
+    assert wait is None if left <= 0.5 else left <= 1 or 0.5 <= (wait or 0) <= 1
+    assert Calls("host:1", 10, wait_for_ready=False).retry_in(away, left, 0) is None
+    assert calls.retry_in(client_error("host:1", "INTERNAL", "", after), left, 0) is None
 
 
 @given(st.integers(1, 300), st.integers(1, 100), st.integers(1024, 100_000))

@@ -10,26 +10,41 @@ import pytest
 
 from digits.client import UnavailableError
 from digits.client.calls import Asked, Calls
-from digits.client.pipeline import REOPENINGS, Clock, Pipeline
+from digits.client.pipeline import Clock, Pipeline
+from digits.client.retry import LONGEST
 from digits.protos.digits.v1 import digits_pb2
 
 
-def test_a_stream_that_breaks_over_and_over_is_given_up() -> None:
-    """After some breaks in a row; an answer between them starts the count anew."""
-    pipeline = Pipeline(Calls("host:1", 10), Asked(), None, window=2, return_exceptions=False)
+def broken(timeout: float) -> Pipeline:
+    """A pipeline whose two items were sent, and whose stream broke then."""
+    pipeline = Pipeline(Calls("host:1", timeout), Asked(), None, window=2, return_exceptions=True)
     for _ in range(2):
         pipeline.add(0.0, [np.zeros((1, 28, 28), np.uint8)])
     assert [request.request_id for request in pipeline.due()] == ["0", "1"]
     pipeline.broke(None)
-    assert [request.request_id for request in pipeline.due()] == ["0", "1"]
-    for _ in REOPENINGS[1:]:
+    return pipeline
+
+
+def test_a_stream_that_breaks_over_and_over_is_opened_again_while_its_items_have_time() -> None:
+    """Never at once, after a second at most, and within the budget of all retries of the client."""
+    pipeline = broken(math.inf)
+    for _ in range(50):
+        assert list(pipeline.due()) == []
+        assert 0 < pipeline.wait() <= LONGEST
         pipeline.broke(None)
-        assert list(pipeline.due()) == []  # not at once
-        assert 0 < pipeline.wait() <= max(REOPENINGS)
-    pipeline.take(digits_pb2.ClassifyStreamResponse(request_id="1", response=digits_pb2.ClassifyResponse()))
-    for _ in REOPENINGS:
-        pipeline.broke(None)
-    with pytest.raises(UnavailableError, match="host:1: UNAVAILABLE: the stream was ended too early"):
+
+
+def test_the_items_of_a_broken_stream_fail_when_their_time_is_over_and_say_why() -> None:
+    pipeline = broken(1e-9)
+    pipeline.expire()
+    outcomes = list(pipeline.finished())
+    assert [type(outcome) for outcome in outcomes] == [UnavailableError] * 2
+    assert str(outcomes[0]) == "host:1: UNAVAILABLE: the stream was ended too early"
+
+
+def test_a_client_that_does_not_wait_gives_up_a_stream_that_breaks() -> None:
+    pipeline = Pipeline(Calls("host:1", 10, wait_for_ready=False), Asked(), None, window=2, return_exceptions=True)
+    with pytest.raises(UnavailableError):
         pipeline.broke(None)
 
 

@@ -58,7 +58,7 @@ def streamed(request: pytest.FixtureRequest) -> Callable[..., list[Any]]:
 def small(serving: Callable[..., Any], models: Path, transport: str) -> Iterator[Any]:
     """A server that takes 5 ms a batch of at most 16 images, and lets one call wait."""
     limits = ("--max-batch-size", BATCH, "--max-queue-size", 1, "--slow-down-microseconds", 5_000)
-    with serving("--models", models, "--transport", transport, "--no-warmup", *limits) as server:
+    with serving("--models", models, "--precision", "int8", "--transport", transport, "--no-warmup", *limits) as server:
         yield server
 
 
@@ -254,21 +254,14 @@ def test_a_stream_goes_on_at_the_server_that_takes_the_place_of_a_lost_one(
         assert digits_of(streamed(address, items())) == expected.tolist()
 
 
-def test_a_stream_without_a_server_is_given_up_after_some_tries(test_digits: NDArray[np.uint8], tmp_path: Path) -> None:
-    """By either client, even where errors of items are returned."""
-    address = f"unix:{tmp_path}/nobody"
-
-    async def run() -> None:
-        with Client(address) as one:
-            async with AsyncClient(address) as other:
-                outcomes = await asyncio.gather(
-                    asyncio.to_thread(list, one.stream(test_digits[:3], return_exceptions=True)),
-                    drained(other.stream(test_digits[:3], return_exceptions=True)),
-                    return_exceptions=True,
-                )
-        assert list(map(type, outcomes)) == [UnavailableError] * 2
-
-    asyncio.run(run())
+def test_items_without_a_server_fail_when_their_time_is_over(
+    streamed: Callable[..., Any], test_digits: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """As the error of a single call."""
+    answers = streamed(f"unix:{tmp_path}/nobody", test_digits[:3], timeout=1, return_exceptions=True)
+    assert list(map(type, answers)) == [UnavailableError] * 3
+    with pytest.raises(UnavailableError):
+        streamed(f"unix:{tmp_path}/nobody", test_digits[:3], timeout=0.1)
 
 
 def test_a_stream_that_is_closed_early_leaves_no_thread_behind(client: Client, test_digits: NDArray[np.uint8]) -> None:

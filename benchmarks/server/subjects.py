@@ -34,7 +34,7 @@ def subjects(
         BenchmarkError: one does not start or answer, or takes clear digits for others.
     """
     with ExitStack() as stack:
-        if settings.server:
+        if settings.server is not None:
             found = [Subject(settings.server, settings.server)]
         else:
             names = list(TRANSPORTS)[: 1 if settings.quick else None]
