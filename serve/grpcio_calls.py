@@ -130,7 +130,10 @@ class GrpcioCalls:
     def _abort(self, context: grpc.ServicerContext, error: CallError) -> NoReturn:
         """The one place where an error becomes a status of grpcio's."""
         self._services.count(error)
-        context.set_trailing_metadata(error.trailing_metadata)
+        # A gRPC client that retries by its service config waits for as long as the second key says (gRFC A6). The
+        # native frontend refuses that key.
+        pushback = (("grpc-retry-pushback-ms", str(error.retry_after_ms)),) if error.retry_after_ms else ()
+        context.set_trailing_metadata((*error.trailing_metadata, *pushback))
         context.abort(grpc.StatusCode[error.code], str(error))
         raise AssertionError  # abort has raised
 
