@@ -226,7 +226,7 @@ def hostile(folders: Path, tmp_path: Path) -> Path:
     (top / "loop").symlink_to(top)
     (top / "secret.png").write_bytes(good)
     (top / "secret.png").chmod(0)
-    Path(os.fsdecode(os.fsencode(top) + b"/new\nline\xff.png")).write_bytes(good)
+    Path(os.fsdecode(os.fsencode(top) + b"/new\n\rline\xff.png")).write_bytes(good)
     with zipfile.ZipFile(top / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb.png", bytes(2**27))
         archive.writestr("inner.zip", b"PK")
@@ -279,7 +279,7 @@ def test_whatever_is_wrong_with_a_file_is_its_row(models: Path, tmp_path: Path) 
         "bomb.zip/../../outside.png",
         "good.png",
         "links.tar//absolute.png",
-        "new\nline\\xff.png",
+        "new\n\rline\\xff.png",
     }
     assert {path for path, row in found.items() if row["status"] == OK} == good
     assert found.keys() - good == reasons.keys() | {"cut.tar/passwd.png"}
