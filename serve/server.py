@@ -126,7 +126,7 @@ class Server:
         return self._model.number, self._selection
 
     def start(self) -> None:
-        """Serves; ready, by health too, is what it is when this returns."""
+        """Serves; ready, by health too, is what it is when this returns. Raises StartError if the warm-up fails."""
         self._watch.start()
         for batcher in self._batchers:
             batcher.start()

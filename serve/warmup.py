@@ -10,6 +10,7 @@ import grpc
 
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.inference.v2 import inference_pb2
+from digits.serve.errors import StartError
 from digits.serve.job import IMAGE_BYTES
 from digits.serve.services import CLASSIFY, MODEL_INFER
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 CALLS = 32  # of one image: about as many as it takes until they are no faster
 PATIENCE = 5.0  # seconds of all calls
+BUSY = {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}  # no fault of the server's
 OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
 
 log = logging.getLogger(__name__)
@@ -28,17 +30,23 @@ log = logging.getLogger(__name__)
 def warm_up(address: str, model: str, settings: ServeSettings) -> None:
     """Calls the server itself, over the wire: calls of 1, 2, 4, ... images, and many of one.
 
-    What comes first is slow: memory is not mapped, threads are not there, code has not run. If a call fails, or time is
-    over, the rest is left out with a warning.
+    What comes first is slow: memory is not mapped, threads are not there, code has not run. If time is over, as on a
+    loaded machine, or the queue is full, the rest is left out with a warning.
+
+    Raises:
+        StartError: a call gets any other status: nobody can connect, or the server does not work.
     """
     end = time.monotonic() + PATIENCE
     with grpc.insecure_channel(address, OPTIONS) as channel:
         try:
             for method, message in _calls(model, settings):
                 call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-                call(message, timeout=max(0.0, end - time.monotonic()), wait_for_ready=True)
+                call(message, timeout=max(0.0, end - time.monotonic()))
         except grpc.RpcError as error:
-            log.warning("not warmed up: %s: %s", error.code().name, error.details())
+            what = f"{error.code().name}: {' '.join((error.details() or '').split())}"
+            if error.code() not in BUSY:
+                raise StartError(f"the server does not answer its own call at {address}: {what}") from error
+            log.warning("not warmed up: %s", what)
 
 
 def _calls(model: str, settings: ServeSettings) -> Iterator[tuple[str, bytes]]:

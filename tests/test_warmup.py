@@ -1,0 +1,52 @@
+"""The warm-up: a server that does not answer its own calls does not start; one that is only slow does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from digits.client import Client
+from digits.serve import warmup
+from digits.serve.errors import StartError
+from digits.serve.settings import ServeSettings
+from digits.serve.warmup import warm_up
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_a_server_that_nobody_can_connect_to_does_not_start(
+    digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """The native transport takes a path as it is, and a gRPC client decodes it: they do not meet."""
+    address = f"unix:{tmp_path}/per%20cent"
+    completed = digits("serve", "--transport", "native", "--address", address, timeout=60)
+    assert completed.returncode == 1
+    assert not completed.stdout
+    assert "Traceback" not in completed.stderr
+    expected = f"digits: the server does not answer its own call at {address}: UNAVAILABLE: "
+    assert completed.stderr.splitlines()[-1].startswith(expected)
+
+
+def test_an_error_status_is_a_failure(server: Any) -> None:
+    with pytest.raises(StartError, match=rf"own call at {server.address}: NOT_FOUND: .*'nobody' is not found"):
+        warm_up(server.address, "nobody", ServeSettings())
+
+
+def test_a_warmup_that_runs_out_of_time_is_not(
+    server: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(warmup, "PATIENCE", 0.0)
+    warm_up(server.address, "digits", ServeSettings())
+    assert "not warmed up: DEADLINE_EXCEEDED" in caplog.text
+
+
+def test_a_slow_server_starts(serving: Callable[..., Any], transport: str) -> None:
+    """Its first run takes longer than the warm-up may."""
+    slow = ("--slow-down-microseconds", 6_000_000, "--lame-duck", 0)
+    with serving("--transport", transport, *slow) as server, Client(server.address) as client:
+        assert client.ready(30)
+        assert "not warmed up: " in server.stderr.read_text()
