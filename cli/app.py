@@ -74,11 +74,13 @@ COMMANDS = {
     ```
     digits export runs/first --models models
     digits export torch.onnx --output logits --mean 0.1307 --std 0.3081
+    digits export cnn.keras --input-scale 255
     ```
 
-    Makes fp32, int8 (several times as fast on the CPU) and fp16 (for CUDA). Every test image goes through each of them
-    and through the original. A variant that is too far off is left out and its worst image named; without fp32 nothing
-    is published. Scales of int8 are chosen by training images alone.
+    Takes a run, or a model made elsewhere: an ONNX file, a Keras file (.keras, .h5) or a SavedModel folder. Makes fp32,
+    int8 (several times as fast on the CPU) and fp16 (for CUDA). Every test image goes through each of them and through
+    the original. A variant that is too far off is left out and its worst image named; without fp32 nothing is
+    published. Scales of int8 are chosen by training images alone.
     """,
     "verify": """Run the gates again, on this host: does a published model still answer as it did?
 

@@ -5,12 +5,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.export.settings import VerifySettings
+from digits.export.settings import ForeignSettings, VerifySettings
 from digits.images.text import one_line
 from digits.model.limits import Limits
 
 DEFAULTS = VerifySettings()
 LIMITS = Limits()
+FOREIGN = ForeignSettings()
 
 
 def verify(
@@ -18,6 +19,7 @@ def verify(
     /,
     settings: Annotated[VerifySettings, Parameter(name="*")] = DEFAULTS,
     limits: Annotated[Limits, Parameter(name="*")] = LIMITS,
+    foreign: Annotated[ForeignSettings, Parameter(name="*")] = FOREIGN,
 ) -> int:
     """Returns the exit code: 1 if anything failed.
 
@@ -25,10 +27,11 @@ def verify(
         version: A version's number in the repository, a version's folder, or an ONNX file.
         settings: On what, and against what.
         limits: How near it has to be.
+        foreign: What the model of --against takes and gives, if it was made elsewhere.
     """
     from digits.export.verification import verify as run_gates
 
-    failed = run_gates(version, settings, limits)
+    failed = run_gates(version, settings, limits, foreign)
     for line in failed:
         print(f"digits: failed: {one_line(line)}", file=sys.stderr)
     if not failed:

@@ -1,8 +1,9 @@
-"""ONNX models from elsewhere, such as PyTorch or scikit-learn: read, understood, and brought into digits' signature."""
+"""Models from elsewhere, such as PyTorch's or scikit-learn's ONNX files: read, and brought into digits' signature."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,20 +12,27 @@ from onnx import TensorProto
 
 from digits.export.errors import ExportError
 from digits.export.front import Front, attach, prune
+from digits.model.errors import ModelError
 from digits.model.runtime import open_session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from digits.export.settings import ForeignSettings
 
+    Run = Callable[[NDArray[Any]], NDArray[np.float32]]
+
 SHAPES = ((784,), (1, 28, 28), (28, 28, 1), (28, 28))
 OLDEST_OPSET = 13
 CLASSES = 10
 SUM_TOLERANCE = 1e-3  # of the probabilities of an image, from 1
 TAILS = {"probabilities": None, "logits": "Softmax", "log-probabilities": "Exp"}
+LAST = {"Softmax": "probabilities", "LogSoftmax": "log-probabilities"} | dict.fromkeys(
+    ("Add", "Gemm", "MatMul"), "logits"
+)
 TOGETHER = 500  # images that are asked at a time
 
 
@@ -33,35 +41,42 @@ class Foreign:
     """A model from elsewhere.
 
     Attributes:
-        path: Its file.
+        path: Its file, or a SavedModel's folder.
         core: It, with one float input and one output [batch, 10].
         front: What makes its input of pixels.
-        settings: What its output is.
+        output: What its output is: a key of TAILS.
+        opened: Gives what runs the model itself, by the name of the output: inputs [n, ...] to answers [n, 10].
     """
 
     path: Path
     core: onnx.ModelProto
     front: Front
-    settings: ForeignSettings
+    output: str
+    opened: Callable[[str], Run]
 
     def to_onnx(self) -> onnx.ModelProto:
         """It in digits' signature. Raises ExportError if `onnx.checker` finds fault with it."""
         try:
-            return attach(self.core, self.front, TAILS[self.settings.output])
+            return attach(self.core, self.front, TAILS[self.output])
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
             raise ExportError(f"{self.path}: {str(error).strip().splitlines()[0]}") from error
 
+    @property
+    def described(self) -> str:
+        """What it takes and gives, for people, in a line."""
+        given = _described(self.core.graph.input[0]).replace("batch", "N")
+        pixels = "" if given.startswith("uint8") else f" of 0 to {255 // int(self.front.divisor)}"
+        tail = TAILS[self.output]
+        ending = f", which {last_operator(self.core)} ends" + (f"; {tail} is put behind it" if tail else "")
+        return f"takes {given}{pixels} and gives {self.output}{ending}"
+
     def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The file's own answer to images uint8 [n, 28, 28], without the uint8 front: probabilities float32 [n, 10].
+        """The model's own answer to images uint8 [n, 28, 28], without the uint8 front: probabilities float32 [n, 10].
 
         Raises:
             ExportError: it cannot be run on batches of any size.
         """
-        session = open_session(self.path, "cpu", 1)
-        name, output = self.core.graph.input[0].name, self.core.graph.output[0].name
-        produced = {node.name for node in session.get_outputs()}
-        if output not in produced:  # what a ZipMap hid
-            session = open_session(self.core.SerializeToString(), "cpu", 1)
+        run = self.opened(self.core.graph.output[0].name)
         inputs: NDArray[Any] = pixels
         if self.core.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT:
             scaled = (pixels / np.float32(self.front.divisor) - np.float32(self.front.mean)) / np.float32(
@@ -70,14 +85,14 @@ class Foreign:
             inputs = scaled.astype(np.float32).reshape(self.front.shape)
         parts = [inputs[start : start + TOGETHER] for start in range(0, len(inputs), TOGETHER)]
         try:
-            answers = np.concatenate([session.run([output], {name: part})[0] for part in [inputs[:1], *parts]])[1:]
-        except Exception as error:  # ONNX Runtime's own exceptions share no base but this
+            answers = np.concatenate([run(part) for part in [inputs[:1], *parts]])[1:]
+        except Exception as error:  # the exceptions of ONNX Runtime and of TensorFlow share no base but this
             raise ExportError(
                 f"{self.path}: cannot be run on batches of any size ({str(error).strip().splitlines()[0]}); "
                 "export it with a batch dimension that is dynamic"
             ) from error
-        probabilities = _probabilities(answers, self.settings.output)
-        if (fault := _fault(answers, probabilities, self.settings.output)) is not None:
+        probabilities = _probabilities(answers, self.output)
+        if (fault := _fault(answers, probabilities, self.output)) is not None:
             raise ExportError(f"{self.path}: {fault}")
         return probabilities
 
@@ -102,6 +117,24 @@ def read_foreign(path: Path, settings: ForeignSettings) -> Foreign:
         for option in node.attribute
     ):
         raise ExportError(f"{path}: graphs within the graph (If, Loop) and sparse constants are not supported")
+    return understood(path, model, settings, settings.output or "probabilities", partial(_session, path, model))
+
+
+def understood(
+    path: Path, model: onnx.ModelProto, settings: ForeignSettings, output: str | None, opened: Callable[[str], Run]
+) -> Foreign:
+    """Finds a model's input and its output, and leaves in the graph what is between them.
+
+    Args:
+        path: Where it comes from.
+        model: It as an ONNX graph.
+        settings: What it takes and gives.
+        output: What its output is, a key of TAILS; None to go by the graph's last operator.
+        opened: Gives what runs the model itself.
+
+    Raises:
+        ExportError: its signature is not one that digits can serve.
+    """
     given, shape = _input(path, model)
     if _type(given) == TensorProto.UINT8 and (settings.input_scale, settings.mean, settings.std) != (1, 0, 1):
         raise ExportError(
@@ -113,7 +146,29 @@ def read_foreign(path: Path, settings: ForeignSettings) -> Foreign:
     model.graph.output.append(onnx.helper.make_tensor_value_info(answer, TensorProto.FLOAT, ["batch", CLASSES]))
     prune(model)
     divisor = 255.0 if settings.input_scale == 1 else 1.0
-    return Foreign(path, model, Front(divisor, settings.mean, settings.std, (-1, *shape)), settings)
+    front = Front(divisor, settings.mean, settings.std, (-1, *shape))
+    return Foreign(path, model, front, output or LAST.get(last_operator(model), "probabilities"), opened)
+
+
+def last_operator(model: onnx.ModelProto) -> str:
+    """The type of the operator that gives the output, before what only renames or reshapes it."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    node = makers.get(model.graph.output[0].name)
+    while node is not None and node.op_type in {"Identity", "Reshape", "Squeeze"}:
+        node = makers.get(node.input[0])
+    return str(node.op_type) if node is not None else "no operator"
+
+
+def _session(path: Path, core: onnx.ModelProto, output: str) -> Run:
+    """ONNX Runtime on the file itself, or on the core where the output is what a ZipMap hides in the file."""
+    try:
+        session = open_session(path, "cpu", 1)
+        if output not in {node.name for node in session.get_outputs()}:
+            session = open_session(core.SerializeToString(), "cpu", 1)
+    except ModelError as error:
+        raise ExportError(str(error)) from error
+    name = core.graph.input[0].name
+    return lambda inputs: session.run([output], {name: inputs})[0]
 
 
 def _input(path: Path, model: onnx.ModelProto) -> tuple[Any, tuple[int, ...]]:

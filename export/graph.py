@@ -17,21 +17,38 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OPSET = 18
+NEEDS_CODE = ("Lambda", "Could not locate", "Unknown layer")  # in what Keras says of a file whose layers are code
 
 
 def load_keras(path: Path) -> Any:
     """Raises ExportError if the file cannot be read as a Keras model of flattened digits."""
-    try:
-        model = keras.models.load_model(path)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition(". ")[0]
-        raise ExportError(f"{path}: cannot be read as a Keras model ({' '.join(reason.split())})") from error
+    model = loaded(path)
     if (model.input_shape, model.output_shape) != ((None, PIXELS), (None, CLASSES)):
         raise ExportError(
             f"{path}: takes {model.input_shape} and gives {model.output_shape}; "
             f"expected {(None, PIXELS)} and {(None, CLASSES)}"
         )
     return model
+
+
+def loaded(path: Path) -> Any:
+    """A Keras model of any signature, to be run and not trained.
+
+    Keras's safe mode stays on: no code of the file's is run.
+
+    Raises:
+        ExportError: the file cannot be read, or needs code that is not in it.
+    """
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises what its layers do, such as TypeError for a class that it does not know
+        _, _, inner = str(error).rpartition("Exception encountered: ")
+        reason = " ".join(inner.partition(". ")[0].split())
+        needs_code = any(sign in reason for sign in NEEDS_CODE)
+        hint = (
+            "; give the folder that model.export(FOLDER) writes, which holds the code as a graph" if needs_code else ""
+        )
+        raise ExportError(f"{path}: cannot be read as a Keras model ({reason}){hint}") from error
 
 
 def predict(model: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -53,7 +70,6 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     Raises:
         ExportError: it has an operator that ONNX does not know.
     """
-    import tf2onnx  # which imports TensorFlow itself: after the quiet import of it
 
     @tf.function(  # type: ignore[untyped-decorator] # tensorflow is untyped
         input_signature=[tf.TensorSpec((None, PIXELS), tf.float32, name="rows")]
@@ -61,10 +77,21 @@ def to_onnx(model: Any) -> onnx.ModelProto:
     def classify(rows: Any) -> dict[str, Any]:
         return {"probabilities": model(rows, training=False)}
 
+    return converted(classify)
+
+
+def converted(function: Any) -> onnx.ModelProto:
+    """Converts a tf.function with an input signature, which gives a dict of outputs by name.
+
+    Raises:
+        ExportError: it has an operator that ONNX does not know.
+    """
+    import tf2onnx  # which imports TensorFlow itself: after the quiet import of it
+
     try:
         graph, _ = tf2onnx.convert.from_function(
-            classify,
-            classify.input_signature,
+            function,
+            function.input_signature,
             opset=OPSET,
             custom_op_handlers={"Erfc": (_erfc, []), "Expm1": (_expm1, [])},
         )

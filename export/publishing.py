@@ -48,7 +48,7 @@ class Candidate:
 
 
 def export(path: Path, settings: ExportSettings, limits: Limits, foreign: ForeignSettings) -> ModelVersion:
-    """Exports a run or an ONNX file, proves that it answers as the original does, and publishes it.
+    """Exports a run or a model made elsewhere, proves that it answers as the original does, and publishes it.
 
     A variant that cannot be made, or fails a gate, is left out with its reason; without fp32 nothing is published.
 

@@ -14,7 +14,7 @@ from digits.model.manifest import FP16, INT8
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FOREIGN = "Foreign ONNX files"
+FOREIGN = "Models made elsewhere"
 
 
 def _variants(_type: object, tokens: Sequence[Token]) -> tuple[str, ...]:
@@ -27,7 +27,7 @@ def _variants(_type: object, tokens: Sequence[Token]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignSettings:
-    """What an ONNX file from elsewhere takes and gives."""
+    """What a model made elsewhere takes and gives: an ONNX file, a Keras file or a SavedModel."""
 
     input_scale: Annotated[Literal[1, 255], Parameter(group=FOREIGN)] = 1
     """The largest pixel that a float input takes: 1 if pixels were divided by 255 in training, or 255."""
@@ -38,10 +38,9 @@ class ForeignSettings:
     std: Annotated[float, Parameter(group=FOREIGN, validator=Number(gte=1e-6, lte=1e6))] = 1.0
     """What they were divided by after that."""
 
-    output: Annotated[Literal["probabilities", "logits", "log-probabilities"], Parameter(group=FOREIGN)] = (
-        "probabilities"
-    )
-    """What comes out. Logits get a softmax behind them, logarithms of probabilities an exponential."""
+    output: Annotated[Literal["probabilities", "logits", "log-probabilities"] | None, Parameter(group=FOREIGN)] = None
+    """What comes out. Logits get a softmax behind them, logarithms of probabilities an exponential. Default: what the
+    last operator of a Keras model says; probabilities for an ONNX file."""
 
     output_name: Annotated[str | None, Parameter(group=FOREIGN)] = None
     """Which output it is, if several could be."""
@@ -55,7 +54,8 @@ class ExportSettings:
     """The model repository to publish in."""
 
     data: str | None = None
-    """MNIST, as for `digits train`, for an ONNX file; for a run, where its own MNIST lies if it has been moved."""
+    """MNIST, as for `digits train`, for a model made elsewhere; for a run, where its own MNIST lies if it has been
+    moved."""
 
     variants: Annotated[tuple[str, ...], Parameter(converter=_variants, n_tokens=1, show_default=",".join)] = (
         INT8,
@@ -75,4 +75,5 @@ class VerifySettings:
     """A whole test set instead of the golden one: MNIST, as `--data` of `digits train` takes it."""
 
     against: Path | None = None
-    """A Keras model to compare with, instead of the answers that the version carries."""
+    """A model to compare with, instead of the answers that the version carries: a run folder, a Keras file (.keras,
+    .h5), a SavedModel folder or an ONNX file."""

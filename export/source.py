@@ -1,7 +1,8 @@
-"""What is exported: a run or a foreign ONNX file, with the answers that all its variants are held against."""
+"""What is exported: a run, or a model made elsewhere, with the answers that all its variants are compared with."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from digits.export.front import Front, attach
 from digits.export.settings import ForeignSettings
 from digits.images import mnist
 from digits.images.errors import DataError
-from digits.model.errors import ModelError
 from digits.model.sums import file_sha256
+from digits.train.run_folder import MODEL, REPORT, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
+    from digits.export.foreign import Foreign
     from digits.images.mnist import Mnist
     from digits.train.run_folder import Run
 
     Pixels = NDArray[np.uint8]
 
+KERAS = {".keras", ".h5", ".hdf5"}
+SAVED_MODEL = "saved_model.pb"
 VALIDATION_SPLIT = 0.1  # for choosing the calibration, where the training kept no images for validation
 
 
@@ -37,14 +41,14 @@ class Source:
     """A model, how it answers, and on what.
 
     Attributes:
-        reference: What it is, for people: `Keras`, or the ONNX file's name.
-        sha256: Of its file.
+        reference: What it is, for people: `Keras` for a run, or else the name of the file or folder.
+        sha256: Of its file, or of the list of its files (sha256sum's lines) for a SavedModel's folder.
         fp32: It in digits' signature.
         front: The front of that.
         data: The test set and, for calibration, the training images.
         answers: Its own to the test images, float32 [n, 10].
         baselines: Its own ways to run, for the table of times.
-        training: The training run's report, without the places on its machine; empty for an ONNX file.
+        training: The training run's report, without the places on its machine; empty for a model made elsewhere.
     """
 
     reference: str
@@ -69,36 +73,63 @@ class Source:
 
 
 def read_source(path: Path, data: str | None, foreign: ForeignSettings) -> Source:
-    """A run folder, or an ONNX file.
+    """A run, by its folder or the model in it; or an ONNX file, a Keras file, or a SavedModel's folder.
 
     Raises:
         RunError: the folder is not a finished run's.
         ExportError: the model or its data are damaged, missing, or none that digits can serve.
         DataError: the data given cannot be read.
     """
-    if path.is_file():
-        return _from_file(path, data, foreign)
+    run = _run_folder(path, foreign)
+    return _from_elsewhere(path, data, foreign) if run is None else _from_run(run, data)
+
+
+def read_model(path: Path, settings: ForeignSettings) -> Foreign:
+    """Any model that `export` takes, to be asked.
+
+    Raises:
+        RunError: the folder is not a finished run's.
+        ExportError: there is no such model, or it is damaged or not one that digits can serve.
+    """
+    if (run := _run_folder(path, settings)) is not None:
+        path = read_run(run).model
+    if path.is_dir() or path.suffix.lower() in KERAS:
+        from digits.export.keras_file import read_keras
+
+        return read_keras(path, settings)
+    return read_foreign(path, settings)
+
+
+def _run_folder(path: Path, foreign: ForeignSettings) -> Path | None:
+    """The folder of the run that the path is, or whose model it is; None if it is a model made elsewhere."""
     if not path.exists():
-        raise ExportError(f"{path}: there is no such run folder or ONNX file")
+        raise ExportError(f"{path}: there is no such run folder, ONNX file, Keras file or SavedModel folder")
+    folder = path.parent if path.name == MODEL and (path.parent / REPORT).exists() else path
+    if not folder.is_dir() or (folder / SAVED_MODEL).exists():
+        return None
     if foreign != ForeignSettings():
-        raise ExportError(f"{path}: is no ONNX file; --input-scale, --mean, --std and --output are for those")
-    return _from_run(path, data)
+        raise ExportError(f"{path}: is a run; --input-scale, --mean, --std and --output are for models made elsewhere")
+    return folder
 
 
-def _from_file(path: Path, location: str | None, settings: ForeignSettings) -> Source:
-    model = read_foreign(path, settings)
+def _from_elsewhere(path: Path, location: str | None, settings: ForeignSettings) -> Source:
+    model = read_model(path, settings)
+    name = path.absolute().name  # also of the folder "."
+    print(f"model: {name} {model.described}")
     fp32 = model.to_onnx()
     data = mnist.load(location)
-    try:
-        answers = model.predict(data.x_test)
-    except ModelError as error:
-        raise ExportError(str(error)) from error
-    return Source(path.name, file_sha256(path), fp32, model.front, data, answers)
+    return Source(name, _sha256(path), fp32, model.front, data, model.predict(data.x_test))
+
+
+def _sha256(path: Path) -> str:
+    if path.is_file():
+        return file_sha256(path)
+    files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+    sums = "".join(f"{file_sha256(file)}  {name}\n" for name, file in files)
+    return hashlib.sha256(sums.encode(errors="surrogateescape")).hexdigest()
 
 
 def _from_run(folder: Path, moved_to: str | None) -> Source:
-    from digits.train.run_folder import read_run
-
     run = read_run(folder)
     if run.report["test"]["loss"] is None:
         raise ExportError(

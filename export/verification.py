@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from digits.export.errors import ExportError
 from digits.export.evidence import evidence, gate_table, seconds_per_image
+from digits.export.settings import ForeignSettings
 from digits.images import mnist
 from digits.model import builtin
 from digits.model.engine import Engine
@@ -68,7 +69,7 @@ class Examination:
     sample: bool = False
 
 
-def verify(target: str, settings: VerifySettings, limits: Limits) -> list[str]:
+def verify(target: str, settings: VerifySettings, limits: Limits, foreign: ForeignSettings) -> list[str]:
     """Runs the gates on a version or on an ONNX file, and prints their table.
 
     Args:
@@ -76,18 +77,20 @@ def verify(target: str, settings: VerifySettings, limits: Limits) -> list[str]:
         settings: On what, and against what.
         limits: How near it has to be. On the golden set, whose images are the hardest, int8 is compared with its own
             answers instead. Another test set than the one it was published with is judged as a sample.
+        foreign: What the model that is compared with takes and gives, if it is not a run's.
 
     Returns:
         What failed, a line each.
 
     Raises:
         ModelError: there is no such version, it is damaged, or ONNX Runtime cannot run it.
-        ExportError: there is nothing of that name, or the Keras model cannot be read.
+        ExportError: there is nothing of that name, or the model to compare with cannot be read.
+        RunError: the folder to compare with is not a finished run's.
         DataError: the data given cannot be read.
     """
     subject = _resolve(target, settings)
     engines = {name: Engine(file, provider="cpu") for name, file in subject.files.items()}
-    asked, failed = _examination(subject, engines, settings, limits)
+    asked, failed = _examination(subject, engines, settings, limits, foreign)
     measured = {
         name: measure(engine.run, asked.pixels, asked.labels, asked.reference) for name, engine in engines.items()
     }
@@ -150,7 +153,11 @@ def _resolve(target: str, settings: VerifySettings) -> Subject:
 
 
 def _examination(
-    subject: Subject, engines: Mapping[str, Engine], settings: VerifySettings, limits: Limits
+    subject: Subject,
+    engines: Mapping[str, Engine],
+    settings: VerifySettings,
+    limits: Limits,
+    foreign: ForeignSettings,
 ) -> tuple[Examination, list[str]]:
     """What is asked; and what is wrong with the reference itself."""
     golden, model = subject.golden, subject.model
@@ -168,10 +175,12 @@ def _examination(
         images = f"test images of {data.source}"
         asked = Examination(images, data.x_test, data.y_test, first.run(data.x_test), against, sample)
     if settings.against is None:
+        if foreign != ForeignSettings():
+            raise ExportError("--input-scale, --mean, --std and --output are for the model of --against; say which")
         return asked, []
-    from digits.export.graph import load_keras, predict
+    from digits.export.source import read_model
 
-    answers = predict(load_keras(settings.against), asked.pixels)
+    answers = read_model(settings.against, foreign).predict(asked.pixels)
     wrong = []
     if asked.labels is None and not (off := compare(answers, asked.reference).max_abs_diff) <= limits.max_abs_diff:
         wrong = [f"{settings.against}: not what was exported, its answers are off the recorded ones by {off:.2g}"]

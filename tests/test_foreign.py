@@ -147,9 +147,9 @@ def test_options_that_would_be_ignored_are_refused(models: Path, run_folder: Pat
     own = onnx.load(models / "digits" / "1" / "model.onnx")
     with pytest.raises(ExportError, match="takes uint8 pixels as they are; --input-scale, --mean and --std are for"):
         published(tmp_path / "own.onnx", own, mean=0.5)
-    with pytest.raises(ExportError, match="is no ONNX file; --input-scale, --mean, --std and --output are for those"):
+    with pytest.raises(ExportError, match="is a run; --input-scale, --mean, --std and --output are for models made"):
         export(run_folder, ExportSettings(models=tmp_path / "models"), LENIENT, ForeignSettings(mean=0.5))
-    with pytest.raises(ExportError, match="there is no such run folder or ONNX file"):
+    with pytest.raises(ExportError, match="there is no such run folder, ONNX file, Keras file or SavedModel folder"):
         export(tmp_path / "nothing", ExportSettings(models=tmp_path / "models"), LENIENT, ForeignSettings())
 
 
