@@ -56,7 +56,7 @@ def export(path: Path, settings: ExportSettings, limits: Limits, foreign: Foreig
         RunError: the folder is not a finished run's.
         ExportError: the model or its data are damaged or missing; or fp32 fails a gate (ParityError).
     """
-    source = read_source(path, settings.data, foreign)
+    source = read_source(path, settings.data, foreign, settings)
     print(f"data: {source.data.source}, {len(source.data.x_test):,} test images", flush=True)
     repository = Repository(settings.models, NAME)
     try:

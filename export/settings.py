@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
+from digits.images.settings import ArraySettings
 from digits.model.manifest import FP16, INT8
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class ForeignSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportSettings:
+class ExportSettings(ArraySettings):
     """What `digits export` is told."""
 
     models: Path = Path("models")
@@ -65,7 +66,7 @@ class ExportSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifySettings:
+class VerifySettings(ArraySettings):
     """What `digits verify` is told."""
 
     models: Path | None = None

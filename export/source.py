@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from sklearn.model_selection import train_test_split
@@ -14,6 +14,8 @@ from digits.export.front import Front, attach
 from digits.export.settings import ForeignSettings
 from digits.images import mnist
 from digits.images.errors import DataError
+from digits.images.mnist import AS_THEY_ARE
+from digits.images.settings import ArraySettings
 from digits.model.sums import file_sha256
 from digits.train.run_folder import MODEL, REPORT, read_run
 
@@ -72,8 +74,10 @@ class Source:
         return training, validation
 
 
-def read_source(path: Path, data: str | None, foreign: ForeignSettings) -> Source:
+def read_source(path: Path, data: str | None, foreign: ForeignSettings, arrays: ArraySettings = AS_THEY_ARE) -> Source:
     """A run, by its folder or the model in it; or an ONNX file, a Keras file, or a SavedModel's folder.
+
+    A run's data are read as its training read them, the data for other models by `arrays`.
 
     Raises:
         RunError: the folder is not a finished run's.
@@ -81,7 +85,7 @@ def read_source(path: Path, data: str | None, foreign: ForeignSettings) -> Sourc
         DataError: the data given cannot be read.
     """
     run = _run_folder(path, foreign)
-    return _from_elsewhere(path, data, foreign) if run is None else _from_run(run, data)
+    return _from_elsewhere(path, data, foreign, arrays) if run is None else _from_run(run, data)
 
 
 def read_model(path: Path, settings: ForeignSettings) -> Foreign:
@@ -112,12 +116,12 @@ def _run_folder(path: Path, foreign: ForeignSettings) -> Path | None:
     return folder
 
 
-def _from_elsewhere(path: Path, location: str | None, settings: ForeignSettings) -> Source:
+def _from_elsewhere(path: Path, location: str | None, settings: ForeignSettings, arrays: ArraySettings) -> Source:
     model = read_model(path, settings)
     name = path.absolute().name  # also of the folder "."
     print(f"model: {name} {model.described}")
     fp32 = model.to_onnx()
-    data = mnist.load(location)
+    data = mnist.load(location, arrays)
     return Source(name, _sha256(path), fp32, model.front, data, model.predict(data.x_test))
 
 
@@ -164,10 +168,11 @@ def _unchanged(run: Run) -> str:
 
 def _same_data(run: Run, moved_to: str | None) -> Mnist:
     """The very data that the run was trained and measured on; never other ones, so that accuracies can be compared."""
-    location = run.report["data"]["location"]
+    location, settings = run.report["data"]["location"], run.report["settings"]
+    arrays = ArraySettings(**{one.name: settings[one.name] for one in fields(ArraySettings) if one.name in settings})
     for place in filter(None, (location, moved_to)):
         try:
-            data = mnist.load(place)
+            data = mnist.load(place, arrays)
         except DataError:
             continue
         if data.sha256 == run.report["data"]["sha256"]:

@@ -164,7 +164,7 @@ def _examination(
     if golden is not None and model is not None and settings.test_data is None:
         asked = Examination("golden images", golden.pixels, None, golden.reference, model.manifest.reference)
     else:
-        data = mnist.load(settings.test_data, download=False)
+        data = mnist.load(settings.test_data, settings, download=False)
         first = next(iter(engines.values()))
         against, sample = "itself, for want of --against", False
         if model is not None:

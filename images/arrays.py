@@ -79,6 +79,18 @@ def to_uint8(elements: NDArray[Any], pixel_range: PixelRange, other_range: str =
     return np.rint(pixels, out=pixels).astype(np.uint8)
 
 
+def decided(top: float) -> PixelRange:
+    """The range of the floats of a whole file, by their maximum."""
+    return "0-1" if top <= 1 + SLACK else "0-255"
+
+
+def turned(pixels: Pixels, *, invert: bool, transpose: bool) -> Pixels:
+    """Images with black and white swapped, and with rows and columns swapped, if so told; contiguous."""
+    if invert:
+        pixels = WHITE - pixels
+    return np.ascontiguousarray(pixels.swapaxes(1, 2)) if transpose else pixels
+
+
 def kind(array: NDArray[Any]) -> str:
     """An array's type and shape, for errors: float64 [n, 28, 28]."""
     return f"{array.dtype} {list(array.shape)}"

@@ -1,18 +1,17 @@
 """The IDX file format, in which MNIST was published: a magic number, the sizes, then the bytes."""
 
-import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from digits.images import data_file
 from digits.images.errors import DataError
 
 UINT8 = 0x08
-GZIP_MAGIC = b"\x1f\x8b"
+MEANINGS = {0x0801: "labels", 0x0803: "images"}
 
 
 def read(path: Path, dimensions: int) -> NDArray[np.uint8]:
@@ -25,8 +24,10 @@ def read(path: Path, dimensions: int) -> NDArray[np.uint8]:
     magic = int.from_bytes(content[:4], "big")
     expected = UINT8 << 8 | dimensions
     if magic != expected:
+        swapped = MEANINGS.get(magic, "")
         raise DataError(
             f"{path}: the magic number is 0x{magic:08x}; expected 0x{expected:08x}, uint8 in {dimensions} dimensions"
+            + (f": it holds {swapped}; are the files of images and labels swapped?" if swapped else "")
         )
     start = 4 + 4 * dimensions
     if len(content) < start:
@@ -42,7 +43,9 @@ def read(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: the file cannot be read: {error}") from error
+        with data_file.opened(path) as file:
+            if (kind := data_file.kind(file)) not in {data_file.IDX, data_file.UNKNOWN}:
+                raise DataError(f"{path} is {kind}; expected an IDX file")
+            return file.read()
+    except data_file.DAMAGE as error:
+        raise DataError(f"{path}: the file cannot be read: {data_file.one_line(error)}") from error

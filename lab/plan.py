@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digits.images.settings import ArraySettings
 from digits.lab.errors import LabError
 from digits.train.settings import TrainSettings
 
@@ -34,6 +35,9 @@ class Candidate:
         """How `digits train` is told the same."""
         return TrainSettings(
             data=settings.data,
+            pixel_range=settings.pixel_range,
+            invert=settings.invert,
+            transpose=settings.transpose,
             layers=(self.nodes,) * self.layers,
             activation=self.activation,
             epochs=self.epochs,
@@ -76,6 +80,7 @@ def plan(settings: SweepSettings, data_sha256: str) -> Plan:
         chosen = every
     else:
         chosen = [every[i] for i in np.random.default_rng(settings.seed).permutation(len(every))[:trials]]
-    terms = {name: value for name, value in asdict(settings).items() if name not in {"out", "data"}}
+    others = {"out", "data", *(field.name for field in fields(ArraySettings))}  # the hash is of what they lead to
+    terms = {name: value for name, value in asdict(settings).items() if name not in others}
     lists = {name: list(value) for name, value in terms.items() if isinstance(value, tuple)}
     return Plan(chosen, choices, terms | lists | {"trials": trials, DATA: data_sha256})

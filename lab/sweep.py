@@ -66,7 +66,7 @@ def sweep(settings: SweepSettings) -> Sweep:
         LabError: the folder is not this sweep's, or cannot be written; or no trial could be trained.
     """
     check_free(settings.out)
-    data = mnist.load(settings.data)
+    data = mnist.load(settings.data, settings)
     print(f"data: {data.source}")
     planned = plan(settings, data.sha256)
     if not (settings.out / STUDY).exists():

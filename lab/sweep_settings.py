@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
+from digits.images.settings import ArraySettings
 from digits.train.settings import Count, listed
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _list(converter: Converter) -> Parameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepSettings:
+class SweepSettings(ArraySettings):
     """What `digits sweep` is told. Everything else is as `digits train` has it by default."""
 
     out: Path = Path("runs/sweep")

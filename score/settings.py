@@ -9,11 +9,13 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from digits.images.settings import ArraySettings
+
 Precision = Literal["auto", "fp32", "int8"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreSettings:
+class ScoreSettings(ArraySettings):
     """What `digits score` is told."""
 
     out: Path | None = None

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +17,10 @@ import pytest
 
 from digits.images import idx, keras_cache, mnist
 from digits.images.errors import DataError
+from digits.images.settings import ArraySettings
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -121,9 +123,20 @@ def test_the_whole_of_mnist() -> None:
 
 
 WRONG_ARRAYS: dict[str, tuple[Arrays, str]] = {
-    "float images": ({"x_train": np.zeros((30, 28, 28))}, r"x_train is float64 \[30, 28, 28\]; expected uint8"),
-    "flat images": ({"x_test": np.zeros((20, 784), np.uint8)}, r"x_test is uint8 \[20, 784\]; expected uint8 \[n, 28"),
-    "no images": ({"x_test": np.zeros((0, 28, 28), np.uint8)}, r"x_test is uint8 \[0, 28, 28\].*n at least 1"),
+    "texts for images": (
+        {"x_train": np.full((30, 28, 28), "0")},
+        r"x_train: the array is <U1 \[30, 28, 28\]; expected",
+    ),
+    "no images": (
+        {"x_test": np.zeros((0, 28, 28), np.uint8)},
+        r"x_test: the array is uint8 \[0, 28, 28\].*n at least 1",
+    ),
+    "other images": ({"x_test": np.zeros((20, 32, 32), np.uint8)}, r"x_test: the array is uint8 \[20, 32, 32\]"),
+    "one-hot labels": (
+        {"y_test": np.eye(20, 10)},
+        r"y_test is float64 \[20, 10\].*one-hot labels take y.argmax\(axis=1\)",
+    ),
+    "normalized": ({"x_test": np.full((20, 784), -0.4242)}, r"x_test: pixel 0 of image 0 is -0.4242; expected 0 to"),
     "fewer labels": ({"y_train": np.zeros(29, np.uint8)}, r"y_train is uint8 \[29\]; expected integers \[30\]"),
     "float labels": ({"y_test": np.zeros(20)}, r"y_test is float64 \[20\]; expected integers \[20\]"),
     "a label of 10": ({"y_test": np.full(20, 10)}, r"y_test has the label 10; expected 0 to 9"),
@@ -148,10 +161,12 @@ def test_a_missing_array_is_named_beside_those_there_are(tmp_path: Path, arrays:
 
 
 @pytest.mark.parametrize("keep", [0, 100, 5000])
-def test_a_truncated_npz_is_no_whole_one(tmp_path: Path, arrays: Arrays, keep: int) -> None:
+def test_a_truncated_npz_is_said_to_be_one(tmp_path: Path, arrays: Arrays, keep: int) -> None:
     path = write_npz(tmp_path / "some.npz", arrays)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DataError, match=r"some.npz is no whole .npz file; give"):
+    with pytest.raises(
+        DataError, match=r"some.npz (is an empty file|cannot be read: the file is cut short; download it again); give"
+    ):
         mnist.load(path)
 
 
@@ -184,14 +199,138 @@ def test_what_is_missing_is_named(tmp_path: Path, name: str, message: str) -> No
 
 
 WRONG_IDX = {
-    "empty": (b"", r"magic number is 0x00000000; expected 0x00000801"),
-    "images for labels": (b"\0\0\x08\x03", r"magic number is 0x00000803; expected 0x00000801"),
+    "empty": (b"", r"is an empty file; expected an IDX file"),
+    "a web page": (b"<!DOCTYPE html><html>404</html>", r"is an HTML or XML page, not the data; download it again"),
+    "images for labels": (
+        b"\0\0\x08\x03",
+        r"0x00000803; expected 0x00000801.*: it holds images; are the files .* swapped",
+    ),
     "half a header": (b"\0\0\x08\x01\0", r"ends after 5 bytes; its header alone takes 8"),
     "too short": (b"\0\0\x08\x01\0\0\0\x03ab", r"2 bytes follow the header, which says 3"),
     "too long": (b"\0\0\x08\x01\0\0\0\x01ab", r"2 bytes follow the header, which says 1"),
-    "half a gzip": (gzip.compress(bytes(1000))[:15], r"cannot be read: Compressed file ended"),
+    "half a gzip": (gzip.compress(bytes(1000))[:15], r"cannot be read: the file is cut short; download it again"),
     "no gzip": (b"\x1f\x8b" + bytes(20), r"cannot be read: Unknown compression method"),
 }
+
+
+FORMS: dict[str, Callable[[Arrays], Arrays]] = {
+    "floats": lambda a: {name: x / 255 if name[0] == "x" else x for name, x in a.items()},
+    "floats up to 255": lambda a: {name: x.astype(np.float16) if name[0] == "x" else x for name, x in a.items()},
+    "flat": lambda a: {name: x.reshape(len(x), -1) if name[0] == "x" else x for name, x in a.items()},
+    "channel": lambda a: {name: x[..., None] if name[0] == "x" else x for name, x in a.items()},
+    "columns first": lambda a: {name: np.asfortranarray(x) for name, x in a.items()},
+    "wide": lambda a: {name: x.astype(np.int64) for name, x in a.items()},
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_an_npz_of_any_shape_type_and_order_gives_the_same_digits(
+    tmp_path: Path, arrays: Arrays, lines: list[str], form: Callable[[Arrays], Arrays]
+) -> None:
+    written = form(arrays)
+    path = write_npz(tmp_path / "some.npz", written)
+    assert_holds(mnist.load(path, say=lines.append), arrays)
+    top = written["x_train"].max()
+    taken = f"pixels up to {top:g} are taken as {'0-1' if top <= 1 else '0-255'}; --pixel-range says otherwise"
+    assert lines == ([f"npz file {path}: {taken}"] if written["x_train"].dtype.kind == "f" else [])
+
+
+def test_the_range_of_floats_can_be_given(tmp_path: Path, arrays: Arrays, lines: list[str]) -> None:
+    path = write_npz(tmp_path / "some.npz", FORMS["floats up to 255"](arrays))
+    assert_holds(mnist.load(path, ArraySettings(pixel_range="0-255"), say=lines.append), arrays)
+    with pytest.raises(DataError, match="expected 0 to 1; --pixel-range 0-255 takes the other range"):
+        mnist.load(path, ArraySettings(pixel_range="0-1"))
+    assert lines == []
+
+
+def test_inverted_and_transposed_images_are_remarked_with_the_option_that_turns_them(
+    tmp_path: Path, arrays: Arrays, lines: list[str]
+) -> None:
+    inverted = {name: 255 - x if name[0] == "x" else x for name, x in arrays.items()}
+    transposed = {name: x.swapaxes(1, 2) if name[0] == "x" else x for name, x in arrays.items()}
+    for written, settings, option in (
+        (inverted, ArraySettings(invert=True), "--invert"),
+        (transposed, ArraySettings(transpose=True), "--transpose"),
+    ):
+        path = write_npz(tmp_path / "some.npz", written)
+        mnist.load(path, say=lines.append)
+        assert f"{option} swaps them back" in lines.pop()
+        assert_holds(mnist.load(path, settings, say=lines.append), arrays)
+        assert lines == []
+
+
+def write_csv(path: Path, images: NDArray[Any], labels: NDArray[Any] | None, *, header: bool) -> Path:
+    rows = images.reshape(len(images), -1)
+    names = [f"pixel{i}" for i in range(784)]
+    if labels is not None:
+        rows, names = np.column_stack([labels, rows]), ["label", *names]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savetxt(path, rows, "%g", ",", header=",".join(names) if header else "", comments="")
+    return path
+
+
+@pytest.mark.parametrize("top", [1, 255])
+@pytest.mark.parametrize("header", [True, False])
+def test_csv_is_read_in_both_usual_layouts(
+    tmp_path: Path, arrays: Arrays, lines: list[str], top: int, header: bool
+) -> None:
+    for part in ("train", "test"):
+        path = write_csv(
+            tmp_path / f"mnist_{part}.csv", arrays[f"x_{part}"] * (top / 255), arrays[f"y_{part}"], header=header
+        )
+        if part == "test":
+            path.write_bytes(gzip.compress(path.read_bytes()))
+    assert_holds(mnist.load(tmp_path, say=lines.append), arrays)
+    assert len(lines) == 1
+
+
+def test_a_csv_without_test_images_keeps_a_seventh_of_its_own(tmp_path: Path, data: Mnist, lines: list[str]) -> None:
+    path = write_csv(tmp_path / "kaggle" / "train.csv", data.x_train[:350], data.y_train[:350], header=True)
+    loaded = mnist.load(path.parent, say=lines.append)
+    assert (len(loaded.x_train), len(loaded.x_test)) == (300, 50)
+    assert "50 of its 350 images kept for the test" in loaded.source
+    assert mnist.load(path, say=lines.append).sha256 == loaded.sha256 == mnist.load(loaded.location).sha256
+    assert sorted(map(bytes, [*loaded.x_train, *loaded.x_test])) == sorted(map(bytes, data.x_train[:350]))
+
+
+WRONG_CSV = {
+    "pixels alone": ("0," * 783 + "0\n", "has no column of labels; expected label,pixel0"),
+    "a table": ("path,digit\na.png,3\n", "it has 2 columns; expected 784 pixels, or a label and 784 pixels"),
+    "a text": ("0," * 784 + "x\n", "in the 1 rows from row 1 on: could not convert string 'x'"),
+    "a short row": ("0," * 784 + "0\n" + "0\n", "in the 2 rows from row 1 on: the number of columns changed"),
+    "half a label": ("0.5," + "0," * 783 + "0\n", "has the label 0.5; expected 0 to 9"),
+    "one image": ("0," * 784 + "0\n", "a seventh of it cannot be kept for the test"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), WRONG_CSV.values(), ids=WRONG_CSV)
+def test_a_wrong_csv_is_named(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=message) as error:
+        mnist.load(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_torchvisions_folder_is_the_one_above_its_raw_files(tmp_path: Path, arrays: Arrays) -> None:
+    (tmp_path / "MNIST").mkdir()
+    write_idx(tmp_path / "MNIST" / "raw", arrays)
+    assert_holds(mnist.load(tmp_path), arrays)
+
+
+def test_gzip_is_known_by_its_content_alone(tmp_path: Path, arrays: Arrays) -> None:
+    assert_holds(mnist.load(write_idx(tmp_path / "idx", arrays, suffix=".gz", zipped=False)), arrays)
+    path = write_npz(tmp_path / "some.npz", arrays)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert_holds(mnist.load(path), arrays)
+
+
+@pytest.mark.parametrize("url", ["https://x.org/mnist.npz", "http://x.org/a", "s3://b/c", "hf://datasets/ylecun/mnist"])
+def test_a_url_is_told_from_a_path(url: str) -> None:
+    for given in (url, Path(url)):
+        with pytest.raises(DataError, match="is a URL; URLs are not read: download the file and give its path"):
+            mnist.load(given)
 
 
 @pytest.mark.parametrize(("content", "message"), WRONG_IDX.values(), ids=WRONG_IDX)

