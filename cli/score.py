@@ -16,8 +16,8 @@ def score(
     """Returns the exit code: 1 with --strict if a row has no digit or an input is skipped.
 
     Args:
-        paths: Pictures, folders, globs, .zip and .tar archives, .npz, .npy and IDX files, or - for a list of these on
-            the standard input.
+        paths: Pictures, folders, globs, .zip and .tar archives, .npz, .npy, IDX and CSV files (label,pixel0,... or
+            pixels alone), or - for a list of these on the standard input.
         settings: How.
     """
     from digits.score.scoring import score as run

@@ -26,6 +26,7 @@ TOPS: dict[PixelRange, int] = {"0-1": 1, "0-255": WHITE}
 SLACK = 1 / (
     2 * WHITE
 )  # half a shade of 0-1. Of 0-255 it is little, so that normalized pixels, from -0.42 on, are refused
+KINDS = "buif"  # of numpy's types
 SHAPES = "[28,28], [n,28,28], [n,28,28,1], [n,1,28,28], [784] or [n,784]"
 EXPECTED = f"expected {SHAPES}, n at least 1, of uint8, bool, integers of 0 to 255, or floats"
 OTHER_RANGE = "pixel_range={!r} takes the other range"
@@ -43,13 +44,16 @@ def count(shape: Sequence[int]) -> int | None:
     return None
 
 
-def to_pixels(array: NDArray[Any], pixel_range: PixelRange = "0-1", other_range: str = OTHER_RANGE) -> Pixels:
+def to_pixels(
+    array: NDArray[Any], pixel_range: PixelRange = "0-1", other_range: str = OTHER_RANGE, first: int = 0
+) -> Pixels:
     """The images of an array, uint8 [n, 28, 28] in C order: the array's own memory, if it is that already.
 
     Args:
         array: As the module says.
         pixel_range: What floats are.
         other_range: For the error about a float: how to say the other range.
+        first: For errors: the number of its first image.
 
     Raises:
         ArrayError: another shape or type, no image, or a pixel that is out of range or not finite.
@@ -57,24 +61,24 @@ def to_pixels(array: NDArray[Any], pixel_range: PixelRange = "0-1", other_range:
     if pixel_range not in TOPS:
         raise ArrayError(f"pixel_range is {pixel_range!r}; expected one of {list(TOPS)}")
     images = count(array.shape)
-    if not images or array.dtype.kind not in "buif":
+    if not images or array.dtype.kind not in KINDS:
         raise ArrayError(f"the array is {kind(array)}; {EXPECTED}")
-    return np.ascontiguousarray(to_uint8(array, pixel_range, other_range).reshape(images, SIDE, SIDE))
+    return np.ascontiguousarray(to_uint8(array, pixel_range, other_range, first).reshape(images, SIDE, SIDE))
 
 
-def to_uint8(elements: NDArray[Any], pixel_range: PixelRange, other_range: str = OTHER_RANGE) -> Pixels:
+def to_uint8(elements: NDArray[Any], pixel_range: PixelRange, other_range: str = OTHER_RANGE, first: int = 0) -> Pixels:
     """Elements of bool, integers or floats as 0 to 255, in their shape. Raises ArrayError."""
     if elements.dtype == np.uint8:
         return elements
     if elements.dtype.kind == "b":
         return np.where(elements, np.uint8(WHITE), np.uint8(0))
     if elements.dtype.kind != "f":
-        _require((elements >= 0) & (elements <= WHITE), elements, "0 to 255")
+        _require((elements >= 0) & (elements <= WHITE), elements, "0 to 255", first)
         return elements.astype(np.uint8)
     top = TOPS[pixel_range]
     fit = (elements >= -SLACK) & (elements <= top + SLACK)
     other: PixelRange = "0-255" if pixel_range == "0-1" else "0-1"
-    _require(fit, elements, f"0 to {top}; {other_range.format(other)}")
+    _require(fit, elements, f"0 to {top}; {other_range.format(other)}", first)
     pixels: NDArray[np.float32] = elements.astype(np.float32, copy=False) * np.float32(WHITE // top)
     return np.rint(pixels, out=pixels).astype(np.uint8)
 
@@ -96,7 +100,9 @@ def kind(array: NDArray[Any]) -> str:
     return f"{array.dtype} {list(array.shape)}"
 
 
-def _require(fit: NDArray[np.bool_], elements: NDArray[Any], expected: str) -> None:
+def _require(fit: NDArray[np.bool_], elements: NDArray[Any], expected: str, first: int) -> None:
     if not fit.all():
         image, pixel = divmod(int(fit.argmin()), IMAGE)
-        raise ArrayError(f"pixel {pixel} of image {image} is {elements.flat[int(fit.argmin())]}; expected {expected}")
+        raise ArrayError(
+            f"pixel {pixel} of image {first + image} is {elements.flat[int(fit.argmin())]}; expected {expected}"
+        )

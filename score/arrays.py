@@ -1,34 +1,38 @@
-"""Digits that are arrays already: .npz, .npy and IDX files, read a piece at a time."""
+"""Digits that are arrays already: .npz, .npy, IDX and CSV files, read a piece at a time."""
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import math
 import os
 import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
 
+from digits.images import appearance, arrays, csv_file, data_file
+from digits.images.arrays import EXPECTED, IMAGE, SIDE, to_pixels, turned
 from digits.score.chunk import UNREADABLE, Problem
-from digits.score.skipped import Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-SIDE = 28
-PIXELS = SIDE * SIDE
-ROWS = 256  # that are read at a time
+    from digits.images.arrays import PixelRange
+    from digits.images.settings import ArraySettings
+    from digits.score.skipped import Skipped
+
+    Found = Iterator["Array | Problem"]
+
+ROWS = 256  # that are read at the same time
 IDX_IMAGES = 0x0803  # uint8 in three dimensions
-EXPECTED = "expected uint8 [n, 28, 28] or [n, 784], 0 for background and 255 for ink"
-DAMAGE = (OSError, EOFError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
+NAMES = (".npz", ".npy", "-idx3-ubyte", ".idx3-ubyte")
+OTHER_RANGE = "--pixel-range {} takes the other range"
+LARGEST_TURNED = 2**30  # bytes of an array in Fortran's order, which is read at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,10 +56,37 @@ class Rows:
         return [f"{self.name}/{index}" for index in range(self.start, self.start + len(self.pixels))]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Array:
+    """An array of digits in an open file.
+
+    Attributes:
+        name: As in Rows.
+        count: How many digits; None where only reading tells.
+        pieces: Its rows as they are written, in order, some at a time.
+    """
+
+    name: str
+    count: int | None
+    pieces: Iterator[NDArray[Any]]
+
+
+class Header(NamedTuple):
+    """How an .npy begins; `fortran` is whether the columns come first."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+
+
 def is_array(path: str) -> bool:
     """Whether a path is a file with arrays, by its name; or one array of an .npz, as mnist.npz/x_test."""
-    name = os.path.basename(path).lower().removesuffix(".gz")
-    return name.endswith((".npz", ".npy", "-idx3-ubyte", ".idx3-ubyte")) or split(path)[1] is not None
+    return os.path.basename(path).lower().removesuffix(".gz").endswith(NAMES) or split(path)[1] is not None
+
+
+def is_csv(path: str) -> bool:
+    """Whether a path is a CSV file, by its name. One that is named has images; one in a folder may be a table."""
+    return path.lower().removesuffix(".gz").endswith(".csv")
 
 
 def split(path: str) -> tuple[str, str | None]:
@@ -64,99 +95,171 @@ def split(path: str) -> tuple[str, str | None]:
     return (file, array) if file.lower().endswith(".npz") and not os.path.isdir(file) else (path, None)
 
 
-def count(path: str) -> int:
-    """How many rows a file gives: 1 for any that is no array."""
+def count(path: str) -> int | None:
+    """How many rows a file gives: 1 for any that is no array; None where only reading tells."""
     if not is_array(path):
-        return 1
+        return None if is_csv(path) else 1
     try:
-        with contextlib.ExitStack() as stack:
-            return sum(n if isinstance(n, int) else 1 for _, n, _ in _arrays(path, stack, Skipped()))
-    except DAMAGE:
+        with _opened(path) as found:
+            rows = [1 if isinstance(one, Problem) else one.count for one in found]
+    except data_file.DAMAGE:
         return 1
+    return None if None in rows else sum(filter(None, rows))
 
 
-def read(path: str, stamp: str, skipped: Skipped) -> Iterator[Rows | Problem]:
-    """All digits of a file, in its order, at most 256 at a time.
+class Reader:
+    """Reads the digits of files by one set of settings; says what floats are taken for, and what looks wrong.
 
-    Of an .npz every array of digits is taken, in the file's order, or the one that `FILE.npz/NAME` names. `skipped`
-    counts the others, but for labels: the integers [n] of y_NAME, where the n digits of x_NAME are.
+    Args:
+        settings: How arrays are read.
+        skipped: Counts arrays that are not digits, but for labels: the integers [n] of y_NAME, where the n digits of
+            x_NAME are.
+        say: Takes a line.
     """
-    try:
-        with contextlib.ExitStack() as stack:
-            for name, n, file in _arrays(path, stack, skipped):
-                if isinstance(n, Problem):
-                    yield n
-                    continue
-                for start in range(0, n, ROWS):
-                    wanted = min(ROWS, n - start)
-                    content = _exactly(file, wanted * PIXELS, name)
-                    yield Rows(name, start, stamp, np.frombuffer(content, np.uint8).reshape(-1, SIDE, SIDE))
-    except DAMAGE as error:
-        yield Problem(UNREADABLE, f"the array cannot be read on: {' '.join(str(error).split())}")
+
+    def __init__(self, settings: ArraySettings, skipped: Skipped, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._skipped = skipped
+        self._say = say
+
+    def read(self, path: str, stamp: str) -> Iterator[Rows | Problem]:
+        """All digits of a file, in its order, some at a time.
+
+        Of an .npz every array of digits is taken, in the file's order, or the one that `FILE.npz/NAME` names.
+        """
+        try:
+            pixel_range = self._range(path)
+            with _opened(path, self._skipped) as found:
+                for one in found:
+                    if isinstance(one, Problem):
+                        yield one
+                    else:
+                        yield from self._rows(one, stamp, pixel_range)
+        except data_file.DAMAGE as error:
+            yield Problem(UNREADABLE, f"the array cannot be read on: {data_file.one_line(error)}")
+
+    def _range(self, path: str) -> PixelRange:
+        """The range of the floats in a file; `auto` reads it through once more to know their maximum."""
+        if self._settings.pixel_range != "auto":
+            return self._settings.pixel_range
+        with _opened(path) as found:
+            pieces = (piece for one in found if isinstance(one, Array) for piece in _floats(one))
+            tops = [float(piece.max()) for piece in pieces]
+        if not tops:
+            return "0-255"
+        decided = arrays.decided(max(tops))
+        self._say(f"{path}: pixels up to {max(tops):g} are taken as {decided}; --pixel-range says otherwise")
+        return decided
+
+    def _rows(self, array: Array, stamp: str, pixel_range: PixelRange) -> Iterator[Rows]:
+        start = 0
+        for piece in array.pieces:
+            pixels = to_pixels(piece, pixel_range, OTHER_RANGE, start)
+            pixels = turned(pixels, invert=self._settings.invert, transpose=self._settings.transpose)
+            if not start:
+                for remark in appearance.remarks(pixels):
+                    self._say(f"{array.name}: {remark}")
+            yield Rows(array.name, start, stamp, pixels)
+            start += len(pixels)
 
 
-def _arrays(path: str, stack: contextlib.ExitStack, skipped: Skipped) -> Iterator[tuple[str, int | Problem, IO[bytes]]]:
-    """Each array of digits: its name, how many digits, and the file where the first pixel comes next."""
+@contextlib.contextmanager
+def _opened(path: str, skipped: Skipped | None = None) -> Iterator[Found]:
+    """The arrays of digits in a file, each to be read before the next; or what is wrong with it."""
+    if refusal := data_file.url_refusal(path):
+        raise ValueError(refusal)
     file, only = split(path)
-    lower = file.lower()
-    if lower.endswith(".npz"):
-        yield from _in_npz(file, only, stack, skipped)
-        return
-    raw = stack.enter_context(open(file, "rb"))  # noqa: SIM115 the stack closes it
-    opened = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if lower.endswith(".gz") else raw
-    if lower.removesuffix(".gz").endswith(".npy"):
-        shape, dtype, fortran = _header(opened)
-        yield path, _digits(shape, dtype, fortran=fortran), opened
-        return
-    magic, *shape3 = struct.unpack(">4I", _exactly(opened, 16, path))
-    if magic != IDX_IMAGES:
-        raise ValueError(f"the magic number is 0x{magic:08x}; expected 0x{IDX_IMAGES:08x}")
-    yield path, _digits(tuple(shape3), np.dtype(np.uint8), fortran=False), opened
+    with data_file.opened(file) as opened:
+        kind = data_file.kind(opened)
+        if kind == data_file.NPZ:
+            yield _in_npz(opened, file, only, skipped)
+        elif kind == data_file.NPY:
+            yield iter((_npy(opened, _header(opened), path),))
+        elif kind == data_file.IDX:
+            yield iter((_idx(opened, path),))
+        elif kind == data_file.CSV and is_csv(file):
+            yield iter((Array(path, None, (rows.pixels for rows in csv_file.read(opened))),))
+        else:
+            raise ValueError(f"it is {kind}; expected an .npz, .npy, IDX or CSV file")
 
 
-def _in_npz(
-    file: str, only: str | None, stack: contextlib.ExitStack, skipped: Skipped
-) -> Iterator[tuple[str, int | Problem, IO[bytes]]]:
-    archive = stack.enter_context(zipfile.ZipFile(file))
-    found = {name.removesuffix(".npy"): name for name in archive.namelist()}
-    if only is not None and only not in found:
-        raise ValueError(f"there is no array {only!r}, only {', '.join(found)}")
-    others: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]] = {}
-    taken: dict[str, int | Problem] = {}
-    for name, member in found.items():
-        if only in {None, name}:
-            with archive.open(member) as opened:
-                shape, dtype, fortran = _header(opened)
-                n = _digits(shape, dtype, fortran=fortran)
-                if only is None and isinstance(n, Problem):
-                    others[name] = dtype, shape
-                else:
-                    taken[name] = n
-                    yield f"{file}/{name}", n, opened
+def _in_npz(file: IO[bytes], path: str, only: str | None, skipped: Skipped | None) -> Found:
+    others: dict[str, Header] = {}
+    taken: dict[str, int | None] = {}
+    with zipfile.ZipFile(file) as archive:
+        members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        if only is not None and only not in members:
+            raise ValueError(f"there is no array {only!r}, only {', '.join(members)}")
+        for name, member in members.items():
+            if only in {None, name}:
+                with archive.open(member) as opened:
+                    header = _header(opened)
+                    array = _npy(opened, header, f"{path}/{name}")
+                    if only is None and (isinstance(array, Problem) or _may_be_labels(name, header)):
+                        others[name] = header
+                    else:
+                        taken[name] = None if isinstance(array, Problem) else array.count
+                        yield array
     if not taken:
-        arrays = [f"{name} {dtype} {list(shape)}" for name, (dtype, shape) in others.items()]
-        raise ValueError(f"it has no digits, only {', '.join(arrays) or 'nothing'}; {EXPECTED}")
-    for name, (dtype, shape) in others.items():
-        if not np.issubdtype(dtype, np.integer) or name[:1] != "y" or shape != (taken.get(f"x{name[1:]}"),):
-            skipped.add(f"{file}/{name}", f"array of {dtype} {list(shape)}")
+        there = [f"{name} {header.dtype} {list(header.shape)}" for name, header in others.items()]
+        raise ValueError(f"it has no digits, only {', '.join(there) or 'nothing'}; {EXPECTED}")
+    for name, header in others.items():
+        is_label = _may_be_labels(name, header) and header.shape == (taken.get(f"x{name[1:]}"),)
+        if skipped is not None and not is_label:
+            skipped.add(f"{path}/{name}", f"array of {header.dtype} {list(header.shape)}")
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic], bool]:
-    """Shape, dtype and whether the columns come first, as an .npy begins."""
-    version = npy.read_magic(file)
-    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = read_header(file)
-    return shape, dtype, fortran
+def _may_be_labels(name: str, header: Header) -> bool:
+    """784 integers are labels or an image: the name tells."""
+    return name[:1] == "y" and header.dtype.kind in "iu" and len(header.shape) == 1
 
 
-def _digits(shape: tuple[int, ...], dtype: np.dtype[np.generic], *, fortran: bool) -> int | Problem:
-    """How many digits an array of this kind has."""
-    n = shape[0] if len(shape) > 1 else 0
-    if dtype != np.uint8 or not n or math.prod(shape) != n * PIXELS or shape[1:] not in {(SIDE, SIDE), (PIXELS,)}:
+def _npy(file: IO[bytes], header: Header, name: str) -> Array | Problem:
+    shape, fortran, dtype = header
+    n = arrays.count(shape)
+    if not n or dtype.kind not in arrays.KINDS:
         return Problem(UNREADABLE, f"the array is {dtype} {list(shape)}; {EXPECTED}")
-    if fortran:
-        return Problem(UNREADABLE, "the array has its columns first (Fortran's order); save it with order='C'")
-    return n
+    if fortran and len(shape) > 1:
+        return Array(name, n, _all_at_once(file, shape, dtype, name))
+    return Array(name, n, _pieces(file, n, dtype, name))
+
+
+def _header(file: IO[bytes]) -> Header:
+    read_header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+    return Header(*read_header(file))
+
+
+def _idx(file: IO[bytes], name: str) -> Array | Problem:
+    magic, *shape = struct.unpack(">4I", _exactly(file, 16, name))
+    if magic != IDX_IMAGES:
+        raise ValueError(f"the magic number is 0x{magic:08x}; expected 0x{IDX_IMAGES:08x}, images of uint8")
+    n = arrays.count(shape)
+    if not n:
+        return Problem(UNREADABLE, f"the array is uint8 {shape}; {EXPECTED}")
+    return Array(name, n, _pieces(file, n, np.dtype(np.uint8), name))
+
+
+def _pieces(file: IO[bytes], count: int, dtype: np.dtype[Any], name: str) -> Iterator[NDArray[Any]]:
+    for start in range(0, count, ROWS):
+        size = min(ROWS, count - start) * IMAGE * dtype.itemsize
+        yield np.frombuffer(_exactly(file, size, name), dtype).reshape(-1, SIDE, SIDE)
+
+
+def _all_at_once(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> Iterator[NDArray[Any]]:
+    """The rows of an array whose columns come first: of its first row the last byte is near the file's end."""
+    size = math.prod(shape) * dtype.itemsize
+    if size > LARGEST_TURNED:
+        raise ValueError(f"{name} has its columns first (Fortran's order) and {size:,} bytes; save it with order='C'")
+    whole = np.frombuffer(_exactly(file, size, name), dtype).reshape(shape, order="F").reshape(-1, SIDE, SIDE)
+    yield from (whole[start : start + ROWS] for start in range(0, len(whole), ROWS))
+
+
+def _floats(array: Array) -> Iterator[NDArray[Any]]:
+    """The pieces of an array of floats; nothing of others is read."""
+    for piece in array.pieces:
+        if piece.dtype.kind != "f":
+            return
+        yield piece
 
 
 def _exactly(file: IO[bytes], size: int, name: str) -> bytes:

@@ -6,11 +6,13 @@ import contextlib
 import os
 import sys
 import time
+from dataclasses import fields
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, cast
 
 from tqdm import tqdm
 
+from digits.images.settings import ArraySettings
 from digits.images.text import one_line
 from digits.score import contact_sheet, tables
 from digits.score.beside import unfinished
@@ -55,7 +57,7 @@ def score(paths: Iterable[str], settings: ScoreSettings, say: Callable[[str], No
         Journal(path).remove()
     elif out.exists() and not path.exists():
         raise ScoreError(f"{out} exists; give another --out, or replace it with --overwrite")
-    sources = Sources(given, frozenset(map(os.path.realpath, _own(settings, out, path))))
+    sources = Sources(given, frozenset(map(os.path.realpath, _own(settings, out, path))), settings, _say)
     with Journal(path) as journal, _kept(journal):
         began = time.monotonic()
         new = _fill(journal, sources, settings)
@@ -124,6 +126,7 @@ def _classifier(journal: Journal, settings: ScoreSettings) -> Classifier:
     """Who answers: for a journal that was begun, the same as then."""
     begun = journal.facts
     common = {"models": str(settings.models or ""), "probabilities": str(settings.probabilities)}
+    common |= {field.name: str(getattr(settings, field.name)) for field in fields(ArraySettings)}
     precision = settings.precision
     if precision == "auto" and "precision" in begun:
         precision = cast("Precision", begun["precision"])

@@ -13,13 +13,15 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from digits.images.data_file import url_refusal
+from digits.images.settings import ArraySettings
 from digits.score import archives, arrays
 from digits.score.chunk import UNREADABLE, Chunk, Content, Problem
 from digits.score.errors import ScoreError
 from digits.score.skipped import EMPTY, Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from digits.score.arrays import Rows
 
@@ -59,6 +61,8 @@ class Sources:
         paths: Files, folders, globs, archives, arrays; `-` is a list of these on the standard input, one a line, or
             each ended by a NUL where there is one.
         leave_out: Real paths of files that are the scoring's own, and not taken from folders.
+        settings: How arrays are read.
+        say: Takes a line about what the arrays of a file look like.
 
     Attributes:
         skipped: What gives no row: files of other names, arrays that are not digits, empty inputs.
@@ -66,10 +70,13 @@ class Sources:
 
     paths: Iterable[str]
     leave_out: frozenset[str] = frozenset()
+    settings: ArraySettings = field(default_factory=ArraySettings)
+    say: Callable[[str], None] = print
     skipped: Skipped = field(default_factory=Skipped)
 
     def __post_init__(self) -> None:
         self._names = {os.path.basename(path) for path in self.leave_out}
+        self._arrays = arrays.Reader(self.settings, self.skipped, self.say)
 
     def chunks(self) -> Iterator[Chunk]:
         """All inputs, in their order. Reads on as it is asked to; memory does not grow with their number."""
@@ -119,7 +126,7 @@ class Sources:
         else:
             found = sorted(glob.iglob(path, recursive=True), key=os.fsencode)
             if not found:
-                yield path, Problem(UNREADABLE, "nothing matches this pattern")
+                yield path, Problem(UNREADABLE, url_refusal(path) or "nothing matches this pattern")
             folders = {file.rstrip("/") for file in found if os.path.isdir(file)}
             for file in found:
                 if folders.isdisjoint(map(str, Path(file).parents)):  # or ** would give what is in a folder twice
@@ -166,7 +173,8 @@ class Sources:
         try:
             status = os.stat(file if is_picture else arrays.split(file)[0])
         except OSError as error:
-            problem = problem or Problem(UNREADABLE, "a broken link" if os.path.islink(file) else _words(error))
+            words = "a broken link" if os.path.islink(file) else url_refusal(file) or _words(error)
+            problem = problem or Problem(UNREADABLE, words)
             yield Picture(file, "", problem, 0)
             return
         stamp = f"{status.st_size}:{status.st_mtime_ns}"
@@ -177,8 +185,8 @@ class Sources:
         elif archives.is_archive(file):
             for name, content in archives.members(file, takes, self.skipped):
                 yield Picture(f"{file}/{name}" if name else file, stamp, content, len(content))
-        elif arrays.is_array(file):
-            for rows in arrays.read(file, stamp, self.skipped):
+        elif arrays.is_array(file) or arrays.is_csv(file):
+            for rows in self._arrays.read(file, stamp):
                 yield Picture(file, stamp, rows, 0) if isinstance(rows, Problem) else rows
         else:
             yield Picture(file, stamp, file, status.st_size)

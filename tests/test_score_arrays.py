@@ -1,0 +1,193 @@
+"""Arrays in files, as people have them, are scored as the uint8 pixels that they stand for, or say what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from digits.images.settings import ArraySettings
+from digits.score.chunk import Problem
+from digits.score.sources import Sources
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+COUNT = 300  # more than are read at a time
+NOISE = np.random.default_rng(0).integers(0, 256, (2, 28, 28), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def pixels(test_digits: Pixels) -> Pixels:
+    return test_digits[:COUNT]
+
+
+def idx_bytes(pixels: Pixels) -> bytes:
+    return struct.pack(">4I", 0x0803, *pixels.shape) + pixels.tobytes()
+
+
+def read(path: Path | str, **settings: Any) -> tuple[Pixels, list[str], list[str]]:
+    """The pixels of a file, what is wrong with it, and the lines that it is remarked by."""
+    said: list[str] = []
+    sources = Sources([str(path)], settings=ArraySettings(**settings), say=said.append)
+    found, problems = [np.zeros((0, 28, 28), np.uint8)], []
+    for chunk in sources.chunks():
+        if isinstance(chunk.contents, np.ndarray):
+            found.append(chunk.contents)
+        else:
+            problems += [content.error for content in chunk.contents if isinstance(content, Problem)]
+    assert sources.skipped.total == 0
+    return np.concatenate(found), problems, said
+
+
+FORMS: dict[str, Callable[[Pixels], NDArray[Any]]] = {
+    "[n,28,28]": lambda pixels: pixels,
+    "[n,784]": lambda pixels: pixels.reshape(-1, 784),
+    "[n,28,28,1]": lambda pixels: pixels[..., np.newaxis],
+    "[n,1,28,28]": lambda pixels: pixels[:, np.newaxis],
+    "float64, 0-1": lambda pixels: pixels / 255,
+    "float16, 0-255": lambda pixels: pixels.astype(np.float16),
+    "big-endian float32": lambda pixels: pixels.astype(">f4"),
+    "int64": lambda pixels: pixels.astype(np.int64),
+    "Fortran's order": np.asfortranarray,
+    "floats in Fortran's order": lambda pixels: np.asfortranarray(pixels.reshape(-1, 784) / 255),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_every_form_of_an_array_is_read(tmp_path: Path, pixels: Pixels, form: str, suffix: str) -> None:
+    path = tmp_path / f"digits{suffix}"
+    array = FORMS[form](pixels)
+    np.save(path, array) if suffix == ".npy" else np.savez(path, x=array, y=np.zeros(COUNT, np.int64))
+    found, problems, said = read(path)
+    np.testing.assert_array_equal(found, pixels)
+    assert not problems
+    floats = [f"{path}: pixels up to {array.max():g} are taken as {'0-1' if array.max() <= 1 else '0-255'}; "]
+    assert [line.startswith(start) for line, start in zip(said, floats, strict=False)] == [True] * len(said)
+    assert len(said) == (array.dtype.kind == "f")
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (784,), (28, 28, 1)])
+def test_one_digit_is_read(tmp_path: Path, pixels: Pixels, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "digit.npy", pixels[0].reshape(shape))
+    found, problems, _ = read(tmp_path / "digit.npy")
+    np.testing.assert_array_equal(found, pixels[:1])
+    assert not problems
+
+
+def test_784_labels_are_not_an_image(tmp_path: Path, test_digits: Pixels) -> None:
+    many = test_digits[:784]
+    np.savez(tmp_path / "digits.npz", y=np.zeros(784, np.uint8), x=many)
+    found, _, _ = read(tmp_path / "digits.npz")
+    np.testing.assert_array_equal(found, many)
+
+
+def test_gzip_is_known_by_its_content_and_never_by_a_name(tmp_path: Path, pixels: Pixels) -> None:
+    contents = {"x-idx3-ubyte": gzip.compress(idx_bytes(pixels)), "y.idx3-ubyte.gz": idx_bytes(pixels)}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        np.testing.assert_array_equal(read(tmp_path / name)[0], pixels)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("header", [True, False])
+def test_csv_in_kaggles_layout_is_read_with_its_labels_and_without(
+    tmp_path: Path, pixels: Pixels, *, labelled: bool, header: bool
+) -> None:
+    path = tmp_path / "digits.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        if header:
+            writer.writerow([*["label"][:labelled], *(f"pixel{place}" for place in range(784))])
+        writer.writerows([*[7][:labelled], *row] for row in pixels.reshape(-1, 784).tolist())
+    found, problems, _ = read(path)
+    np.testing.assert_array_equal(found, pixels)
+    assert not problems
+
+
+def test_the_range_is_decided_once_for_a_whole_file(tmp_path: Path, pixels: Pixels) -> None:
+    """The first digits alone would be taken for 0 to 1."""
+    shades = np.where(np.arange(COUNT)[:, np.newaxis, np.newaxis] < COUNT - 1, pixels > 128, pixels).astype(np.float32)
+    np.savez(tmp_path / "digits.npz", x=shades)
+    found, _, said = read(tmp_path / "digits.npz")
+    np.testing.assert_array_equal(found, shades.astype(np.uint8))
+    assert "taken as 0-255" in said[0]
+    assert read(tmp_path / "digits.npz", pixel_range="0-255")[2] == said[1:]
+    (problem,) = read(tmp_path / "digits.npz", pixel_range="0-1")[1]
+    place = int((shades[-1] > 1.5).argmax())
+    assert (
+        f"pixel {place} of image {COUNT - 1} is {shades[-1].flat[place]}; expected 0 to 1; --pixel-range 0-2" in problem
+    )
+
+
+@pytest.mark.parametrize(("value", "shown"), [(np.nan, "nan"), (np.inf, "inf"), (-0.5, "-0.5"), (256.0, "256.0")])
+def test_floats_outside_every_range_are_refused(tmp_path: Path, pixels: Pixels, value: float, shown: str) -> None:
+    array = pixels / 255 if value < 1 else pixels.astype(np.float64)
+    array[280, 0, 5] = value
+    np.save(tmp_path / "digits.npy", array)
+    found, (problem,), _ = read(tmp_path / "digits.npy")
+    assert len(found) == 256
+    assert f"pixel 5 of image 280 is {shown}; expected 0 to " in problem
+
+
+def test_inverted_and_transposed_arrays_are_remarked_and_turned(tmp_path: Path, pixels: Pixels) -> None:
+    path = tmp_path / "digits.npy"
+    for turned, option in ((255 - pixels, "invert"), (pixels.transpose(0, 2, 1), "transpose")):
+        np.save(path, turned)
+        assert [f"--{option} " in line for line in read(path)[2]] == [True]
+        found, _, said = read(path, **{option: True})
+        np.testing.assert_array_equal(found, pixels)
+        assert said == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a-idx3-ubyte", b"<!DOCTYPE html><html>404</html>", "an HTML or XML page, not the data; download it again"),
+        ("b-idx3-ubyte", struct.pack(">2I", 0x0801, 8) + bytes(8), "0x00000801; expected 0x00000803"),
+        ("c.npy", b"", "an empty file"),
+        ("d.npz", b"PK\x03\x04 and no more", "cut short"),
+        ("e.csv", b"a,b\n1,2\n", "it has 2 columns; expected 784 pixels, or a label and 784 pixels"),
+        ("f.csv", b"\x89PNG\r\n", "it is a PNG picture; expected an .npz, .npy, IDX or CSV file"),
+        ("g-idx3-ubyte", gzip.compress(idx_bytes(NOISE))[:800], "cut short"),
+        ("h-idx3-ubyte", idx_bytes(NOISE)[:800], "cut short"),
+    ],
+)
+def test_what_is_not_an_array_is_said_in_a_line(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    found, (problem,), _ = read(tmp_path / name)
+    assert not len(found)
+    assert words in problem
+    assert "\n" not in problem
+
+
+def test_a_url_is_said_not_to_be_read() -> None:
+    for url in ("https://example.com/mnist.npz", "s3://bucket/digits?version=2", "hf://datasets/mnist"):
+        assert read(url)[1] == ["a URL; URLs are not read: download the file and give its path"]
+
+
+def test_the_command_scores_floats_and_says_what_they_are_taken_for(
+    digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, pixels: Pixels
+) -> None:
+    np.savez(tmp_path / "floats.npz", x=(255 - pixels) / 255)
+    np.savez(tmp_path / "bytes.npz", x=pixels)
+    rows = []
+    for name, options in (("bytes", ()), ("floats", ("--invert", "--pixel-range", "0-1"))):
+        table = tmp_path / f"{name}.csv"
+        completed = digits("score", tmp_path / f"{name}.npz", "--out", table, "--strict", *options)
+        assert completed.returncode == 0, completed.stderr
+        assert not completed.stderr
+        rows.append([row[1:] for row in csv.reader(table.read_text().splitlines())])
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == COUNT + 1
