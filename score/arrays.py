@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ROWS = 256  # that are read at the same time
 IDX_IMAGES = 0x0803  # uint8 in three dimensions
 NAMES = (".npz", ".npy", "-idx3-ubyte", ".idx3-ubyte")
+LABELS = ("labels-idx1-ubyte", "labels.idx1-ubyte")
 OTHER_RANGE = "--pixel-range {} takes the other range"
 LARGEST_TURNED = 2**30  # bytes of an array in Fortran's order, which is read at once
 
@@ -82,6 +83,11 @@ class Header(NamedTuple):
 def is_array(path: str) -> bool:
     """Whether a path is a file with arrays, by its name; or one array of an .npz, as mnist.npz/x_test."""
     return os.path.basename(path).lower().removesuffix(".gz").endswith(NAMES) or split(path)[1] is not None
+
+
+def is_labels(name: str) -> bool:
+    """Whether a name is that of an IDX file of labels, which lies in a folder with its images."""
+    return name.lower().removesuffix(".gz").endswith(LABELS)
 
 
 def is_csv(path: str) -> bool:

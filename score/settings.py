@@ -39,7 +39,7 @@ class ScoreSettings(ArraySettings):
     strict: bool = False
     """Exit with 1 if a row has no digit or an input is skipped: a file whose name is not a picture's, hidden files
     such as .DS_Store among them; an array that is not images; an empty folder, archive or list. Not inputs: the files
-    that this command itself reads or writes, and the labels y_NAME of x_NAME in an .npz."""
+    that this command itself reads or writes, the labels y_NAME of x_NAME in an .npz, and IDX files of labels."""
 
     server: str | None = None
     """Ask the server at this address: HOST:PORT or unix:PATH. Default: classify in this process."""

@@ -159,9 +159,9 @@ class Sources:
             waiting += [None, *inside]
 
     def _wanted(self, path: str) -> bool:
-        """Whether a file in a folder is scored; counts it if not, unless it is our own."""
+        """Whether a file in a folder is scored; counts it if not, unless it is our own or has labels."""
         name = path[path.rfind("/") + 1 :]
-        if name in self._names and os.path.realpath(path) in self.leave_out:
+        if arrays.is_labels(name) or (name in self._names and os.path.realpath(path) in self.leave_out):
             return False
         if takes(name) or archives.is_archive(name) or arrays.is_array(name):
             return True

@@ -100,6 +100,12 @@ def test_gzip_is_known_by_its_content_and_never_by_a_name(tmp_path: Path, pixels
         np.testing.assert_array_equal(read(tmp_path / name)[0], pixels)
 
 
+def test_labels_in_a_folder_of_idx_files_are_not_skipped_inputs(tmp_path: Path, pixels: Pixels) -> None:
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x0801, COUNT) + bytes(COUNT))
+    np.testing.assert_array_equal(read(tmp_path)[0], pixels)
+
+
 @pytest.mark.parametrize("labelled", [True, False])
 @pytest.mark.parametrize("header", [True, False])
 def test_csv_in_kaggles_layout_is_read_with_its_labels_and_without(
