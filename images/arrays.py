@@ -23,12 +23,11 @@ IMAGE = SIDE * SIDE
 WHITE = 255
 PixelRange: TypeAlias = Literal["0-1", "0-255"]
 TOPS: dict[PixelRange, int] = {"0-1": 1, "0-255": WHITE}
-SLACK = 1 / (
-    2 * WHITE
-)  # half a shade of 0-1. Of 0-255 it is little, so that normalized pixels, from -0.42 on, are refused
+SLACK = 0.49 / WHITE  # half a shade of 0-1; of 0-255 it is little, so that normalized pixels (-0.42) are refused
 KINDS = "buif"  # of numpy's types
 SHAPES = "[28,28], [n,28,28], [n,28,28,1], [n,1,28,28], [784] or [n,784]"
 EXPECTED = f"expected {SHAPES}, n at least 1, of uint8, bool, integers of 0 to 255, or floats"
+NORMALIZED = "if they were normalized, save them as they were before"
 OTHER_RANGE = "pixel_range={!r} takes the other range"
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -84,7 +83,9 @@ def to_uint8(elements: NDArray[Any], pixel_range: PixelRange, other_range: str =
 
 
 def decided(top: float) -> PixelRange:
-    """The range of the floats of a whole file, by their maximum."""
+    """The range of the floats of a whole file, by their maximum. Raises ArrayError if that is in neither."""
+    if not top <= WHITE + SLACK:  # as nan is
+        raise ArrayError(f"the maximum is {top:g}; expected 0 to 1 or 0 to 255; {NORMALIZED}")
     return "0-1" if top <= 1 + SLACK else "0-255"
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from digits.images import appearance, keras_cache, mnist_files
+from digits.images.arrays import NORMALIZED, decided, kind, to_pixels, turned
 from digits.images.arrays import Pixels as Bytes
-from digits.images.arrays import decided, kind, to_pixels, turned
 from digits.images.data_file import url_refusal
 from digits.images.errors import ArrayError, DataError
 from digits.images.mnist_files import ACCEPTED, Found
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 AS_THEY_ARE = ArraySettings()
 EMBEDDED = "embedded"
 EMBEDDED_TEST = 1_000
-NORMALIZED = "if they were normalized, save them as they were before"
 OTHER_RANGE = "--pixel-range {} takes the other range"
 MNIST_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"  # of Mnist.sha256
 
@@ -141,7 +140,10 @@ def _range(
     tops = [float(x.max()) for x in (arrays["x_train"], arrays["x_test"]) if x.dtype.kind == "f" and x.size]
     if not tops:
         return "0-255"
-    found = decided(max(tops))
+    try:
+        found = decided(float(np.max(tops)))
+    except ArrayError as error:
+        raise DataError(f"{source}: {error}") from error
     say(f"{source}: pixels up to {max(tops):g} are taken as {found}; --pixel-range says otherwise")
     return found
 

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from digits.images.data_file import url_refusal
 from digits.images.errors import PictureError
 
 AT_ONCE = 2**16  # bytes: Pillow takes small files faster from memory
@@ -22,7 +23,7 @@ def opened(path: str | Path) -> BinaryIO:
     """The regular file at a path, open to be read; a small one is in memory already. Never waits for a writer.
 
     Raises:
-        PictureError: a named pipe, a socket or a device.
+        PictureError: a named pipe, a socket or a device; or the path is a URL.
         OSError: Python's own for what cannot be opened: FileNotFoundError, IsADirectoryError, PermissionError.
     """
     try:
@@ -30,6 +31,8 @@ def opened(path: str | Path) -> BinaryIO:
     except OSError as error:
         if error.errno == errno.ENXIO:  # what the system says of sockets, and of devices that are not there
             raise _irregular(Path(path).stat(), path) from error
+        if refusal := url_refusal(path):
+            raise PictureError(refusal) from error
         raise
     try:
         found = os.fstat(descriptor)

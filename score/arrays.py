@@ -153,14 +153,15 @@ class Reader:
             tops = [float(piece.max()) for piece in pieces]
         if not tops:
             return "0-255"
-        decided = arrays.decided(max(tops))
-        self._say(f"{path}: pixels up to {max(tops):g} are taken as {decided}; --pixel-range says otherwise")
+        decided = arrays.decided(top := float(np.max(tops)))
+        self._say(f"{path}: pixels up to {top:g} are taken as {decided}; --pixel-range says otherwise")
         return decided
 
     def _rows(self, array: Array, stamp: str, pixel_range: PixelRange) -> Iterator[Rows]:
         start = 0
+        other_range = arrays.NORMALIZED if self._settings.pixel_range == "auto" else OTHER_RANGE
         for piece in array.pieces:
-            pixels = to_pixels(piece, pixel_range, OTHER_RANGE, start)
+            pixels = to_pixels(piece, pixel_range, other_range, start)
             pixels = turned(pixels, invert=self._settings.invert, transpose=self._settings.transpose)
             if not start:
                 for remark in appearance.remarks(pixels):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from digits.images import idx
+from digits.images import data_file, idx
 from digits.images.errors import DataError
 from digits.images.text import readable
 from digits.score.errors import ScoreError
@@ -56,10 +56,13 @@ def labels(given: str) -> Labels:
         if path.lower().endswith(".npz"):
             return _from_npz(path)
         if path.lower().endswith(".npy"):
-            return _in_order(_checked(np.load(path, allow_pickle=False), path))
+            with data_file.opened(path) as file:
+                return _in_order(_checked(np.load(file, allow_pickle=False), path))
         return _in_order(_checked(idx.read(Path(path), 1), path))
-    except (DataError, OSError, ValueError, csv.Error) as error:
-        raise ScoreError(f"--labels {given}: {error}; say from-folder, or a .csv, .npy, .npz or IDX file") from error
+    except (DataError, *data_file.DAMAGE, csv.Error) as error:
+        raise ScoreError(
+            f"--labels {given}: {data_file.one_line(error)}; say from-folder, or a .csv, .npy, .npz or IDX file"
+        ) from error
 
 
 def _from_folder(_position: int, path: str) -> int | None:
@@ -122,7 +125,7 @@ def _label(text: str | None, line: int) -> int | None:
 
 
 def _from_npz(path: str) -> Labels:
-    with np.load(path, allow_pickle=False) as file:
+    with data_file.opened(path) as opened, np.load(opened, allow_pickle=False) as file:
         known = {name: _checked(file[name], f"{path}/{name}") for name in file if file[name].ndim == 1}
     if not known:
         raise ValueError("it has no array of labels, [n]")

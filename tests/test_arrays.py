@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,21 @@ def test_a_pixel_out_of_its_range_is_named(value: float, pixel_range: PixelRange
     array[1, 3] = value
     with pytest.raises(ValueError, match=rf"^pixel 3 of image 1 is {value}; expected {words}"):
         pixels_of(array, pixel_range)
+
+
+@pytest.mark.parametrize(("pixel_range", "top"), [("0-1", 1), ("0-255", 255)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_float_just_out_of_its_range_is_refused_or_the_shade_at_its_end(
+    dtype: type[Any], pixel_range: PixelRange, top: int
+) -> None:
+    """A rounding to 256 would come out as 0."""
+    for end, shade in ((0, 0), (top, 255)):
+        taken = 0
+        for value in np.linspace(end - 0.003, end + 0.003, 601).astype(dtype):
+            with contextlib.suppress(ValueError):
+                assert abs(int(pixels_of(np.full(784, value), pixel_range)[0, 0, 0]) - shade) <= 1
+                taken += 1
+        assert 0 < taken < 601
 
 
 def test_the_range_of_floats_is_the_callers_in_every_way_to_ask(

@@ -136,6 +136,7 @@ WRONG_ARRAYS: dict[str, tuple[Arrays, str]] = {
         {"y_test": np.eye(20, 10)},
         r"y_test is float64 \[20, 10\].*one-hot labels take y.argmax\(axis=1\)",
     ),
+    "not finite": ({"x_test": np.full((20, 784), np.nan)}, r"the maximum is nan; expected 0 to 1 or 0 to 255"),
     "normalized": ({"x_test": np.full((20, 784), -0.4242)}, r"x_test: pixel 0 of image 0 is -0.4242; expected 0 to"),
     "fewer labels": ({"y_train": np.zeros(29, np.uint8)}, r"y_train is uint8 \[29\]; expected integers \[30\]"),
     "float labels": ({"y_test": np.zeros(20)}, r"y_test is float64 \[20\]; expected integers \[20\]"),

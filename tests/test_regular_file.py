@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import re
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from digits.images import picture
 from digits.images.errors import PictureError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_named_pipe_a_socket_or_a_device_is_refused_at_once(tmp_path: Path) -> None:
@@ -33,6 +30,13 @@ def test_a_named_pipe_a_socket_or_a_device_is_refused_at_once(tmp_path: Path) ->
 def test_a_missing_file_is_pythons_own_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.png"):
         picture.read(tmp_path / "nowhere.png")
+
+
+@pytest.mark.parametrize("url", ["https://x.org/7.png", "s3://b/7.png"])
+def test_a_url_is_said_not_to_be_read(url: str) -> None:
+    for path in (url, Path(url)):
+        with pytest.raises(PictureError, match=r"^a URL; URLs are not read: download the file and give its path$"):
+            picture.read(path)
 
 
 def test_a_folder_is_pythons_own_error_too(tmp_path: Path) -> None:

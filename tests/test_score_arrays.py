@@ -12,6 +12,7 @@ import pytest
 
 from digits.images.settings import ArraySettings
 from digits.score.chunk import Problem
+from digits.score.labels import labels
 from digits.score.sources import Sources
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from digits.images.mnist import Mnist
 
     Pixels = NDArray[np.uint8]
 
@@ -137,14 +140,24 @@ def test_the_range_is_decided_once_for_a_whole_file(tmp_path: Path, pixels: Pixe
     )
 
 
-@pytest.mark.parametrize(("value", "shown"), [(np.nan, "nan"), (np.inf, "inf"), (-0.5, "-0.5"), (256.0, "256.0")])
-def test_floats_outside_every_range_are_refused(tmp_path: Path, pixels: Pixels, value: float, shown: str) -> None:
-    array = pixels / 255 if value < 1 else pixels.astype(np.float64)
+@pytest.mark.parametrize("value", [np.nan, np.inf, 256.0])
+def test_a_file_whose_maximum_is_in_neither_range_is_refused(tmp_path: Path, pixels: Pixels, value: float) -> None:
+    """Before a row of it is scored: the range of all of them would be a guess."""
+    array = pixels / 255
     array[280, 0, 5] = value
     np.save(tmp_path / "digits.npy", array)
     found, (problem,), _ = read(tmp_path / "digits.npy")
+    assert not len(found)
+    assert f"the maximum is {value:g}; expected 0 to 1 or 0 to 255; if they were normalized" in problem
+
+
+def test_a_negative_float_is_refused(tmp_path: Path, pixels: Pixels) -> None:
+    array = pixels / 255
+    array[280, 0, 5] = -0.5
+    np.save(tmp_path / "digits.npy", array)
+    found, (problem,), _ = read(tmp_path / "digits.npy")
     assert len(found) == 256
-    assert f"pixel 5 of image 280 is {shown}; expected 0 to " in problem
+    assert "pixel 5 of image 280 is -0.5; expected 0 to 1; if they were normalized" in problem
 
 
 def test_inverted_and_transposed_arrays_are_remarked_and_turned(tmp_path: Path, pixels: Pixels) -> None:
@@ -176,6 +189,17 @@ def test_what_is_not_an_array_is_said_in_a_line(tmp_path: Path, name: str, conte
     assert not len(found)
     assert words in problem
     assert "\n" not in problem
+
+
+def test_labels_are_unzipped_by_their_content_too(tmp_path: Path, data: Mnist) -> None:
+    expected = data.y_test[:3].tolist()
+    np.save(tmp_path / "y.npy", data.y_test[:3])
+    np.savez(tmp_path / "y.npz", y=data.y_test[:3])
+    (tmp_path / "y-idx1-ubyte").write_bytes(struct.pack(">2I", 0x0801, 3) + bytes(data.y_test[:3]))
+    for path in sorted(tmp_path.iterdir()):
+        path.write_bytes(gzip.compress(path.read_bytes()))
+        known = labels(str(path))
+        assert [known.of(i, f"{path}/x/{i}") for i in range(3)] == expected
 
 
 def test_a_url_is_said_not_to_be_read() -> None:
