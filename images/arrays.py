@@ -51,7 +51,7 @@ def to_pixels(
     Args:
         array: As the module says.
         pixel_range: What floats are.
-        other_range: For the error about a float: how to say the other range.
+        other_range: For the error about a float that is in the other range: how to say that.
         first: For errors: the number of its first image.
 
     Raises:
@@ -76,8 +76,10 @@ def to_uint8(elements: NDArray[Any], pixel_range: PixelRange, other_range: str =
         return elements.astype(np.uint8)
     top = TOPS[pixel_range]
     fit = (elements >= -SLACK) & (elements <= top + SLACK)
-    other: PixelRange = "0-255" if pixel_range == "0-1" else "0-1"
-    _require(fit, elements, f"0 to {top}; {other_range.format(other)}", first)
+    if not fit.all():
+        other: PixelRange = "0-255" if pixel_range == "0-1" else "0-1"
+        fits_other = -SLACK <= elements.flat[int(fit.argmin())] <= TOPS[other] + SLACK
+        _require(fit, elements, f"0 to {top}; {other_range.format(other) if fits_other else NORMALIZED}", first)
     pixels: NDArray[np.float32] = elements.astype(np.float32, copy=False) * np.float32(WHITE // top)
     return np.rint(pixels, out=pixels).astype(np.uint8)
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from digits.images import appearance, keras_cache, mnist_files
-from digits.images.arrays import NORMALIZED, decided, kind, to_pixels, turned
 from digits.images.arrays import Pixels as Bytes
+from digits.images.arrays import decided, kind, to_pixels, turned
 from digits.images.data_file import url_refusal
 from digits.images.errors import ArrayError, DataError
 from digits.images.mnist_files import ACCEPTED, Found
@@ -150,7 +150,7 @@ def _range(
 
 def _images(array: NDArray[Any], name: str, settings: ArraySettings, pixel_range: PixelRange) -> Bytes:
     try:
-        pixels = to_pixels(array, pixel_range, NORMALIZED if settings.pixel_range == "auto" else OTHER_RANGE)
+        pixels = to_pixels(array, pixel_range, OTHER_RANGE)
     except ArrayError as error:
         raise DataError(f"{name}: {error}") from error
     return turned(pixels, invert=settings.invert, transpose=settings.transpose)

@@ -159,9 +159,8 @@ class Reader:
 
     def _rows(self, array: Array, stamp: str, pixel_range: PixelRange) -> Iterator[Rows]:
         start = 0
-        other_range = arrays.NORMALIZED if self._settings.pixel_range == "auto" else OTHER_RANGE
         for piece in array.pieces:
-            pixels = to_pixels(piece, pixel_range, other_range, start)
+            pixels = to_pixels(piece, pixel_range, OTHER_RANGE, start)
             pixels = turned(pixels, invert=self._settings.invert, transpose=self._settings.transpose)
             if not start:
                 for remark in appearance.remarks(pixels):

@@ -90,7 +90,7 @@ def test_an_array_that_is_no_digit_is_said_before_it_is_sent(client: Client, pix
     ("value", "pixel_range", "words"),
     [
         (255.0, "0-1", r"0 to 1; pixel_range='0-255' takes the other range"),
-        (-0.4242, "0-255", r"0 to 255; pixel_range='0-1' takes the other range"),
+        (-0.4242, "0-255", "0 to 255; if they were normalized, save them as they were before"),
         (np.nan, "0-1", "0 to 1"),
         (np.inf, "0-255", "0 to 255"),
         (256, "0-1", "0 to 255$"),

@@ -12,8 +12,10 @@ import numpy as np
 import onnx
 import pytest
 
+from digits.export.source import _same_data
 from digits.model.parity import compare
 from digits.model.repository import Repository
+from digits.train.run_folder import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,3 +167,14 @@ def test_activations_that_onnx_has_no_operator_for_are_made_of_others(environmen
     command = [sys.executable, "-c", CONVERT, "gelu", "celu", "silu"]
     completed = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert completed.returncode == 0, completed.stderr
+
+
+def test_a_runs_data_are_read_as_its_training_read_them(tmp_path: Path, data: Mnist) -> None:
+    """By the settings in its report, of which an older one has none."""
+    path = tmp_path / "inverted.npz"
+    images = {name: 255 - getattr(data, name).swapaxes(1, 2) / 1.0 for name in ("x_train", "x_test")}
+    np.savez(path, **images, y_train=data.y_train, y_test=data.y_test)
+    told = {"pixel_range": "0-255", "invert": True, "transpose": True, "epochs": 10}
+    for location, settings in ((str(path), told), ("embedded", {"epochs": 10})):
+        report = {"data": {"location": location, "sha256": data.sha256}, "settings": settings}
+        assert _same_data(Run(tmp_path, report), None).sha256 == data.sha256

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from digits.images.arrays import SHAPES
+from digits.images.arrays import NORMALIZED, SHAPES
 from digits.protos.inference.v2 import inference_pb2 as pb
 from digits.serve.errors import InvalidRequest, NotFound
 from digits.serve.inference import parse
@@ -29,7 +29,6 @@ NO_INPUT = (
 VALUE = "input 'pixels' for model 'digits': pixel {} of image {} is {}; expected "
 OTHER_RANGE = "the request parameter pixel_range '{}' takes the other range"
 UP_TO_1 = f"0 to 1; {OTHER_RANGE.format('0-255')}"
-UP_TO_255 = f"0 to 255; {OTHER_RANGE.format('0-1')}"
 OUTPUTS = "['probabilities', 'digit', 'confidence']"
 
 
@@ -119,12 +118,15 @@ REFUSED = [
         request(raw=[], datatype="FP16", contents={"fp32_contents": [0] * 784}),
         f"{TYPED} in fp32_contents; datatype FP16 is expected in raw_input_contents",
     ),
-    (floats(math.nan), f"{VALUE.format(3, 1, 'nan')}{UP_TO_1}"),
-    (floats(-math.inf), f"{VALUE.format(3, 1, '-inf')}{UP_TO_1}"),
-    (floats(3e38), f"{VALUE.format(3, 1, np.float32(3e38))}{UP_TO_1}"),
+    (floats(math.nan), f"{VALUE.format(3, 1, 'nan')}0 to 1; {NORMALIZED}"),
+    (floats(-math.inf), f"{VALUE.format(3, 1, '-inf')}0 to 1; {NORMALIZED}"),
+    (floats(3e38), f"{VALUE.format(3, 1, np.float32(3e38))}0 to 1; {NORMALIZED}"),
     (floats(255), f"{VALUE.format(3, 1, '255.0')}{UP_TO_1}"),
-    (floats(-0.4242, "0-255"), f"{VALUE.format(3, 1, np.float32(-0.4242))}{UP_TO_255}"),  # normalized as for PyTorch
-    (floats(-1, "0-255"), f"{VALUE.format(3, 1, '-1.0')}{UP_TO_255}"),
+    (
+        floats(-0.4242, "0-255"),
+        f"{VALUE.format(3, 1, np.float32(-0.4242))}0 to 255; {NORMALIZED}",
+    ),
+    (floats(-1, "0-255"), f"{VALUE.format(3, 1, '-1.0')}0 to 255; {NORMALIZED}"),
     (floats(0, "-1-1"), "invalid value for 'pixel_range' parameter: '-1-1'; expected '0-1' or '0-255'"),
     (
         request(outputs=("digit", "logits")),
