@@ -1,14 +1,28 @@
 """The command `digits`. Its sub-commands are imported only when they are called."""
 
-from __future__ import annotations
-
-import io
-import os
-import signal
 import sys
+from _signal import (  # type: ignore[import-not-found] # of C, and imported by the interpreter itself, unlike `signal`
+    SIG_BLOCK,
+    SIG_SETMASK,
+    SIGINT,
+    SIGTERM,
+    pthread_sigmask,
+)
+
+try:
+    MASK = pthread_sigmask(SIG_BLOCK, {SIGINT, SIGTERM})  # signals wait until there is something that takes them
+    from digits.cli import streams
+    from digits.cli.interruption import INTERRUPTION
+
+    if __name__ == "__main__" or sys.argv[0].endswith("digits"):  # and not where a test imports this
+        INTERRUPTION.begin()
+finally:
+    pthread_sigmask(SIG_SETMASK, MASK)
+
+import contextlib
+import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Env, Toml
@@ -18,6 +32,7 @@ from digits.cli.errors import explained
 from digits.cli.recipe import alone_with_resume, from_recipe
 from digits.images.text import one_line
 
+CTRL_C = 128 + SIGINT  # an exit code
 # What to install for the commands that need more than the base.
 EXTRAS = {
     "train": "train",
@@ -293,54 +308,53 @@ for command, text in COMMANDS.items():
 
 
 def main() -> None:
+    INTERRUPTION.begin()
+    streams.open_closed()
+    streams.take_any_character()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it at its import
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
-    signal.signal(signal.SIGTERM, _terminate)
-    drop_empty_variables()
-    warn_of_unknown_variables()
-    warn_of_unknown_tables(Path("digits.toml"), {command.split()[0] for command in COMMANDS})
     code = run()
-    if code:
-        _discard_output()
+    streams.discard_output()
     sys.exit(code)
 
 
 def run() -> int:
-    """Runs the command line, and gives the exit code. What is the user's to mend is one line on stderr."""
+    """Runs the command line, and gives the exit code. What is the user's to fix is one line on stderr."""
     try:
-        code: int = app(exit_on_error=False, print_error=False) or 0
-        sys.stdout.flush()
-    except CycloptsError as error:
-        return complain(" ".join(str(error).split()), 2)
-    except KeyboardInterrupt:
-        return complain("interrupted", 130)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("digits."):
+        try:
+            INTERRUPTION.run()
+            _check_settings()
+            code: int = app(exit_on_error=False, print_error=False) or 0
+            sys.stdout.flush()
+        finally:
+            INTERRUPTION.finish()
+    except BaseException as error:
+        answer = _answer(error)
+        if answer is None:
             raise
-        return complain(missing(error.name.partition(".")[0], sys.argv[1]), 1)
-    except BrokenPipeError:
-        return 1  # who read it has seen enough
-    except Exception as error:
-        if not is_message(error):
-            raise
-        return complain(explained(error, sys.argv[1:]), 1)
+        return answer
     return code
 
 
-def _terminate(_signal: int, _frame: object) -> NoReturn:
-    """Ends the process as Ctrl-C would, so that nothing half written stays behind."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(128 + signal.SIGTERM)
+def _check_settings() -> None:
+    drop_empty_variables()
+    warn_of_unknown_variables()
+    warn_of_unknown_tables(Path("digits.toml"), {command.split()[0] for command in COMMANDS})
 
 
-def _discard_output() -> None:
-    """What stdout cannot take any more (a closed pipe, a full disk) would be an error again at the very end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _answer(error: BaseException) -> int | None:
+    """The exit code of what a command has raised, after a line that says what it was; None for a fault of ours."""
+    if (code := INTERRUPTION.exit_code(error)) is not None:
+        notes: list[str] = getattr(error, "__notes__", [])
+        return complain("; ".join(["interrupted", *notes]), code) if code == CTRL_C or notes else code
+    if isinstance(error, CycloptsError):
+        return complain(" ".join(str(error).split()), 2)
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("digits."):
+        return complain(missing(error.name.partition(".")[0], sys.argv[1]), 1)
+    if isinstance(error, BrokenPipeError):
+        return 1  # the reader has seen enough
+    if isinstance(error, Exception) and is_message(error):
+        return complain(explained(error, sys.argv[1:]), 1)
+    return None
 
 
 def missing(module: str, command: str) -> str:
@@ -349,7 +363,8 @@ def missing(module: str, command: str) -> str:
 
 
 def complain(message: str, code: int) -> int:
-    print(f"digits: {one_line(message)}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody can be told
+        print(f"digits: {one_line(message)}", file=sys.stderr)
     return code
 
 

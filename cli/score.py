@@ -20,6 +20,7 @@ def score(
             pixels alone), or - for a list of these on the standard input.
         settings: How.
     """
+    from digits.cli.interruption import INTERRUPTION
     from digits.score.scoring import score as run
 
-    return int(run(paths, settings) > 0 and settings.strict)
+    return int(run(paths, settings, done=INTERRUPTION.finish) > 0 and settings.strict)

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ from digits.score.errors import ScoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -69,6 +71,19 @@ def _digit(content: str | bytes) -> NDArray[np.uint8] | Problem:
         return Problem(UNREADABLE, "the picture needs more memory than there is")
 
 
+class DecoderProcess(SpawnProcess):
+    """A process that signals do not end, except SIGKILL."""
+
+    def terminate(self) -> None:
+        self.kill()
+
+
+class Spawn(SpawnContext):
+    """Never forked: the parent has threads of gRPC's and ONNX Runtime's."""
+
+    Process = DecoderProcess
+
+
 class Decoders:
     """Processes that decode. May be used by many threads; a context manager, which ends them.
 
@@ -81,6 +96,7 @@ class Decoders:
         self._pool: ProcessPoolExecutor | None = None
         self._replacing = threading.Lock()
         self._alone = threading.Lock()
+        self._closed = False
 
     def decode(self, chunk: Chunk) -> Decoded:
         """The digits of a chunk."""
@@ -88,7 +104,7 @@ class Decoders:
             return decode(chunk.contents)  # no work for a process
         pool = self._running()
         try:
-            return pool.submit(decode, chunk.contents).result()
+            return _submit(pool, chunk.contents).result()
         except BrokenProcessPool:
             with self._replacing:
                 if self._pool is pool:
@@ -98,6 +114,8 @@ class Decoders:
 
     def _running(self) -> ProcessPoolExecutor:
         with self._replacing:
+            if self._closed:
+                raise ScoreError("the decoding is ended")
             if self._pool is None:
                 self._pool = _start(self._processes)
             return self._pool
@@ -106,8 +124,12 @@ class Decoders:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with self._replacing:  # no process is being started
+            self._closed = True
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            # Not joined: Python 3.11 and 3.12 take a thread for ended whose join is interrupted, and exit before its
+            # processes have begun, which then complain. The exit joins it, and is not interrupted.
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _one_by_one(contents: Sequence[Content]) -> Decoded:
@@ -115,7 +137,7 @@ def _one_by_one(contents: Sequence[Content]) -> Decoded:
     pool = _start(1)
     for index, content in enumerate(contents):
         try:
-            one = pool.submit(decode, [content]).result()
+            one = _submit(pool, [content]).result()
         except BrokenProcessPool:
             pool = _start(1)
             one = Decoded(np.zeros((0, 28, 28), np.uint8), {0: CRASHED})
@@ -127,18 +149,25 @@ def _one_by_one(contents: Sequence[Content]) -> Decoded:
 
 
 def _start(processes: int) -> ProcessPoolExecutor:
-    # Never forked: the parent has threads of gRPC's and ONNX Runtime's.
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin)
+    pool = ProcessPoolExecutor(processes, Spawn(), _begin)
     try:
-        pool.submit(decode, []).result()
+        _submit(pool, []).result()
     except BrokenProcessPool as error:  # or every picture would be blamed
         raise ScoreError("no process for decoding can be started here; is there memory left?") from error
     return pool
 
 
+def _submit(pool: ProcessPoolExecutor, contents: Sequence[Content]) -> Future[Decoded]:
+    """Has a pool decode. A process that this starts inherits the mask: a group's signals are the parent's to take."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        return pool.submit(decode, contents)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin() -> None:
-    """In a new process: Ctrl-C is the parent's to take; what libtiff says of a file is said by its row."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a new process: what libtiff says of a file is said by its row; a parent that is gone ends it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

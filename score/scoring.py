@@ -36,13 +36,19 @@ if TYPE_CHECKING:
     from digits.score.settings import Precision, ScoreSettings
 
 
-def score(paths: Iterable[str], settings: ScoreSettings, say: Callable[[str], None] = print) -> int:
+def score(
+    paths: Iterable[str],
+    settings: ScoreSettings,
+    say: Callable[[str], None] = print,
+    done: Callable[[], None] = lambda: None,
+) -> int:
     """Scores all inputs into the table. What is done is kept whatever happens, and the same call goes on from there.
 
     Args:
         paths: As `Sources` takes them.
         settings: How.
         say: Takes the lines of the summary.
+        done: Called when the table is there, and only the journal is to remove: an interrupt would come too late.
 
     Returns:
         How many inputs have no digit: rows without one, and what is skipped.
@@ -58,13 +64,15 @@ def score(paths: Iterable[str], settings: ScoreSettings, say: Callable[[str], No
     elif out.exists() and not path.exists():
         raise ScoreError(f"{out} exists; give another --out, or replace it with --overwrite")
     sources = Sources(given, frozenset(map(os.path.realpath, _own(settings, out, path))), settings, _say)
-    with Journal(path) as journal, _kept(journal):
-        began = time.monotonic()
-        new = _fill(journal, sources, settings)
-        seconds = time.monotonic() - began
-        summary = _write_table(journal, out, settings, known)
-        if settings.contact_sheet:
-            contact_sheet.draw(settings.contact_sheet, journal.uncertain())
+    with Journal(path) as journal:
+        with _kept(journal):
+            began = time.monotonic()
+            new = _fill(journal, sources, settings)
+            seconds = time.monotonic() - began
+            summary = _write_table(journal, out, settings, known)
+            if settings.contact_sheet:
+                contact_sheet.draw(settings.contact_sheet, journal.uncertain())
+            done()
         journal.remove()
     held = summary.rows - new
     again = f" ({held:,} were there already)" if held else ""
@@ -113,12 +121,16 @@ def _say(line: str) -> None:
 
 @contextlib.contextmanager
 def _kept(journal: Journal) -> Iterator[None]:
-    """Whatever ends a scoring too early, it says what is kept."""
+    """An error says what is kept, also an interrupt."""
     try:
         yield
-    except BaseException:
-        if journal.rows:
-            _say(f"{journal.rows:,} rows are kept; the same command goes on from there")
+    except BaseException as error:
+        if rows := journal.rows:
+            kept = f"{rows:,} rows are kept; the same command goes on from there"
+            if isinstance(error, Exception):
+                _say(kept)
+            else:
+                error.add_note(kept)  # an interrupt is one line
         raise
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from digits.cli.app import COMMANDS
@@ -14,6 +15,8 @@ from digits.cli.app import COMMANDS
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     Digits = Callable[..., subprocess.CompletedProcess[str]]
     Imported = Callable[..., set[str]]
@@ -176,6 +179,40 @@ def test_output_that_nobody_reads_or_can_hold_is_no_traceback(environment: dict[
     )
     assert completed.returncode == 1
     assert completed.stderr == "digits: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("arguments", ["--version", "models show", "classify missing.png", "serve --nope"])
+def test_a_stream_that_is_closed_is_no_error_of_its_own(
+    environment: dict[str, str], tmp_path: Path, arguments: str, closed: str
+) -> None:
+    """What a command says on the others, and its exit code, are as ever."""
+    command = f"{sys.executable} -m digits.cli.app {arguments}"
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, check=False, shell=True, capture_output=True, text=True, env=environment, cwd=tmp_path
+        )
+
+    whole, completed = run(command), run(f"{command} {closed}")
+    assert completed.returncode == whole.returncode
+    assert completed.stdout == ("" if " >&-" in f" {closed}" else whole.stdout)
+    assert completed.stderr == ("" if "2>&-" in closed else whole.stderr)
+
+
+def test_a_file_that_a_command_writes_does_not_get_the_descriptor_of_a_closed_stream(
+    environment: dict[str, str], tmp_path: Path, test_digits: NDArray[np.uint8]
+) -> None:
+    np.save(tmp_path / "digits.npy", test_digits[:4])
+    command = f"{sys.executable} -m digits.cli.app score digits.npy --precision fp32 --out"
+    for table, closed in (("a.csv", ""), ("b.csv", "<&- >&- 2>&-")):
+        subprocess.run(f"{command} {table} {closed}", check=True, shell=True, env=environment, cwd=tmp_path)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_stderr_that_is_full_changes_no_exit_code(environment: dict[str, str]) -> None:
+    command = f"{sys.executable} -m digits.cli.app serve --nope 2> /dev/full"
+    assert subprocess.run(command, check=False, shell=True, env=environment).returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ECHO = 0.1  # seconds in which another signal is no second one: `timeout` signals the process, and then its group
 NOTICE = b"\ndigits: stopping after this epoch; once more to stop at once\n"
 
 
@@ -23,37 +25,46 @@ class Interruption:
     """Whether a signal waits. Use `deferred`."""
 
     def __init__(self) -> None:
-        self._act: Callable[[], object] | None = None
+        self._handlers = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
+        self._waits: int | None = None
+        self._since = 0.0
+
+    def defer(self) -> None:
+        for number in self._handlers:
+            signal.signal(number, self._take)
+
+    def restore(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def check(self) -> None:
         """Does what the signal's own handler does, if one waits: raises KeyboardInterrupt or SystemExit."""
-        if self._act is not None:
-            act, self._act = self._act, None
-            act()
+        if (number := self._waits) is not None:
+            self._waits = None
+            self.restore()
+            signal.raise_signal(number)
 
-    def wait(self, act: Callable[[], object]) -> None:
-        self._act = act
+    def forget(self) -> None:
+        """Lets a signal be that waits: there is nothing left to stop."""
+        self._waits = None
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if self._waits is None:
+            self._waits, self._since = number, time.monotonic()
+            if os.isatty(2):  # where Ctrl-C can be pressed once more
+                os.write(2, NOTICE)  # not print, which may be what has been interrupted
+        elif time.monotonic() - self._since > ECHO:
+            self.restore()
+            signal.raise_signal(number)
 
 
 @contextmanager
 def deferred() -> Iterator[Interruption]:
     """Lets a first SIGINT or SIGTERM wait for `check`, or for the end of the block; a second one is obeyed at once."""
     interruption = Interruption()
-    handlers = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
-
-    def restore() -> None:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-    def wait(number: int, frame: FrameType | None) -> None:
-        restore()
-        os.write(2, NOTICE)  # not print, which may be what has been interrupted
-        interruption.wait(lambda: handlers[signal.Signals(number)](number, frame))
-
-    for number in handlers:
-        signal.signal(number, wait)
+    interruption.defer()
     try:
         yield interruption
     finally:
-        restore()
+        interruption.restore()
     interruption.check()

@@ -58,6 +58,7 @@ def train(settings: TrainSettings) -> Run:
                     model.set_weights(progress.best)
                 held_out = len(data.x_train) - len(training[0])
                 finish(out, write_results(work, model, data, settings, progress, validation=held_out))
+                progress.interruption.forget()  # the run is there, and may be said to be
         except DivergedError as error:
             raise DivergedError(f"{out}: {error}; {_remedy(out, settings, progress.kept)}") from error
         except (KeyboardInterrupt, SystemExit, OSError):
