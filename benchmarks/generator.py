@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import selectors
-import signal
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -23,6 +22,7 @@ import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.latency import latency_us
+from digits.train.interruption import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -195,20 +195,24 @@ def said(error: grpc.aio.AioRpcError) -> str:
 def _run(
     address: str, requests: Sequence[Request], connections: int, load: Callable[[_Caller], Coroutine[None, None, None]]
 ) -> Traffic:
-    with asyncio.Runner(loop_factory=_loop) as runner:
+    # Raised in one of gRPC's callbacks, a signal's exception would abort the process: it cancels the load instead.
+    with deferred() as interruption, asyncio.Runner(loop_factory=_loop) as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(_loaded(address, requests, connections, load))
+        interruption.act = lambda: loop.call_soon_threadsafe(task.cancel)
         try:
-            return runner.run(_loaded(address, requests, connections, load))
+            return runner.run(_result(task))
         except* BenchmarkError as group:
             raise group.exceptions[0] from None
 
 
+async def _result(task: asyncio.Task[Traffic]) -> Traffic:
+    return await task
+
+
 def _loop() -> asyncio.SelectorEventLoop:
     """Waits by select(2), to the microsecond; epoll, which asyncio takes by itself, waits to the millisecond."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a loop half made complains when it is freed
-    try:
-        return asyncio.SelectorEventLoop(selectors.SelectSelector())
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 async def _connect(address: str, call: Unary, request: Request) -> None:

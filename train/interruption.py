@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -22,9 +22,14 @@ NOTICE = b"\ndigits: stopping after this epoch; once more to stop at once\n"
 
 
 class Interruption:
-    """Whether a signal waits. Use `deferred`."""
+    """Whether a signal waits. Use `deferred`.
+
+    Attributes:
+        act: Called when the first arrives. It must not raise.
+    """
 
     def __init__(self) -> None:
+        self.act: Callable[[], object] = say_so
         self._handlers = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
         self._waits: int | None = None
         self._since = 0.0
@@ -51,20 +56,29 @@ class Interruption:
     def _take(self, number: int, _frame: FrameType | None) -> None:
         if self._waits is None:
             self._waits, self._since = number, time.monotonic()
-            if os.isatty(2):  # where Ctrl-C can be pressed once more
-                os.write(2, NOTICE)  # not print, which may be what has been interrupted
+            self.act()
         elif time.monotonic() - self._since > ECHO:
+            self._waits = None
             self.restore()
             signal.raise_signal(number)
 
 
+def say_so() -> None:
+    """Not by print, which may be what has been interrupted."""
+    if os.isatty(2):  # where Ctrl-C can be pressed once more
+        os.write(2, NOTICE)
+
+
 @contextmanager
 def deferred() -> Iterator[Interruption]:
-    """Lets a first SIGINT or SIGTERM wait for `check`, or for the end of the block; a second one is obeyed at once."""
+    """Lets a first SIGINT or SIGTERM wait for `check`, or for the end of the block, also by an error.
+
+    A second one is obeyed at once.
+    """
     interruption = Interruption()
     interruption.defer()
     try:
         yield interruption
     finally:
         interruption.restore()
-    interruption.check()
+        interruption.check()
