@@ -41,6 +41,7 @@ def test_a_warmup_that_runs_out_of_time_is_not(
     assert "not warmed up: DEADLINE_EXCEEDED" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_slow_server_starts(serving: Callable[..., Any], transport: str) -> None:
     """Its first run takes longer than the warm-up may."""
     slow = ("--slow-down-microseconds", 6_000_000, "--lame-duck", 0)
