@@ -12,7 +12,7 @@ FEWEST = 10  # images by which transposed ones are told
 DEVIATIONS = 2.0
 
 
-def remarks(pixels: Pixels) -> list[str]:
+def warnings(pixels: Pixels) -> list[str]:
     """What looks wrong, a line each with its remedy; none for digits as MNIST has them.
 
     Inverted: the outermost ring of pixels is brighter than half the range in more than half of the images. The mean of

@@ -88,7 +88,7 @@ def load(
     arrays, source = found
     pixel_range = _range(arrays, source, settings, say)
     images = {name: _images(arrays[name], f"{source}: {name}", settings, pixel_range) for name in ("x_train", "x_test")}
-    for line in appearance.remarks(images["x_train"]):
+    for line in appearance.warnings(images["x_train"]):
         say(f"{source}: {line}")
     return _checked({**arrays, **images}, source, location)
 

@@ -163,8 +163,8 @@ class Reader:
             pixels = to_pixels(piece, pixel_range, OTHER_RANGE, start)
             pixels = turned(pixels, invert=self._settings.invert, transpose=self._settings.transpose)
             if not start:
-                for remark in appearance.remarks(pixels):
-                    self._say(f"{array.name}: {remark}")
+                for warning in appearance.warnings(pixels):
+                    self._say(f"{array.name}: {warning}")
             yield Rows(array.name, start, stamp, pixels)
             start += len(pixels)
 

@@ -1,4 +1,4 @@
-"""What is remarked about arrays of digits: nothing of MNIST's, and what is wrong with others."""
+"""Warnings about arrays of digits: none about MNIST, and one with its remedy about each fault of others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from digits.images import mnist
-from digits.images.appearance import remarks
+from digits.images.appearance import warnings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,27 +29,27 @@ def sets(data: Mnist) -> list[NDArray[np.uint8]]:
     return found + [part[start : start + n] for n in SIZES for part in found[1:] for start in range(0, len(part), 250)]
 
 
-def test_nothing_is_remarked_about_mnist_whole_in_pieces_or_by_label(sets: list[NDArray[np.uint8]]) -> None:
+def test_no_warning_about_mnist_whole_in_pieces_or_by_label(sets: list[NDArray[np.uint8]]) -> None:
     for digits in sets:
-        assert remarks(digits) == []
-        assert remarks((digits > 127) * np.uint8(255)) == []
+        assert warnings(digits) == []
+        assert warnings((digits > 127) * np.uint8(255)) == []
 
 
-def test_inverted_digits_are_always_remarked(sets: list[NDArray[np.uint8]]) -> None:
+def test_inverted_digits_always_give_a_warning(sets: list[NDArray[np.uint8]]) -> None:
     for digits in sets:
-        (found,) = remarks(255 - digits)
+        (found,) = warnings(255 - digits)
         assert found.startswith(INVERTED)
 
 
-def test_transposed_digits_are_remarked_from_fifty_mixed_ones_on(data: Mnist, sets: list[NDArray[np.uint8]]) -> None:
+def test_transposed_digits_give_a_warning_from_fifty_mixed_ones_on(data: Mnist, sets: list[NDArray[np.uint8]]) -> None:
     for digits in (*sets[:12], *(data.x_test[start : start + 50] for start in range(0, 1000, 50))):
-        (found,) = remarks(digits.swapaxes(1, 2))
+        (found,) = warnings(digits.swapaxes(1, 2))
         assert found.startswith(TRANSPOSED)
-        both = remarks(255 - digits.swapaxes(1, 2))
+        both = warnings(255 - digits.swapaxes(1, 2))
         assert [both[0].startswith(INVERTED), both[1].startswith(TRANSPOSED)] == [True, True]
 
 
-def test_pixels_of_0_and_1_are_remarked_but_not_blank_images(data: Mnist) -> None:
-    (found,) = remarks(data.x_test[:20] // 128)
+def test_pixels_of_0_and_1_give_a_warning_but_not_blank_images(data: Mnist) -> None:
+    (found,) = warnings(data.x_test[:20] // 128)
     assert found.startswith(FAINT)
-    assert remarks(np.zeros((20, 28, 28), np.uint8)) == []
+    assert warnings(np.zeros((20, 28, 28), np.uint8)) == []

@@ -244,7 +244,7 @@ def test_the_range_of_floats_can_be_given(tmp_path: Path, arrays: Arrays, lines:
     assert lines == []
 
 
-def test_inverted_and_transposed_images_are_remarked_with_the_option_that_turns_them(
+def test_inverted_and_transposed_images_give_a_warning_with_the_option_that_turns_them(
     tmp_path: Path, arrays: Arrays, lines: list[str]
 ) -> None:
     inverted = {name: 255 - x if name[0] == "x" else x for name, x in arrays.items()}

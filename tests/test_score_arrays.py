@@ -40,7 +40,7 @@ def idx_bytes(pixels: Pixels) -> bytes:
 
 
 def read(path: Path | str, **settings: Any) -> tuple[Pixels, list[str], list[str]]:
-    """The pixels of a file, what is wrong with it, and the lines that it is remarked by."""
+    """The pixels of a file, what is wrong with it, and the lines that are said about it."""
     said: list[str] = []
     sources = Sources([str(path)], settings=ArraySettings(**settings), say=said.append)
     found, problems = [np.zeros((0, 28, 28), np.uint8)], []
@@ -160,7 +160,7 @@ def test_a_negative_float_is_refused(tmp_path: Path, pixels: Pixels) -> None:
     assert "pixel 5 of image 280 is -0.5; expected 0 to 1; if they were normalized" in problem
 
 
-def test_inverted_and_transposed_arrays_are_remarked_and_turned(tmp_path: Path, pixels: Pixels) -> None:
+def test_inverted_and_transposed_arrays_give_a_warning_and_are_turned(tmp_path: Path, pixels: Pixels) -> None:
     path = tmp_path / "digits.npy"
     for turned, option in ((255 - pixels, "invert"), (pixels.transpose(0, 2, 1), "transpose")):
         np.save(path, turned)
