@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.images.text import one_line
+from digits.storage.atomic_file import write_bytes
 from digits.train.figures import png
-from digits.train.run_folder import write_beside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ def draw(out: Path, name: str, figure: Figure) -> None:
     """Draws a figure of the results in STEM.json as STEM-NAME.png. Raises BenchmarkError if it cannot be written."""
     file = out.with_name(f"{out.stem}-{name}.png")
     try:
-        write_beside(file, png(figure))
+        write_bytes(file, png(figure))
     except OSError as error:
         raise BenchmarkError(f"{file}: cannot be written ({error.strerror or error})") from error
     print(f"drawn: {one_line(file)}", flush=True)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.images.text import one_line
+from digits.storage.json_file import write_json
 from digits.train.provenance import now, provenance
-from digits.train.run_folder import write_json
 from digits.train.settings import listed
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from digits.images import mnist
 from digits.images.errors import DataError
 from digits.images.mnist import AS_THEY_ARE
 from digits.images.settings import ArraySettings
-from digits.model.sums import file_sha256
+from digits.storage.checksums import file_sha256
 from digits.train.run_folder import MODEL, REPORT, read_run
 
 if TYPE_CHECKING:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from digits.lab.errors import LabError
 from digits.model.table import text_table
+from digits.storage.atomic_file import write_bytes
+from digits.storage.json_file import json_bytes
 from digits.train.evaluation import percent
 from digits.train.figures import overlaid_curves, png
 from digits.train.page import figure_tag, page, paragraph, table
-from digits.train.run_folder import REPORT, UNFINISHED, json_bytes, write_beside
+from digits.train.run_folder import REPORT, UNFINISHED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +57,7 @@ def write(comparison: Comparison, out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            write_beside(out / name, content)
+            write_bytes(out / name, content)
     except OSError as error:
         raise LabError(f"{out}: cannot be written ({error.strerror or error})") from error
     return out / "comparison.html"

@@ -15,10 +15,10 @@ from digits.lab.plan import Candidate
 from digits.lab.sweep import trials
 from digits.lab.sweep_study import Score
 from digits.model.table import text_table
+from digits.storage.atomic_file import write_bytes
 from digits.train.evaluation import percent
 from digits.train.figures import png
 from digits.train.page import figure_tag, page, paragraph, table
-from digits.train.run_folder import write_beside
 from digits.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def write(sweep: Sweep, settings: SweepSettings) -> Path:
     }
     try:
         for name, content in files.items():
-            write_beside(settings.out / name, content)
+            write_bytes(settings.out / name, content)
     except OSError as error:
         raise LabError(f"{settings.out}: cannot be written ({error.strerror or error})") from error
     return settings.out / PAGE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -15,6 +14,8 @@ from digits.model.errors import RepositoryError
 from digits.model.manifest import Manifest
 from digits.model.sums import check_sums, write_sums
 from digits.model.triton import config_pbtxt
+from digits.storage.atomic_file import sync
+from digits.storage.lock import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +100,7 @@ class Repository:
                     _remove_abandoned(left)
                 staged = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder))
                 stack.callback(shutil.rmtree, staged, ignore_errors=True)
-                stack.enter_context(_flock(staged, fcntl.LOCK_EX))
+                stack.enter_context(locked(staged, wait=True))
             yield staged
 
     def publish(self, staged: Path) -> ModelVersion:
@@ -112,13 +113,13 @@ class Repository:
         os.umask(umask)
         staged.chmod(0o777 & ~umask)  # a temporary folder is its owner's alone
         for path in (*staged.iterdir(), staged):
-            _sync(path)
+            sync(path)
         with self._locked():
             folder = self.folder / str(max([*self.versions(), *self.withdrawn()], default=0) + 1)
             config = self._config_beside(staged)
             staged.rename(folder)
             config.replace(self.folder / CONFIG)
-            _sync(self.folder)
+            sync(self.folder)
         return ModelVersion(folder, Manifest.read(folder / MANIFEST))
 
     def withdrawn(self) -> list[int]:
@@ -178,7 +179,7 @@ class Repository:
         """Whoever publishes, rolls back or prunes does so alone. Readers need no lock: they see whole versions."""
         if not self.folder.is_dir():
             raise self._empty()
-        with _flock(self.folder, fcntl.LOCK_EX):
+        with locked(self.folder, wait=True):
             yield
 
     def _empty(self) -> RepositoryError:
@@ -188,7 +189,7 @@ class Repository:
         """The config.pbtxt of a version, written where it only has to be renamed."""
         beside = self.folder / f"{STAGING}{CONFIG}"
         beside.write_text(config_pbtxt(Manifest.read(version / MANIFEST)), encoding="utf-8")
-        _sync(beside)
+        sync(beside)
         return beside
 
 
@@ -201,29 +202,9 @@ def _numbers(folder: Path, prefix: str = "") -> list[int]:
     return sorted(int(tail) for tail in tails if tail.isascii() and tail.isdecimal() and tail == str(int(tail)))
 
 
-@contextmanager
-def _flock(path: Path, how: int) -> Iterator[None]:
-    """Holds the lock of a file or folder; the system lets go of it when the process ends, however it ends."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, how)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _remove_abandoned(left: Path) -> None:
     try:
-        with _flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with locked(left, wait=False):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     except OSError:
         return  # somebody is filling it, or somebody else's hands are on it
-
-
-def _sync(path: Path) -> None:
-    """Onto the disk, so that a version is whole after a power cut too."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

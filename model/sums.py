@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from digits.model.errors import RepositoryError
+from digits.storage.checksums import file_sha256
 
 SUMS = "SHA256SUMS"
 MEND = "export it again"
@@ -48,8 +48,3 @@ def _sums(folder: Path) -> bytes:
 def _by_name(sums: bytes) -> dict[str, str]:
     lines = sums.decode(errors="backslashreplace").split("\n")
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines if line)}
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from digits.images.text import one_line
-from digits.score.beside import replacing
+from digits.storage.atomic_file import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path

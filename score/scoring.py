@@ -15,7 +15,6 @@ from tqdm import tqdm
 from digits.images.settings import ArraySettings
 from digits.images.text import one_line
 from digits.score import contact_sheet, tables
-from digits.score.beside import unfinished
 from digits.score.classifiers import opened
 from digits.score.engine import here
 from digits.score.errors import ScoreError
@@ -23,6 +22,7 @@ from digits.score.journal import Journal, journal_files
 from digits.score.labels import labels
 from digits.score.sources import Sources, checked
 from digits.score.summary import Summary
+from digits.storage.atomic_file import unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

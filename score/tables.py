@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from digits.images.text import csv_writer, readable
-from digits.score.beside import replacing
 from digits.score.chunk import OK
 from digits.score.errors import ScoreError
+from digits.storage.atomic_file import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

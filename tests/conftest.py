@@ -36,12 +36,21 @@ if TYPE_CHECKING:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files whose tests take longest: begun last, one would be alone in the end.
-LONGEST = ("test_train.py", "test_readme.py", "test_sweep.py", "test_parity_benchmark.py", "test_server_benchmark.py")
+LONGEST = [
+    Path(__file__).parent / name
+    for name in (
+        "train/test_train.py",
+        "test_readme.py",
+        "lab/test_sweep.py",
+        "benchmarks/test_parity.py",
+        "benchmarks/test_server.py",
+    )
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first."""
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    items.sort(key=lambda item: LONGEST.index(item.path) if item.path in LONGEST else len(LONGEST))
 
 
 COMMAND = (sys.executable, "-m", "digits.cli.app")

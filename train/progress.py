@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digits.storage.atomic_file import replacing
 from digits.train.errors import CheckpointError, DivergedError
 from digits.train.interruption import Interruption
 from digits.train.tensorflow import keras
@@ -108,13 +109,8 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
         state = {"history": self.history, "seconds": self.seconds, "best": len(self.best)}
         arrays: dict[str, Any] = {f"variable_{i}": np.asarray(v) for i, v in enumerate(_variables(self.model))}
         arrays |= {f"best_{i}": weights for i, weights in enumerate(self.best)}
-        beside = self.file.with_name(f".{self.file.name}")
-        try:
-            with beside.open("wb") as file:
-                np.savez(file, state=np.asarray(json.dumps(state)), **arrays)
-            beside.replace(self.file)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.file)) from error  # NumPy's names no file
+        with replacing(self.file) as temporary, temporary.open("wb") as file:
+            np.savez(file, state=np.asarray(json.dumps(state)), **arrays)
         self.kept = self.epochs
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digits.storage.json_file import write_json
 from digits.train.dataset import one_hot
 from digits.train.errors import RunError
 from digits.train.evaluation import Evaluation
 from digits.train.network import flatten
 from digits.train.provenance import now, provenance
 from digits.train.report import write_report
-from digits.train.run_folder import HISTORY, MODEL, PREDICTIONS, REPORT, write_json
+from digits.train.run_folder import HISTORY, MODEL, PREDICTIONS, REPORT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,19 +6,19 @@ the first whole epoch on. A finished one has a report, which is the last file to
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digits.images.mnist import EMBEDDED
+from digits.storage import lock
+from digits.storage.json_file import write_json
 from digits.train.errors import RunError
 from digits.train.settings import TrainSettings
 
@@ -77,26 +77,6 @@ def is_unfinished(folder: Path) -> bool:
     return (folder / UNFINISHED / SETTINGS).exists()
 
 
-def write_json(path: Path, value: object) -> None:
-    write_beside(path, json_bytes(value))
-
-
-def json_bytes(value: object) -> bytes:
-    """JSON, in which a number that is not finite is null."""
-    return (json.dumps(_finite(value), indent=2, default=str, allow_nan=False) + "\n").encode()
-
-
-def write_beside(path: Path, content: bytes) -> None:
-    """Writes a file beside and renames it: it is there as it was, or whole, and nothing is left beside it."""
-    beside = path.with_name(f".{path.name}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
 def check_free(out: Path, *, overwrite: bool) -> None:
     """Raises RunError if `out` holds something that is not to be replaced, or is not a run."""
     if not os.path.lexists(out):
@@ -145,12 +125,12 @@ def locked(folder: Path, otherwise: str) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("w")
+        (folder / LOCK).touch()
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    with lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(lock.locked(folder / LOCK, wait=False))
         except BlockingIOError as error:
             raise RunError(otherwise) from error
         yield
@@ -195,14 +175,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _read_json(path: Path) -> Any:

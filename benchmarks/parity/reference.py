@@ -9,7 +9,7 @@ from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.keras_twin import TOLERANCE, keras_twin
 from digits.model.golden import Golden
 from digits.model.parity import compare
-from digits.model.sums import file_sha256
+from digits.storage.checksums import file_sha256
 from digits.train.network import flatten
 from digits.train.run_folder import MODEL
 

@@ -14,8 +14,8 @@ from digits.benchmarks.report.others import compare_section, export_section, sco
 from digits.benchmarks.report.parity import parity_section
 from digits.benchmarks.report.peers import peers_section
 from digits.benchmarks.report.server import server_section
+from digits.storage.atomic_file import write_bytes
 from digits.train.page import figure_tag, page, paragraph, table
-from digits.train.run_folder import write_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ def run(settings: ReportBenchmarkSettings) -> None:
     files[readme] = markdown(sections, Path(os.path.relpath(folder, readme.parent))).encode()
     for file, content in files.items():
         try:
-            write_beside(file, content)
+            write_bytes(file, content)
         except OSError as error:
             raise BenchmarkError(f"{file}: cannot be written ({error.strerror or error})") from error
     print(f"report: {readme}, {folder / 'report.html'}, {len(files) - 2} figures", flush=True)

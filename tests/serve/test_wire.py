@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from digits.tests.conftest import ServerProcess
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "wire.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "wire.md"
 CALLS = {
     "/digits.v1.DigitClassifier/Classify": digits_pb2.ClassifyRequest(pixels=bytes(784)).SerializeToString(),
     "/digits.v1.DigitClassifier/GetModel": b"",

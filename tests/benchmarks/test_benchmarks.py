@@ -27,7 +27,7 @@ def test_readme_says_what_was_measured() -> None:
 
 @pytest.mark.parametrize(("recipe", "least"), [("lesson", 0.977), ("best", 0.9925)])
 def test_the_recipes_reach_their_accuracy_by_three_seeds(recipe: str, least: float) -> None:
-    """As measured and committed; tests/test_full_mnist.py measures again."""
+    """As measured and committed; tests/train/test_full_mnist.py measures again."""
     measured = json.loads((readme.RESULTS / "recipes.json").read_text(encoding="utf-8"))
     assert measured["test"]["images"] == 10_000
     rows = [row for row in measured["rows"] if row["run"].startswith(f"{recipe}-")]

@@ -80,7 +80,7 @@ def test_workers_auto_counts_the_quota_of_a_real_cgroup(cgroup: Callable[..., Pa
 
 def test_nothing_else_counts_the_cores() -> None:
     """By affinity alone, or by all cores of the machine."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     tracked = subprocess.run(["git", "ls-files", "*.py"], cwd=root, check=True, capture_output=True, text=True)
     names = ("sched_getaffinity", "cpu_count")
     found = {

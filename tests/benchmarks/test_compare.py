@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Digits = Callable[..., subprocess.CompletedProcess[str]]
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 # In the batcher's loop: after each batch its thread is busy for a share of the processor time that the batch took.
 LOOP = "            source.ran(*self.answer(jobs))\n"
 BUSY = """\
