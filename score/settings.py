@@ -19,7 +19,7 @@ class ScoreSettings(ArraySettings):
     """What `digits score` is told."""
 
     out: Path | None = None
-    """The table: a file that ends in .csv, .jsonl or .parquet (needs digits[parquet]). Required."""
+    """The table: a file that ends in .csv, .jsonl or .parquet (needs digits-serving[parquet]). Required."""
 
     overwrite: bool = False
     """Start anew, and replace the table in the end. Default: refuse to, and go on with what was interrupted."""
@@ -60,7 +60,7 @@ class ScoreSettings(ArraySettings):
     """Processes that read and decode pictures. 0: one for each core that this process may use."""
 
     engine: Literal["local", "ray"] = "local"
-    """`ray` spreads the work over a Ray cluster (digits[ray]), whose nodes see the files under the same paths."""
+    """`ray` uses a Ray cluster (digits-serving[ray]), whose nodes see the files under the same paths."""
 
     ray_address: str | None = None
     """The cluster, as `ray://HOST:10001` or HOST:PORT. Default: one that is started on this machine, for this run."""

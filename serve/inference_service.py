@@ -41,7 +41,7 @@ class InferenceService:
         self._statistics = statistics
         self._is_ready = is_ready
         self._metadata = pb.ServerMetadataResponse(
-            name="digits", version=metadata.version("digits"), extensions=EXTENSIONS
+            name="digits", version=metadata.version("digits-serving"), extensions=EXTENSIONS
         )
         self.methods: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Message]]] = {
             "ServerLive": (pb.ServerLiveRequest.FromString, self.server_live),

@@ -78,6 +78,13 @@ def test_keras_and_tensorflow_are_imported_in_one_place_which_is_quiet(library: 
     assert files <= {ROOT / "train" / "tensorflow.py", ROOT / "images" / "keras_cache.py"}
 
 
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_is_imported_by_its_whole_name(package: str) -> None:
+    """`import train` works in the root folder alone; `import digits.train` works everywhere."""
+    for file, names in imports(package).items():
+        assert not {name.split(".")[0] for name in names} & MAY_IMPORT.keys(), file
+
+
 def test_every_package_at_the_root_has_a_rule() -> None:
     packages = {folder.parent.name for folder in ROOT.glob("*/py.typed")}
     assert packages == MAY_IMPORT.keys()

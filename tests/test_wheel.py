@@ -78,7 +78,7 @@ def smoke(python: str, wheel: Path, models: Path, data: Mnist, folder: Path) -> 
         "--quiet",
         "-c",
         ROOT / "constraints.txt",
-        f"digits[serve] @ file://{wheel}",
+        f"digits-serving[serve] @ file://{wheel}",
     ]
     subprocess.run([*map(str, install)], check=True, cwd=folder)
     modules = [

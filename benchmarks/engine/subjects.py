@@ -63,7 +63,7 @@ def open_subjects(version: ModelVersion, threads: int) -> Subjects:
     if openvino:
         found.runs[OPENVINO] = openvino
     elif threads == 1:
-        found.left_out[OPENVINO] = "is not installed (digits[bench]), or does not know the graph"
+        found.left_out[OPENVINO] = "is not installed (digits-serving[bench]), or does not know the graph"
     return found
 
 

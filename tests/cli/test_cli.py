@@ -233,5 +233,5 @@ def test_a_missing_extra_is_one_line_that_says_what_to_install(
     )
     assert completed.returncode == 1
     assert completed.stderr.splitlines()[-1] == (
-        f"digits: digits {command[0]} needs {module}, which is not installed; pip install 'digits[{extra}]'"
+        f"digits: digits {command[0]} needs {module}, which is not installed; pip install 'digits-serving[{extra}]'"
     )

@@ -67,7 +67,7 @@ def test_the_accuracy_of_files_is_that_of_the_arrays_to_the_last_digit(every: Mn
 
 
 def test_a_ray_cluster_makes_the_same_table(digits: Digits, scans: Path, table: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="pip install 'digits[ray]' brings it; make test-all does")
+    pytest.importorskip("ray", reason="pip install 'digits-serving[ray]' brings it; make test-all does")
     out = tmp_path / "ray.csv"
     options = ("--labels", "from-folder", "--precision", "fp32", "--engine", "ray")
     completed = digits("score", scans, "--out", out, *options)

@@ -81,7 +81,7 @@ def test_a_model_that_is_not_here_is_not_ready_and_not_found_otherwise(name: str
 
 def test_the_server_and_its_model_are_described() -> None:
     server = pb.ServerMetadataResponse.FromString(service().answer("ServerMetadata", b""))
-    assert (server.name, server.version) == ("digits", metadata.version("digits"))
+    assert (server.name, server.version) == ("digits", metadata.version("digits-serving"))
     assert list(server.extensions) == ["classification", "schedule_policy", "model_configuration", "statistics"]
     request = pb.ModelMetadataRequest(name="digits").SerializeToString()
     model = pb.ModelMetadataResponse.FromString(service().answer("ModelMetadata", request))

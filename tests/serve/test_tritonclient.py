@@ -190,7 +190,10 @@ def test_health_and_description_are_read(report: dict[str, Any]) -> None:
     described = report["described"]
     assert (described["live"], described["ready"]) == (True, True)
     assert described["model_ready"] == [True, True, False, False]
-    assert (described["server"]["name"], described["server"]["version"]) == ("digits", metadata.version("digits"))
+    assert (described["server"]["name"], described["server"]["version"]) == (
+        "digits",
+        metadata.version("digits-serving"),
+    )
     model = described["model"]
     assert (model["name"], model["versions"], model["platform"]) == ("digits", ["1"], "onnxruntime_onnx")
     assert model["inputs"] == [{"name": "pixels", "datatype": "UINT8", "shape": ["-1", "28", "28"]}]

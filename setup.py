@@ -1,0 +1,7 @@
+"""The packages of the distribution: each folder at the root is one of them, `train/` is `digits.train`."""
+
+from setuptools import find_namespace_packages, find_packages, setup
+
+PROTOS = find_namespace_packages(include=["protos*"])  # generated, without __init__.py
+
+setup(packages=[f"digits.{name}" for name in [*find_packages(), *PROTOS]])
