@@ -11,13 +11,13 @@ DEFAULTS = ServeSettings()
 
 
 def serve(settings: Annotated[ServeSettings, Parameter(name="*")] = DEFAULTS) -> int:
-    from digits.serve import life
+    from digits.serve.process import signal_handling
 
-    life.begin()  # before the imports below: numpy's starts threads
-    from digits.serve.threads import require_memory
+    signal_handling.begin()  # before the imports below: numpy's starts threads
+    from digits.serve.process.threads import require_memory
 
     require_memory(settings)
-    from digits.serve.supervisor import Supervisor, count_workers
+    from digits.serve.process.supervisor import Supervisor, count_workers
 
     if (workers := count_workers(settings)) > 1:
         return Supervisor(settings, workers).run(partial(print, flush=True))
@@ -27,5 +27,5 @@ def serve(settings: Annotated[ServeSettings, Parameter(name="*")] = DEFAULTS) ->
     server = Server(settings)
     server.start()
     print(server, flush=True)
-    life.stay(server, settings.drain_timeout)
+    signal_handling.stay(server, settings.drain_timeout)
     return 0

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from digits.model.repository import ModelVersion
     from digits.model.selection import Selection
     from digits.serve.queue import QueuePolicy
-    from digits.serve.transport import TransportChoice
+    from digits.serve.transport.choice import TransportChoice
 
 
 def describe(

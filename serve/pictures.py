@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from digits.serve.errors import CallError, Draining, InvalidRequest, QueueFull, internal_error
 from digits.serve.job import Request
-from digits.serve.threads import Pool
+from digits.serve.process.threads import Pool
 
 if TYPE_CHECKING:
     from digits.serve.job import Job

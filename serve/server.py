@@ -15,20 +15,20 @@ from digits.serve.address import UNIX, require_free
 from digits.serve.batcher import Batcher
 from digits.serve.describe import describe
 from digits.serve.errors import StartError
-from digits.serve.grpcio_transport import GrpcioTransport
-from digits.serve.inference_service import InferenceService
-from digits.serve.memory_watch import MemoryWatch, connections
-from digits.serve.model_config import Scheduling
-from digits.serve.native_transport import NativeTransport
+from digits.serve.oip.model_config import Scheduling
+from digits.serve.oip.model_info import ModelInfo
+from digits.serve.oip.service import InferenceService
 from digits.serve.pictures import Decoders
-from digits.serve.private_folder import private_folder
+from digits.serve.process.memory_watch import MemoryWatch, connections
+from digits.serve.process.private_folder import private_folder
+from digits.serve.process.threads import fit
+from digits.serve.process.warmup import warm_up
 from digits.serve.queue import JobQueue, QueuePolicy
-from digits.serve.served import Served
 from digits.serve.services import Services
 from digits.serve.statistics import Statistics
-from digits.serve.threads import fit
-from digits.serve.transport import choose
-from digits.serve.warmup import warm_up
+from digits.serve.transport.choice import choose
+from digits.serve.transport.grpcio import GrpcioTransport
+from digits.serve.transport.native import NativeTransport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from digits.model.selection import Selection
     from digits.serve.batcher import Source
     from digits.serve.settings import ServeSettings
-    from digits.serve.transport import TransportChoice
+    from digits.serve.transport.choice import TransportChoice
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ class Server:
 
     def _make_services(self, choice: TransportChoice, policy: QueuePolicy) -> Services:
         manifest, selection, settings = self._model.manifest, self._selection, self._settings
-        served = Served(manifest.name, str(self._model.number), tuple(manifest.labels))
+        model = ModelInfo(manifest.name, str(self._model.number), tuple(manifest.labels))
         scheduling = Scheduling(
             max_batch_size=policy.max_batch_size,
             max_queue_size=policy.max_queue_size,
@@ -192,9 +192,9 @@ class Server:
             file=manifest.variants[selection.variant].file,
             parameters={"precision": selection.variant, "provider": selection.engine.provider},
         )
-        inferences = InferenceService(served, scheduling, self._statistics, lambda: self._ready)
+        inferences = InferenceService(model, scheduling, self._statistics, lambda: self._ready)
         description = describe(self._model, selection, choice, policy, settings.max_message_bytes)
-        return Services(description, inferences, served, self._statistics, settings)
+        return Services(description, inferences, model, self._statistics, settings)
 
     def _bind(self, policy: QueuePolicy, *, reuse_port: bool) -> None:
         """The grpcio server at the address, or the native front there and the grpcio server behind it."""

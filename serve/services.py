@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.inference.v2 import inference_pb2
-from digits.serve import classify, inference
+from digits.serve import classify
 from digits.serve.errors import Draining, MessageTooLarge
+from digits.serve.oip import infer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from digits.serve.errors import CallError
-    from digits.serve.inference_service import InferenceService
     from digits.serve.job import Request
-    from digits.serve.served import Served
+    from digits.serve.oip.model_info import ModelInfo
+    from digits.serve.oip.service import InferenceService
     from digits.serve.settings import ServeSettings
     from digits.serve.statistics import Statistics
 
@@ -39,7 +40,7 @@ class Services:
         self,
         description: bytes,
         inferences: InferenceService,
-        served: Served,
+        model: ModelInfo,
         statistics: Statistics,
         settings: ServeSettings,
     ) -> None:
@@ -49,7 +50,7 @@ class Services:
         self.draining = False
         self.hot: dict[str, Callable[[bytes], Request]] = {
             CLASSIFY: lambda message: classify.parse(message, settings.max_batch_size),
-            MODEL_INFER: lambda message: inference.parse(message, served, settings.max_batch_size),
+            MODEL_INFER: lambda message: infer.parse(message, model, settings.max_batch_size),
         }
         self.cold: dict[str, Callable[[bytes], bytes]] = {
             f"/{INFERENCE.full_name}/{method}": partial(inferences.answer, method) for method in inferences.methods

@@ -20,8 +20,8 @@ from sklearn.neural_network import MLPClassifier
 from digits.client import Client
 from digits.images import mnist
 from digits.serve import classify
-from digits.serve.grpcio_calls import CallJob
 from digits.serve.job import FOREVER, Request
+from digits.serve.transport.calls import CallJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

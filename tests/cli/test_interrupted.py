@@ -169,7 +169,7 @@ def test_a_signal_at_any_import_is_answered_as_a_signal(pixels: Path, tmp_path: 
 
 def test_a_server_that_is_stopped_at_any_import_before_it_blocks_the_signals_ends_with_0(tmp_path: Path) -> None:
     ended = at_every_import("serve", "--models", tmp_path / "none")
-    assert "digits.serve.life" in {module for module, *_ in ended}
+    assert "digits.serve.process.signal_handling" in {module for module, *_ in ended}
     for _, stop, code, stderr in ended:
         check_end(stop, code, stderr, served=True)
 

@@ -69,7 +69,7 @@ def test_a_file_that_is_no_quota_is_ignored(tmp_path: Path, text: str) -> None:
 
 def test_workers_auto_counts_the_quota_of_a_real_cgroup(cgroup: Callable[..., Path]) -> None:
     code = (
-        "from digits.serve.settings import ServeSettings; from digits.serve.supervisor import count_workers; "
+        "from digits.serve.settings import ServeSettings; from digits.serve.process.supervisor import count_workers; "
         "print(count_workers(ServeSettings(workers='auto')))"
     )
     folder = cgroup({"cpu.cfs_quota_us": "50000"}, {"cpu.max": "50000 100000"})

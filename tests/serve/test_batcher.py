@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from digits.serve.grpcio_calls import CallJob
+    from digits.serve.transport.calls import CallJob
 
     MakeJob = Callable[..., CallJob]
     MakeJobs = Callable[[NDArray[np.uint8], Sequence[int]], list[CallJob]]

@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digits.protos.inference.v2 import inference_pb2 as pb
-from digits.serve import inference
 from digits.serve.errors import CallError, InvalidRequest, NotFound
-from digits.serve.inference import parse
-from digits.serve.inference_pixels import ELEMENTS
 from digits.serve.job import Answers
-from digits.serve.served import Served
+from digits.serve.oip import infer
+from digits.serve.oip.infer import parse
+from digits.serve.oip.model_info import ModelInfo
+from digits.serve.oip.pixels import ELEMENTS
 
 Parameter = pb.InferParameter
 Pixels = np.ndarray[Any, np.dtype[Any]]
 
-SERVED = Served("digits", "7")
+MODEL = ModelInfo("digits", "7")
 MAX_BATCH_SIZE = 1024
 OUTPUTS = {"probabilities": ("FP32", 10), "digit": ("UINT8", 1), "confidence": ("FP32", 1)}
 
@@ -169,7 +169,7 @@ def test_any_mix_is_understood_and_answered(
         outputs=asked,
         parameters=parameters,
     )
-    request = parse(sent.SerializeToString(), SERVED, MAX_BATCH_SIZE)
+    request = parse(sent.SerializeToString(), MODEL, MAX_BATCH_SIZE)
     assert (request.pixels, request.count) == (digits.tobytes(), count)
     assert request.priority == priority
     assert request.timeout == (timeout / 1e6 if timeout else float("inf"))
@@ -188,9 +188,9 @@ def test_the_way_for_one_image_is_a_short_cut_and_nothing_else(
     if twice:
         sent.raw_input_contents.append(bytes(784))
     outcomes: list[object] = []
-    for way in (parse, inference._parse):
+    for way in (parse, infer._parse):
         try:
-            request = way(sent.SerializeToString(), SERVED, MAX_BATCH_SIZE)
+            request = way(sent.SerializeToString(), MODEL, MAX_BATCH_SIZE)
             outcomes.append((request.pixels, request.count, request.encode(answers(count), 0, count, 5)))
         except InvalidRequest as error:
             outcomes.append(str(error))
@@ -200,14 +200,14 @@ def test_the_way_for_one_image_is_a_short_cut_and_nothing_else(
 def test_what_only_looks_like_one_image_is_none() -> None:
     """An unknown field after the pixels that ends as a message with one image would."""
     pixels, decoy = pictures(1).tobytes(), pictures(1, seed=1).tobytes()
-    inside = inference.OPENING + decoy
+    inside = infer.OPENING + decoy
     unknown = b"\xa2\x06" + bytes([len(inside) & 127 | 128, len(inside) >> 7]) + inside  # field 100, bytes
     whole = message(np.frombuffer(pixels, np.uint8).reshape(1, 784)).SerializeToString()
-    before = whole.removesuffix(inference.OPENING + pixels)
-    for sent in (whole + unknown, unknown + whole, before + unknown + inference.OPENING + pixels):
-        assert parse(sent, SERVED, MAX_BATCH_SIZE).pixels == pixels
+    before = whole.removesuffix(infer.OPENING + pixels)
+    for sent in (whole + unknown, unknown + whole, before + unknown + infer.OPENING + pixels):
+        assert parse(sent, MODEL, MAX_BATCH_SIZE).pixels == pixels
     with pytest.raises(InvalidRequest, match="Expected 784, got 0"):
-        parse(before + unknown, SERVED, MAX_BATCH_SIZE)
+        parse(before + unknown, MODEL, MAX_BATCH_SIZE)
 
 
 def test_each_shade_survives_fp32() -> None:
@@ -215,14 +215,14 @@ def test_each_shade_survives_fp32() -> None:
     shades = np.resize(np.arange(256, dtype=np.uint8), (1, 784))
     divided, multiplied = shades / np.float32(255), shades * np.float32(1 / 255)
     for pixels in (divided, multiplied, divided + np.float32(0.0019), divided - np.float32(0.0019)):
-        request = parse(message(pixels.astype(np.float32)).SerializeToString(), SERVED, MAX_BATCH_SIZE)
+        request = parse(message(pixels.astype(np.float32)).SerializeToString(), MODEL, MAX_BATCH_SIZE)
         assert request.pixels == shades.tobytes()
 
 
 @given(st.binary(max_size=1200))
 def test_no_bytes_end_in_anything_but_an_error_for_the_caller(junk: bytes) -> None:
     try:
-        request = parse(junk, SERVED, MAX_BATCH_SIZE)
+        request = parse(junk, MODEL, MAX_BATCH_SIZE)
     except CallError:
         return
     assert len(request.pixels) == request.count * 784
@@ -231,14 +231,14 @@ def test_no_bytes_end_in_anything_but_an_error_for_the_caller(junk: bytes) -> No
 @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (784,)])
 def test_one_image_needs_no_batch_dimension(shape: tuple[int, ...]) -> None:
     pixels = pictures(1)
-    request = parse(message(pixels.reshape(shape)).SerializeToString(), SERVED, MAX_BATCH_SIZE)
+    request = parse(message(pixels.reshape(shape)).SerializeToString(), MODEL, MAX_BATCH_SIZE)
     assert (request.pixels, request.count) == (pixels.tobytes(), 1)
 
 
 def test_any_raw_bool_that_is_not_0_is_ink() -> None:
     sent = message(np.zeros((1, 784), np.bool_))
     sent.raw_input_contents[0] = bytes([0, 1, 2, 255]) * 196
-    assert parse(sent.SerializeToString(), SERVED, MAX_BATCH_SIZE).pixels == bytes([0, 255, 255, 255]) * 196
+    assert parse(sent.SerializeToString(), MODEL, MAX_BATCH_SIZE).pixels == bytes([0, 255, 255, 255]) * 196
 
 
 @given(
@@ -259,7 +259,7 @@ def test_classes_are_written_as_triton_writes_them(
             output.parameters["classification"].int64_param = classes[output.name]
     sent = message(pictures(count), outputs=asked, id="5")
     response = pb.ModelInferResponse.FromString(
-        parse(sent.SerializeToString(), SERVED, MAX_BATCH_SIZE).encode(batch, start, stop, 5)
+        parse(sent.SerializeToString(), MODEL, MAX_BATCH_SIZE).encode(batch, start, stop, 5)
     )
     whole = expected(batch, start, stop, names, "5")
     for tensor, name, raw in zip(whole.outputs, names, whole.raw_output_contents, strict=True):
@@ -285,9 +285,9 @@ def texts(name: str, row: list[float]) -> list[bytes]:
 
 def test_a_form_is_not_remembered_for_another_server() -> None:
     sent = message(pictures(1), model_version="7").SerializeToString()
-    assert parse(sent, SERVED, MAX_BATCH_SIZE).count == 1
+    assert parse(sent, MODEL, MAX_BATCH_SIZE).count == 1
     with pytest.raises(NotFound, match="there is version '8'"):
-        parse(sent, Served("digits", "8"), MAX_BATCH_SIZE)
+        parse(sent, ModelInfo("digits", "8"), MAX_BATCH_SIZE)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -295,10 +295,10 @@ def test_empty_typed_contents_do_not_contradict_raw_ones(count: int) -> None:
     """Some clients always send the message."""
     sent = message(pictures(count))
     sent.inputs[0].contents.SetInParent()
-    assert parse(sent.SerializeToString(), SERVED, MAX_BATCH_SIZE).pixels == pictures(count).tobytes()
+    assert parse(sent.SerializeToString(), MODEL, MAX_BATCH_SIZE).pixels == pictures(count).tobytes()
 
 
 def test_parameters_of_others_are_ignored() -> None:
     """Such as those of a sequence, which tritonclient can send."""
     parameters = {"sequence_id": Parameter(int64_param=3), "sequence_start": Parameter(bool_param=True)}
-    assert parse(message(pictures(1), parameters=parameters).SerializeToString(), SERVED, MAX_BATCH_SIZE).count == 1
+    assert parse(message(pictures(1), parameters=parameters).SerializeToString(), MODEL, MAX_BATCH_SIZE).count == 1

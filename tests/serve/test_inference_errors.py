@@ -11,9 +11,9 @@ import pytest
 from digits.images.arrays import NORMALIZED, SHAPES
 from digits.protos.inference.v2 import inference_pb2 as pb
 from digits.serve.errors import InvalidRequest, NotFound
-from digits.serve.inference import parse
-from digits.serve.inference_pixels import ELEMENTS
-from digits.serve.served import Served
+from digits.serve.oip.infer import parse
+from digits.serve.oip.model_info import ModelInfo
+from digits.serve.oip.pixels import ELEMENTS
 
 Request = pb.ModelInferRequest
 Output = pb.ModelInferRequest.InferRequestedOutputTensor
@@ -166,14 +166,14 @@ def test_what_is_wrong_is_said_with_the_value_and_what_is_expected(
     named = Request(id=identifier)
     named.MergeFrom(sent)
     with pytest.raises(InvalidRequest) as caught:
-        parse(named.SerializeToString(), Served("digits", "7"), 1024)
+        parse(named.SerializeToString(), ModelInfo("digits", "7"), 1024)
     assert str(caught.value) == f"[request id: {called}] {text}"
     assert caught.value.code == "INVALID_ARGUMENT"
 
 
 def test_bytes_that_are_no_message_are_named_so() -> None:
     with pytest.raises(InvalidRequest, match=r"^the message is not an inference\.ModelInferRequest: "):
-        parse(b"\xff", Served("digits", "7"), 1024)
+        parse(b"\xff", ModelInfo("digits", "7"), 1024)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +192,6 @@ def test_a_model_that_is_not_here_is_not_found(named: pb.ModelInferRequest, text
     sent.model_name = ""
     sent.MergeFrom(named)
     with pytest.raises(NotFound) as caught:
-        parse(sent.SerializeToString(), Served("digits", "7"), 1024)
+        parse(sent.SerializeToString(), ModelInfo("digits", "7"), 1024)
     assert str(caught.value) == text
     assert caught.value.code == "NOT_FOUND"

@@ -11,9 +11,9 @@ from digits.model import builtin
 from digits.model.triton import config_pbtxt
 from digits.protos.inference.v2 import inference_pb2 as pb
 from digits.serve.errors import InvalidRequest, NotFound
-from digits.serve.inference_service import SERVICE, InferenceService
-from digits.serve.model_config import Scheduling
-from digits.serve.served import Served
+from digits.serve.oip.model_config import Scheduling
+from digits.serve.oip.model_info import ModelInfo
+from digits.serve.oip.service import SERVICE, InferenceService
 from digits.serve.statistics import Statistics
 
 SCHEDULING = Scheduling(
@@ -53,7 +53,7 @@ batch_stats {
 
 
 def service(*, ready: bool = True, statistics: Statistics | None = None) -> InferenceService:
-    return InferenceService(Served("digits", "7"), SCHEDULING, statistics or Statistics.alone(), lambda: ready)
+    return InferenceService(ModelInfo("digits", "7"), SCHEDULING, statistics or Statistics.alone(), lambda: ready)
 
 
 def test_every_method_but_inference_is_answered() -> None:

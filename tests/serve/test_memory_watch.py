@@ -29,7 +29,7 @@ SERVER = """
 import logging, sys
 from threading import Thread
 from pygrpc_native import NativeGrpcFront
-from digits.serve.memory_watch import MemoryWatch
+from digits.serve.process.memory_watch import MemoryWatch
 
 logging.basicConfig(level=logging.WARNING)
 target, limit = sys.argv[1:]

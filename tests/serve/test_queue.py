@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from digits.serve.grpcio_calls import CallJob
     from digits.serve.job import Job
+    from digits.serve.transport.calls import CallJob
 
     MakeJob = Callable[..., CallJob]
     MakeJobs = Callable[[NDArray[np.uint8], Sequence[int]], list[CallJob]]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from digits.client import Client
-from digits.serve import warmup
 from digits.serve.errors import StartError
+from digits.serve.process import warmup
+from digits.serve.process.warmup import warm_up
 from digits.serve.server import Server
 from digits.serve.settings import ServeSettings
-from digits.serve.warmup import warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable

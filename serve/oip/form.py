@@ -11,17 +11,17 @@ import numpy as np
 from digits.images import arrays
 from digits.protos.inference.v2 import inference_pb2
 from digits.serve.errors import InvalidRequest
-from digits.serve.inference_pixels import ELEMENTS, PixelFormat
-from digits.serve.inference_response import Encoder, identity
 from digits.serve.job import IMAGE_BYTES, Request
-from digits.serve.served import INPUT, quoted
+from digits.serve.oip.model_info import INPUT, quoted
+from digits.serve.oip.pixels import ELEMENTS, PixelFormat
+from digits.serve.oip.response import Encoder, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from digits.images.arrays import PixelRange
     from digits.serve.job import Answers
-    from digits.serve.served import Output, Served
+    from digits.serve.oip.model_info import ModelInfo, Output
 
     Input = inference_pb2.ModelInferRequest.InferInputTensor
     Parameters = Mapping[str, inference_pb2.InferParameter]
@@ -55,7 +55,7 @@ class Form:
         return Request(self.pixels.to_bytes(data), self.pixels.count, encode, self.priority, self.timeout)
 
 
-def read_form(message: bytes, served: Served, max_batch_size: int) -> Form:
+def read_form(message: bytes, model: ModelInfo, max_batch_size: int) -> Form:
     """Reads a ModelInferRequest without id, raw and typed contents.
 
     Raises:
@@ -63,16 +63,16 @@ def read_form(message: bytes, served: Served, max_batch_size: int) -> Form:
         NotFound: another model, or another version.
     """
     request = inference_pb2.ModelInferRequest.FromString(message)
-    served.require(request.model_name, request.model_version)
-    tensor = _only_input(list(request.inputs[:2]), served.name)  # a million would be as wrong as two
-    count = _count(list(tensor.shape[: MOST_DIMENSIONS + 1]), served.name, max_batch_size)
+    model.require(request.model_name, request.model_version)
+    tensor = _only_input(list(request.inputs[:2]), model.name)  # a million would be as wrong as two
+    count = _count(list(tensor.shape[: MOST_DIMENSIONS + 1]), model.name, max_batch_size)
     _, element = ELEMENTS[tensor.datatype]
-    outputs = _outputs(list(request.outputs[: len(served.outputs) + 1]), served)
-    encoder = Encoder(served.name, count, outputs)
+    outputs = _outputs(list(request.outputs[: len(model.outputs) + 1]), model)
+    encoder = Encoder(model.name, count, outputs)
     encode = encoder.encode_classes if any(output.classes for output in outputs) else encoder.encode
     return Form(
         PixelFormat(
-            model_name=served.name,
+            model_name=model.name,
             count=count,
             datatype=tensor.datatype,
             pixel_range=_pixel_range(request.parameters),
@@ -132,21 +132,21 @@ def _count(shape: list[int], model_name: str, max_batch_size: int) -> int:
 
 
 def _outputs(
-    asked: list[inference_pb2.ModelInferRequest.InferRequestedOutputTensor], served: Served
+    asked: list[inference_pb2.ModelInferRequest.InferRequestedOutputTensor], model: ModelInfo
 ) -> tuple[Output, ...]:
-    known = {output.name: output for output in served.outputs}
+    known = {output.name: output for output in model.outputs}
     chosen: dict[str, Output] = {}
     for output in asked:
         if output.name not in known:
             raise InvalidRequest(
-                f"unexpected inference output {quoted(output.name)} for model '{served.name}'; expected one of "
+                f"unexpected inference output {quoted(output.name)} for model '{model.name}'; expected one of "
                 f"{list(known)}"
             )
         if output.name in chosen:
             raise InvalidRequest(f"output '{output.name}' already exists in request")
         _refuse(output.parameters, SHARED_MEMORY, f"output '{output.name}'")
         chosen[output.name] = _classified(known[output.name], output.parameters)
-    return tuple(chosen.values()) or served.outputs
+    return tuple(chosen.values()) or model.outputs
 
 
 def _classified(output: Output, parameters: Parameters) -> Output:

@@ -9,13 +9,13 @@ from google.protobuf.message import DecodeError
 
 from digits.protos.inference.v2 import inference_pb2
 from digits.serve.errors import CallError, InvalidRequest
-from digits.serve.inference_form import Form, read_form
 from digits.serve.job import IMAGE_BYTES
-from digits.serve.served import shortened
+from digits.serve.oip.form import Form, read_form
+from digits.serve.oip.model_info import shortened
 
 if TYPE_CHECKING:
     from digits.serve.job import Request
-    from digits.serve.served import Served
+    from digits.serve.oip.model_info import ModelInfo
 
 # Calls differ in their pixels and ids, and little else: what is left of a message, its form, is read once.
 remembered_form = lru_cache(maxsize=256)(read_form)
@@ -28,7 +28,7 @@ OPENING = ONE_IMAGE.removesuffix(bytes(IMAGE_BYTES))
 LONGEST_ONE_IMAGE = len(ONE_IMAGE) + 256
 
 
-def parse(message: bytes, served: Served, max_batch_size: int) -> Request:
+def parse(message: bytes, model: ModelInfo, max_batch_size: int) -> Request:
     """What a ModelInferRequest asks for; `inference.proto` says what it may.
 
     Raises:
@@ -36,15 +36,15 @@ def parse(message: bytes, served: Served, max_batch_size: int) -> Request:
         NotFound: for another model, or another version.
     """
     if len(message) <= LONGEST_ONE_IMAGE and message.startswith(OPENING, -len(ONE_IMAGE)):
-        opened = opened_by(message[:-IMAGE_BYTES], served, max_batch_size)
+        opened = opened_by(message[:-IMAGE_BYTES], model, max_batch_size)
         if opened is not None:
             form, identifier = opened
             return form.request(message[-IMAGE_BYTES:], identifier)
-    return _parse(message, served, max_batch_size)
+    return _parse(message, model, max_batch_size)
 
 
 @lru_cache(maxsize=256)
-def opened_by(head: bytes, served: Served, max_batch_size: int) -> tuple[Form, str] | None:
+def opened_by(head: bytes, model: ModelInfo, max_batch_size: int) -> tuple[Form, str] | None:
     """The form and the id of every message that is `head` and then the pixels of one image; None if there is none.
 
     Without the OPENING at its end it must be a message by itself: then protobuf can read the rest in this way only.
@@ -54,13 +54,13 @@ def opened_by(head: bytes, served: Served, max_batch_size: int) -> tuple[Form, s
         if request.raw_input_contents:
             return None
         identifier = request.id
-        form = _form(request, served, max_batch_size)
+        form = _form(request, model, max_batch_size)
     except (DecodeError, CallError):
         return None
     return (form, identifier) if form.pixels.size == IMAGE_BYTES else None
 
 
-def _parse(message: bytes, served: Served, max_batch_size: int) -> Request:
+def _parse(message: bytes, model: ModelInfo, max_batch_size: int) -> Request:
     """As `parse`, of whatever message."""
     try:
         request = inference_pb2.ModelInferRequest.FromString(message)
@@ -71,29 +71,29 @@ def _parse(message: bytes, served: Served, max_batch_size: int) -> Request:
         buffers = request.raw_input_contents
         if len(buffers) == 1:
             data = buffers[0]
-            return _form(request, served, max_batch_size).request(data, identifier)
-        return _without_raw(request, served, max_batch_size)
+            return _form(request, model, max_batch_size).request(data, identifier)
+        return _without_raw(request, model, max_batch_size)
     except InvalidRequest as error:
         called = shortened(identifier) or "<id_unknown>"
         raise InvalidRequest(f"[request id: {called}] {error}") from error
 
 
-def _form(request: inference_pb2.ModelInferRequest, served: Served, max_batch_size: int) -> Form:
+def _form(request: inference_pb2.ModelInferRequest, model: ModelInfo, max_batch_size: int) -> Form:
     """The form of a request, which loses its id and its raw contents."""
     request.ClearField("id")
     request.ClearField("raw_input_contents")
     form = request.SerializeToString()
-    return (remembered_form if len(form) <= LONGEST_REMEMBERED else read_form)(form, served, max_batch_size)
+    return (remembered_form if len(form) <= LONGEST_REMEMBERED else read_form)(form, model, max_batch_size)
 
 
-def _without_raw(request: inference_pb2.ModelInferRequest, served: Served, max_batch_size: int) -> Request:
+def _without_raw(request: inference_pb2.ModelInferRequest, model: ModelInfo, max_batch_size: int) -> Request:
     """Of a message whose pixels are typed, or that has too many raw ones."""
     identifier, buffers = request.id, len(request.raw_input_contents)
     contents = inference_pb2.InferTensorContents()
     if not buffers and request.inputs:
         contents.CopyFrom(request.inputs[0].contents)
         request.inputs[0].ClearField("contents")
-    form = _form(request, served, max_batch_size)
+    form = _form(request, model, max_batch_size)
     if buffers:
-        raise InvalidRequest(f"expected 1 raw_input_contents but got {buffers} for model '{served.name}'")
+        raise InvalidRequest(f"expected 1 raw_input_contents but got {buffers} for model '{model.name}'")
     return form.request(form.pixels.from_contents(contents), identifier)

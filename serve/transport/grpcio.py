@@ -12,19 +12,19 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from digits.serve.address import UNIX
 from digits.serve.errors import StartError
-from digits.serve.grpcio_calls import GrpcioCalls, Unserved
-from digits.serve.health import Health
-from digits.serve.reflection import add_reflection
+from digits.serve.process.threads import Pool
 from digits.serve.services import DIGITS, INFERENCE
-from digits.serve.threads import Pool
-from digits.serve.transport import MAX_METADATA_BYTES
+from digits.serve.transport.calls import GrpcioCalls, Unserved
+from digits.serve.transport.choice import MAX_METADATA_BYTES
+from digits.serve.transport.health import Health
+from digits.serve.transport.reflection import add_reflection
 
 if TYPE_CHECKING:
     from digits.serve.pictures import Decoders
+    from digits.serve.process.threads import CallThreads
     from digits.serve.queue import JobQueue
     from digits.serve.services import Services
     from digits.serve.settings import ServeSettings
-    from digits.serve.threads import CallThreads
 
 UNBOUNDED = 2**31 - 1
 GZIP = 0b101  # grpcio's algorithms by number: 0 is none, 1 is deflate, which the native front does not know, 2 is gzip

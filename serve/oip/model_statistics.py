@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from digits.protos.inference.v2 import inference_pb2 as pb
 
 if TYPE_CHECKING:
-    from digits.serve.served import Served
+    from digits.serve.oip.model_info import ModelInfo
     from digits.serve.statistics import Totals
 
 
-def model_statistics(served: Served, totals: Totals) -> pb.ModelStatistics:
+def model_statistics(model: ModelInfo, totals: Totals) -> pb.ModelStatistics:
     """A call's time is that in the queue and that of its whole batch. What comes before and after has no time here."""
     none = pb.StatisticDuration(count=totals.calls)
     return pb.ModelStatistics(
-        name=served.name,
-        version=served.version,
+        name=model.name,
+        version=model.version,
         last_inference=totals.last_ms,
         inference_count=totals.images,
         execution_count=totals.batches,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from digits.serve.inference_pixels import ELEMENTS
+from digits.serve.oip.pixels import ELEMENTS
 
 if TYPE_CHECKING:
-    from digits.serve.served import Output
+    from digits.serve.oip.model_info import Output
 
 # C++'s std::to_string, by which Triton writes values.
 FORMATS = {"UINT8": "%d", "FP32": "%f"}

@@ -16,7 +16,7 @@ from digits.serve.address import UNIX
 from digits.serve.errors import CallError, StartError, internal_error
 from digits.serve.job import FOREVER, Job, living
 from digits.serve.pictures import Pictures
-from digits.serve.transport import MAX_METADATA_BYTES
+from digits.serve.transport.choice import MAX_METADATA_BYTES
 
 if TYPE_CHECKING:
     from digits.serve.pictures import Decoders

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from digits.model.cores import usable_cores
 from digits.serve import statistics
 from digits.serve.address import hold
-from digits.serve.keeper import Keeper
-from digits.serve.life import STOPS, ignore_echo
-from digits.serve.orders import Orders
+from digits.serve.process.signal_handling import STOPS, ignore_echo
+from digits.serve.process.worker_configuration import WorkerConfiguration
+from digits.serve.process.worker_monitor import WorkerMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,7 +45,7 @@ class Supervisor:
     def __init__(self, settings: ServeSettings, workers: int) -> None:
         self._settings = settings
         self._workers = workers
-        self._keepers: list[Keeper] = []
+        self._monitors: list[WorkerMonitor] = []
         self._stop: Future[None] = Future()
         self._hurry: Future[None] = Future()
 
@@ -64,7 +64,7 @@ class Supervisor:
             stack.callback(os.close, memory)
             threading.Thread(target=self._listen, name="signals", daemon=True).start()
             try:
-                self._start(Orders(replace(self._settings, address=address), memory, 0), announce)
+                self._start(WorkerConfiguration(replace(self._settings, address=address), memory, 0), announce)
                 self._stop.result()
             except BaseException:
                 self._kill()
@@ -78,38 +78,38 @@ class Supervisor:
             told.set_result(None)
             ignore_echo(stop)
 
-    def _start(self, orders: Orders, announce: Callable[[str], None]) -> None:
+    def _start(self, configuration: WorkerConfiguration, announce: Callable[[str], None]) -> None:
         """Announces that all are ready, unless a signal comes before that."""
-        if not self._keep(orders):
+        if not self._keep(configuration):
             return
-        report = self._keepers[0].first.result()
-        settled = orders.settled(report)
+        report = self._monitors[0].first.result()
+        settled = configuration.settled(report)
         if self._keep(*(replace(settled, number=number) for number in range(1, self._workers))):
             what, _, where = report.line.rpartition(", at ")
             announce(f"{what}, {self._workers} workers, at {where}")
 
-    def _keep(self, *orders: Orders) -> bool:
+    def _keep(self, *configuration: WorkerConfiguration) -> bool:
         """Starts workers; whether they are ready before a signal comes. Raises what one of them has raised."""
-        keepers = [Keeper(each) for each in orders]
-        self._keepers += keepers
-        for keeper in keepers:
-            keeper.start()
-        return _done([keeper.first for keeper in keepers], unless=self._stop)
+        monitors = [WorkerMonitor(each) for each in configuration]
+        self._monitors += monitors
+        for monitor in monitors:
+            monitor.start()
+        return _done([monitor.first for monitor in monitors], unless=self._stop)
 
     def _drain(self) -> int:
-        for keeper in self._keepers:
-            keeper.drain()
+        for monitor in self._monitors:
+            monitor.drain()
         patience = self._settings.lame_duck + self._settings.drain_timeout + MARGIN
-        if not _done([keeper.ended for keeper in self._keepers], unless=self._hurry, timeout=patience):
+        if not _done([monitor.ended for monitor in self._monitors], unless=self._hurry, timeout=patience):
             log.error("not all workers have drained: the others are killed")
             self._kill()
-        return int(any(keeper.ended.result() for keeper in self._keepers))
+        return int(any(monitor.ended.result() for monitor in self._monitors))
 
     def _kill(self) -> None:
         """Ends when none is left."""
-        for keeper in self._keepers:
-            keeper.kill()
-        wait(keeper.ended for keeper in self._keepers)
+        for monitor in self._monitors:
+            monitor.kill()
+        wait(monitor.ended for monitor in self._monitors)
 
 
 def _done(futures: Iterable[Future[Any]], *, unless: Future[None], timeout: float = math.inf) -> bool:

@@ -36,7 +36,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Served:
+class ModelInfo:
     """One version of one model. Equal to itself alone, which makes it a fast key."""
 
     name: str

@@ -1,4 +1,4 @@
-"""A keeper: starts one worker, and starts it again whenever it has died."""
+"""A worker monitor: starts one worker process, and starts it again whenever it has died."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from digits.serve.errors import StartError
-from digits.serve.orders import Report, receive, send
+from digits.serve.process.worker_configuration import Report, receive, send
 
 if TYPE_CHECKING:
     from typing import IO
 
-    from digits.serve.orders import Orders
+    from digits.serve.process.worker_configuration import WorkerConfiguration
 
 # -P: or a folder of the user's where he happens to be could stand in for a package.
-COMMAND = (sys.executable, "-P", "-m", "digits.serve.worker")
+COMMAND = (sys.executable, "-P", "-m", "digits.serve.process.worker")
 SHORTEST, LONGEST = 0.1, 5.0  # seconds before a worker comes back; twice as many after each death
 STEADY = 10.0  # seconds that it has to have been ready for to begin with the shortest again
 
@@ -45,25 +45,25 @@ class Life:
     seconds: float = 0
 
 
-class Keeper:
-    """Keeps a worker of its own.
+class WorkerMonitor:
+    """Keeps one worker running.
 
     Attributes:
         first: The first report. If there is none it has the reason, and there is no second start.
         ended: The last exit code, once there will be no other: 0 if there was no process to end.
     """
 
-    def __init__(self, orders: Orders) -> None:
+    def __init__(self, configuration: WorkerConfiguration) -> None:
         self.first: Future[Report] = Future()
         self.ended: Future[int] = Future()
-        self._orders = orders
-        self._name = f"worker {orders.number}"
+        self._configuration = configuration
+        self._name = f"worker {configuration.number}"
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        threading.Thread(target=self._keep, name=f"keeper {self._orders.number}", daemon=True).start()
+        threading.Thread(target=self._keep, name=f"monitor {self._configuration.number}", daemon=True).start()
 
     def drain(self) -> None:
         """Tells the worker to answer what it has accepted, and to end for good."""
@@ -124,14 +124,14 @@ class Keeper:
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                pass_fds=[self._orders.statistics],
+                pass_fds=[self._configuration.statistics],
             )
-            send(cast("IO[bytes]", self._process.stdin), self._orders)
+            send(cast("IO[bytes]", self._process.stdin), self._configuration)
             return self._process
 
     def _settle(self, report: Report, pid: int) -> None:
         """From now on the worker is started with nothing left to choose."""
-        self._orders = self._orders.settled(report)
+        self._configuration = self._configuration.settled(report)
         if self.first.done():
             log.info("%s (pid %d) is back", self._name, pid)
         else:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, cast
 
 from digits.model.errors import ModelError
 from digits.model.runtime import CUDA
-from digits.serve import life
 from digits.serve.errors import StartError
-from digits.serve.orders import Orders, Report, receive, send
+from digits.serve.process import signal_handling
+from digits.serve.process.worker_configuration import Report, WorkerConfiguration, receive, send
 
 if TYPE_CHECKING:
     from digits.model.manifest import Precision
@@ -24,30 +24,33 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Serves as the orders on stdin say, after a report on stdout. Gives the exit code."""
+    """Serves as the configuration on stdin says, after a report on stdout. Gives the exit code."""
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing but the report gets into the pipe
-    orders: Orders | None = receive(sys.stdin.buffer)
-    if orders is None:
+    config: WorkerConfiguration | None = receive(sys.stdin.buffer)
+    if config is None:
         return 0
-    life.begin(f"worker {orders.number}")
+    signal_handling.begin(f"worker {config.number}")
     threading.Thread(target=_drain_at_the_end_of_stdin, name="stdin", daemon=True).start()
     with pipe:
         try:
-            server = _start(orders)
+            server = _start(config)
         except (StartError, ModelError, OSError, ModuleNotFoundError) as error:
             send(pipe, error)
             return 1
         send(pipe, _report(server))
-    life.stay(server, orders.settings.drain_timeout, supervised=True)
+    signal_handling.stay(server, config.settings.drain_timeout, supervised=True)
     return 0
 
 
-def _start(orders: Orders) -> Server:
+def _start(config: WorkerConfiguration) -> Server:
     from digits.serve.server import Server, Worker
 
-    server = Server(orders.settings, Worker(orders.statistics, orders.number, orders.version, orders.reason))
-    os.close(orders.statistics)
+    server = Server(
+        config.settings,
+        Worker(config.statistics, config.number, config.version, config.reason),
+    )
+    os.close(config.statistics)
     server.start()
     return server
 

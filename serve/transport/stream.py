@@ -13,9 +13,9 @@ from digits.serve.job import Job
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from digits.serve.framing import Framing
     from digits.serve.job import Request
     from digits.serve.services import Services
+    from digits.serve.transport.framing import Framing
 
 WINDOW = 64  # requests of a stream that are unanswered at a time
 

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, NoReturn
 import grpc
 
 from digits.serve.errors import CallError, Draining, StreamsFull, internal_error
-from digits.serve.framing import FRAMINGS
 from digits.serve.job import FOREVER, Job
+from digits.serve.oip.model_info import shortened
 from digits.serve.pictures import Pictures
-from digits.serve.served import shortened
-from digits.serve.stream import Stream
+from digits.serve.transport.framing import FRAMINGS
+from digits.serve.transport.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from digits.serve.framing import Framing
     from digits.serve.job import Request
     from digits.serve.pictures import Decoders
     from digits.serve.queue import JobQueue
     from digits.serve.services import Services
+    from digits.serve.transport.framing import Framing
 
     Respond = Callable[[bytes, grpc.ServicerContext], bytes]
 

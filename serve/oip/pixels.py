@@ -10,7 +10,7 @@ import numpy as np
 from digits.images.arrays import to_uint8
 from digits.images.errors import ArrayError
 from digits.serve.errors import InvalidRequest
-from digits.serve.served import INPUT
+from digits.serve.oip.model_info import INPUT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from digits.protos.inference.v2 import inference_pb2 as pb
-from digits.serve.served import INPUT
+from digits.serve.oip.model_info import INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from digits.serve.served import Served
+    from digits.serve.oip.model_info import ModelInfo
 
 PLATFORM = "onnxruntime_onnx"
 BACKEND = "onnxruntime"
@@ -46,9 +46,9 @@ class Scheduling:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-def model_config(served: Served, scheduling: Scheduling) -> pb.ModelConfig:
+def model_config(model: ModelInfo, scheduling: Scheduling) -> pb.ModelConfig:
     return pb.ModelConfig(
-        name=served.name,
+        name=model.name,
         platform=PLATFORM,
         backend=BACKEND,
         version_policy=pb.ModelVersionPolicy(latest=pb.ModelVersionPolicy.Latest(num_versions=1)),
@@ -56,12 +56,12 @@ def model_config(served: Served, scheduling: Scheduling) -> pb.ModelConfig:
         input=[pb.ModelInput(name=INPUT, data_type=pb.TYPE_UINT8, dims=[28, 28])],
         output=[
             pb.ModelOutput(name=o.name, data_type=pb.DataType.Value(f"TYPE_{o.datatype}"), dims=[o.columns])
-            for o in served.outputs
+            for o in model.outputs
         ],
         dynamic_batching=_dynamic_batching(scheduling),
         instance_group=[
             pb.ModelInstanceGroup(
-                name=served.name,
+                name=model.name,
                 kind=pb.ModelInstanceGroup.KIND_GPU if scheduling.gpu else pb.ModelInstanceGroup.KIND_CPU,
                 count=scheduling.instances,
             )

@@ -9,16 +9,16 @@ from google.protobuf.message import DecodeError
 
 from digits.protos.inference.v2 import inference_pb2 as pb
 from digits.serve.errors import InvalidRequest, NotFound
-from digits.serve.model_config import PLATFORM, Scheduling, model_config
-from digits.serve.model_statistics import model_statistics
-from digits.serve.served import INPUT, quoted
+from digits.serve.oip.model_config import PLATFORM, Scheduling, model_config
+from digits.serve.oip.model_info import INPUT, quoted
+from digits.serve.oip.model_statistics import model_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from google.protobuf.message import Message
 
-    from digits.serve.served import Served
+    from digits.serve.oip.model_info import ModelInfo
     from digits.serve.statistics import Statistics
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
@@ -34,9 +34,9 @@ class InferenceService:
     """
 
     def __init__(
-        self, served: Served, scheduling: Scheduling, statistics: Statistics, is_ready: Callable[[], bool]
+        self, model: ModelInfo, scheduling: Scheduling, statistics: Statistics, is_ready: Callable[[], bool]
     ) -> None:
-        self._served = served
+        self._model = model
         self._scheduling = scheduling
         self._statistics = statistics
         self._is_ready = is_ready
@@ -77,7 +77,7 @@ class InferenceService:
     def model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
         """As with Triton, a model that is not here is not ready, and no error."""
         try:
-            self._served.require(request.name, request.version)
+            self._model.require(request.name, request.version)
         except NotFound:
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=self._is_ready())
@@ -86,29 +86,29 @@ class InferenceService:
         return self._metadata
 
     def model_metadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
-        self._served.require(request.name, request.version)
+        self._model.require(request.name, request.version)
         return pb.ModelMetadataResponse(
-            name=self._served.name,
-            versions=[self._served.version],
+            name=self._model.name,
+            versions=[self._model.version],
             platform=PLATFORM,
             inputs=[Tensor(name=INPUT, datatype="UINT8", shape=[-1, 28, 28])],
-            outputs=[Tensor(name=o.name, datatype=o.datatype, shape=[-1, o.columns]) for o in self._served.outputs],
+            outputs=[Tensor(name=o.name, datatype=o.datatype, shape=[-1, o.columns]) for o in self._model.outputs],
         )
 
     def model_config(self, request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
-        self._served.require(request.name, request.version)
-        return pb.ModelConfigResponse(config=model_config(self._served, self._scheduling))
+        self._model.require(request.name, request.version)
+        return pb.ModelConfigResponse(config=model_config(self._model, self._scheduling))
 
     def model_statistics(self, request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
-        self._served.require(request.name or self._served.name, request.version)
-        return pb.ModelStatisticsResponse(model_stats=[model_statistics(self._served, self._statistics.totals())])
+        self._model.require(request.name or self._model.name, request.version)
+        return pb.ModelStatisticsResponse(model_stats=[model_statistics(self._model, self._statistics.totals())])
 
     def repository_index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
         if request.repository_name:
             raise InvalidRequest(
                 f"'repository_name' specification is not supported: {quoted(request.repository_name)}; expected none"
             )
-        index = pb.RepositoryIndexResponse.ModelIndex(name=self._served.name, version=self._served.version)
+        index = pb.RepositoryIndexResponse.ModelIndex(name=self._model.name, version=self._model.version)
         if self._is_ready():
             index.state = "READY"
         elif request.ready:

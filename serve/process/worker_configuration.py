@@ -1,4 +1,4 @@
-"""What a supervisor and its workers tell each other over pipes: orders at the start, and one report."""
+"""What a supervisor and its workers send each other over pipes: a configuration at the start, and one report."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class WorkerConfiguration:
     """For one worker.
 
     Attributes:
@@ -51,13 +51,13 @@ class Orders:
     version: int | None = None
     reason: str | None = None
 
-    def settled(self, report: Report) -> Orders:
+    def settled(self, report: Report) -> WorkerConfiguration:
         """The same without a choice: all workers answer as the first one does, whatever is published since."""
         settings = replace(self.settings, precision=report.precision, provider=report.provider)
         return replace(self, settings=settings, version=report.version, reason=report.reason)
 
 
-def send(pipe: IO[bytes], message: Orders | Report | Exception) -> None:
+def send(pipe: IO[bytes], message: WorkerConfiguration | Report | Exception) -> None:
     """Sends it whole, or nothing to a reader who has gone."""
     with suppress(BrokenPipeError):
         pipe.write(pickle.dumps(message))

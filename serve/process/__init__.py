@@ -1,0 +1,1 @@
+"""The server as processes: supervisor and workers, signals, and the limits of memory and threads."""
