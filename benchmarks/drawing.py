@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.images.text import one_line
+from digits.report.figure import png
 from digits.storage.atomic_file import write_bytes
-from digits.train.figures import png
 
 if TYPE_CHECKING:
     from pathlib import Path

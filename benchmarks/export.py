@@ -20,8 +20,8 @@ from digits.model.engine import Engine
 from digits.model.limits import Limits
 from digits.model.manifest import FP16, FP32, INT8, Manifest
 from digits.model.repository import MANIFEST
-from digits.model.table import text_table
 from digits.model.timing import seconds_per_run, speedup
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,4 +88,4 @@ def _table(times: dict[str, dict[str, dict[str, float]]]) -> str:
         ]
         for name, by_size in times.items()
     ]
-    return text_table(head, rows, left=1)
+    return Table(head, rows, 1).text()

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.images.text import one_line
+from digits.model.provenance import now, provenance
+from digits.report.number_format import comma_list
 from digits.storage.json_file import write_json
-from digits.train.provenance import now, provenance
-from digits.train.settings import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -139,7 +139,7 @@ def _option(name: str, value: object) -> Sequence[str]:
         return []
     if value is True:
         return [f"--{name}"]
-    return [f"--{name} {listed(value) if isinstance(value, tuple) else value}"]
+    return [f"--{name} {comma_list(value) if isinstance(value, tuple) else value}"]
 
 
 def _commit() -> str | None:

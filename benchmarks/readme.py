@@ -11,7 +11,7 @@ from statistics import mean
 from typing import Any
 
 from digits.benchmarks.report.summary import in_sentences
-from digits.train.evaluation import percent
+from digits.report.number_format import percent
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from digits.train.settings import listed
+from digits.report.number_format import comma_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,14 +37,14 @@ def _numbers(_type: object, tokens: Sequence[Token]) -> tuple[int, ...]:
     return numbers
 
 
-Numbers = Annotated[tuple[int, ...], Parameter(converter=_numbers, n_tokens=1, show_default=listed)]
+Numbers = Annotated[tuple[int, ...], Parameter(converter=_numbers, n_tokens=1, show_default=comma_list)]
 
 
 def _servers(_type: object, tokens: Sequence[Token]) -> tuple[str, ...]:
     given = ",".join(token.value for token in tokens)  # several where a TOML file has a list
     parts = tuple(dict.fromkeys(part.strip() for part in given.split(",")))
     if unknown := [part for part in parts if part not in SERVERS]:
-        raise ValueError(f'"{unknown[0]}" is no server to measure; give some of {listed(SERVERS)}')
+        raise ValueError(f'"{unknown[0]}" is no server to measure; give some of {comma_list(SERVERS)}')
     return parts
 
 
@@ -86,7 +86,7 @@ class PeersBenchmarkSettings:
     data: str | None = None
     """MNIST, as for `digits train`."""
 
-    servers: Annotated[tuple[str, ...], Parameter(converter=_servers, n_tokens=1, show_default=listed)] = SERVERS
+    servers: Annotated[tuple[str, ...], Parameter(converter=_servers, n_tokens=1, show_default=comma_list)] = SERVERS
     """Which servers: `ours`, also `spinning` (looking for calls for 100 us before it sleeps) and over `grpcio`; an
     `echo`; a plain grpc.aio server as
     the `baseline`; and the peers `triton`, `kserve`, `mlserver`, `ray`, `mosec`, `litserve`, `bentoml`."""

@@ -9,7 +9,7 @@ from digits.export.evidence import gate_table
 from digits.images.text import one_line
 from digits.model.errors import RepositoryError
 from digits.model.manifest import FP32
-from digits.model.table import text_table
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ def list_table(repository: Repository) -> str:
         repository.open()  # says so
     rows = [_row(repository, number, "newest" if number == versions[-1] else "") for number in versions]
     rows += [[str(number), *[""] * (len(LIST_HEAD) - 2), "withdrawn"] for number in repository.withdrawn()]
-    return text_table(LIST_HEAD, rows)
+    return Table(LIST_HEAD, rows, 0).text()
 
 
 def _row(repository: Repository, number: int, state: str) -> list[str]:
@@ -91,7 +91,7 @@ def diff_table(first: ModelVersion, second: ModelVersion) -> str:
     ]
     if not rows:
         return f"versions {first.number} and {second.number} say the same of themselves"
-    return text_table(["", f"version {first.number}", f"version {second.number}"], rows, left=1)
+    return Table(["", f"version {first.number}", f"version {second.number}"], rows, 1).text()
 
 
 def _leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from digits.model.manifest import Evidence
-from digits.model.table import text_table
 from digits.model.timing import seconds_per_run
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,7 +71,7 @@ def gate_table(
     rows += [[name, *[""] * (len(HEAD) - 1), *_times(times)] for name, times in baselines.items()]
     sizes = [f"us at {size}" for size in TIMED]
     title = f"gates: {count:,} {images} against {reference}; microseconds an image in batches of"
-    return f"{title} {', '.join(map(str, TIMED))}, one thread\n{text_table([*HEAD, *sizes], rows, left=1)}"
+    return f"{title} {', '.join(map(str, TIMED))}, one thread\n{Table([*HEAD, *sizes], rows, 1).text()}"
 
 
 def _cells(found: Evidence, images: int) -> list[str]:

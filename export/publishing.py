@@ -20,8 +20,8 @@ from digits.model.errors import ModelError
 from digits.model.gates import Measured, failure, measure
 from digits.model.golden import Golden, choose
 from digits.model.manifest import FP16, FP32, INT8, Evidence, Manifest
+from digits.model.provenance import now, provenance
 from digits.model.repository import GOLDEN, MANIFEST, ModelVersion, Repository
-from digits.train.provenance import now, provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from digits.images.text import one_line
 from digits.lab.errors import LabError
+from digits.report.number_format import percent
 from digits.train import curves
-from digits.train.evaluation import Evaluation, percent, read_predictions
+from digits.train.evaluation import Evaluation, read_predictions
 from digits.train.recipes import RECIPES
 from digits.train.run_folder import PREDICTIONS, Run, read_run
 from digits.train.settings import TrainSettings

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digits.lab.errors import LabError
-from digits.model.table import text_table
+from digits.report.figure import png
+from digits.report.number_format import percent
+from digits.report.page import render
+from digits.report.table import Table
 from digits.storage.atomic_file import write_bytes
 from digits.storage.json_file import json_bytes
-from digits.train.evaluation import percent
-from digits.train.figures import overlaid_curves, png
-from digits.train.page import figure_tag, page, paragraph, table
+from digits.train.figures import overlaid_curves
 from digits.train.run_folder import REPORT, UNFINISHED
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from digits.lab.comparison import Comparison, Row
 
+TEMPLATE = Path(__file__).with_name("comparison.jinja")
 HEADER = (
     "run",
     "settings",
@@ -32,12 +33,9 @@ HEADER = (
 )
 
 
-NAMES = 2  # columns of text
-
-
 def shown(comparison: Comparison) -> str:
     """The runs as a table of text."""
-    return text_table(HEADER, map(_cells, comparison.rows), left=NAMES)
+    return _table(comparison).text()
 
 
 def write(comparison: Comparison, out: Path) -> Path:
@@ -47,10 +45,11 @@ def write(comparison: Comparison, out: Path) -> Path:
         LabError: the folder cannot be written.
     """
     figure = png(overlaid_curves(comparison.histories))
+    page = render(TEMPLATE, title="Runs compared", table=_table(comparison), comparison=comparison, figure=figure)
     files = {
         "comparison.png": figure,
         "comparison.json": json_bytes(_portable(comparison)),
-        "comparison.html": page("Runs compared", _body(comparison, figure)).encode(),
+        "comparison.html": page.encode(),
     }
     if (out / REPORT).exists() or (out / UNFINISHED).exists():
         raise LabError(f"{out}: is a run folder; give another --out")
@@ -72,6 +71,10 @@ def _portable(comparison: Comparison) -> dict[str, Any]:
     }
 
 
+def _table(comparison: Comparison) -> Table:
+    return Table(HEADER, [_cells(row) for row in comparison.rows], names=2)
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     best = "-" if row.best_validation_loss is None else f"{row.best_validation_loss:.4f} @ {row.best_epoch}"
     last = "-" if row.last_validation_loss is None else f"{row.last_validation_loss:.4f}"
@@ -85,21 +88,4 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.test_loss:.4f}",
         percent(row.test_accuracy),
         f"{row.training_seconds:.1f} s",
-    )
-
-
-def _body(comparison: Comparison, figure: bytes) -> str:
-    test_set = f"Test loss and accuracy are of {comparison.test_images:,} images: {comparison.test_source}."
-    return "\n".join(
-        [
-            table(HEADER, map(_cells, comparison.rows), names=NAMES),
-            paragraph(test_set),
-            figure_tag(
-                figure,
-                "Loss and accuracy of each run",
-                "Where a solid loss rises while the dashed one falls, a run overfits.",
-            ),
-            "<h2>What the curves say</h2>",
-            *map(paragraph, comparison.words),
-        ]
     )

@@ -12,7 +12,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import PercentFormatter
 
-from digits.train.figures import BLUE, GREY, ORANGE
+from digits.report.figure import BLUE, GREY, ORANGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

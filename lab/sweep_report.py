@@ -5,24 +5,23 @@ from __future__ import annotations
 import io
 import shlex
 from dataclasses import asdict, fields
-from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digits.images.text import csv_writer
 from digits.lab import sweep_figures
 from digits.lab.errors import LabError
 from digits.lab.plan import Candidate
-from digits.lab.sweep import trials
 from digits.lab.sweep_study import Score
-from digits.model.table import text_table
+from digits.report.figure import png
+from digits.report.number_format import percent
+from digits.report.page import render
+from digits.report.table import Table
 from digits.storage.atomic_file import write_bytes
-from digits.train.evaluation import percent
-from digits.train.figures import png
-from digits.train.page import figure_tag, page, paragraph, table
 from digits.train.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from digits.lab.sweep import Sweep
     from digits.lab.sweep_settings import SweepSettings
@@ -35,24 +34,14 @@ HEAD = (
 )
 CSV_HEAD = ("trial", *(field.name for field in (*fields(Candidate), *fields(Score))))
 CSV, PAGE, COORDINATES, IMPORTANCE = "sweep.csv", "sweep.html", "parallel_coordinates.png", "importance.png"
-# For those who cannot see a figure, and for those who can.
-FIGURE_TEXTS = {
-    COORDINATES: (
-        "Each trial as a line through its hyperparameters to its validation accuracy",
-        "Orange is the best trial; the deeper the blue, the better the others. Does each value have its good ones?",
-    ),
-    IMPORTANCE: (
-        "Share of each hyperparameter in the differences of validation accuracy",
-        "By fANOVA (Hutter et al., 2014). It holds for the values that were tried, and is rough for few trials.",
-    ),
-}
+TEMPLATE = Path(__file__).with_name("sweep.jinja")
 
 
 def shown(sweep: Sweep) -> str:
     """The best trials as lines of text, and of what their accuracies are."""
     more = len(sweep.results) - SHOWN
     rest = [f"... and {more:,} more in {CSV}"] if more > 0 else []
-    return "\n".join([text_table(HEAD, map(_cells, sweep.results[:SHOWN])), *rest, _held_out(sweep)])
+    return "\n".join([_table(sweep.results[:SHOWN]).text(), *rest, _held_out(sweep)])
 
 
 def best(sweep: Sweep) -> str:
@@ -79,11 +68,19 @@ def write(sweep: Sweep, settings: SweepSettings) -> Path:
         LabError: the folder cannot be written.
     """
     figures = _figures(sweep)
-    files = {
-        CSV: _csv(sweep).encode(),
-        **figures,
-        PAGE: page("Sweep of hyperparameters", _body(sweep, settings, figures)).encode(),
-    }
+    page = render(
+        TEMPLATE,
+        title="Sweep of hyperparameters",
+        results=sweep.results,
+        held_out=_held_out(sweep),
+        command=shlex.join(training_command(sweep, settings)),
+        coordinates=figures.get(COORDINATES),
+        importance=figures.get(IMPORTANCE),
+        missing=remarks(sweep),
+        table=_table(sweep.results),
+        failures=sweep.failures,
+    )
+    files = {CSV: _csv(sweep).encode(), **figures, PAGE: page.encode()}
     try:
         for name, content in files.items():
             write_bytes(settings.out / name, content)
@@ -111,36 +108,16 @@ def _figures(sweep: Sweep) -> dict[str, bytes]:
     return drawn
 
 
-def _body(sweep: Sweep, settings: SweepSettings, figures: dict[str, bytes]) -> str:
-    missing = remarks(sweep)
-    tags = {name: figure_tag(figures[name], *FIGURE_TEXTS[name]) for name in figures}
-    tags |= {name: paragraph(f"{name}: {why}.") for name, why in missing.items()}
-    return "\n".join(
-        [
-            f"<p><strong class='headline'>{percent(sweep.results[0].score.val_accuracy)}</strong></p>",
-            paragraph(f"Best of {trials(len(sweep.results))}: {sweep.results[0].candidate}. {_held_out(sweep)}"),
-            paragraph(
-                "The best of many is also the luckiest: on other digits its accuracy will be a little lower."
-                " Train it by itself to learn its accuracy on the test images:"
-            ),
-            f"<pre>{escape(shlex.join(training_command(sweep, settings)))}</pre>",
-            "<h2>Which values go with which accuracy</h2>",
-            tags[COORDINATES],
-            "<h2>Which hyperparameters matter</h2>",
-            tags[IMPORTANCE],
-            "<h2>All trials</h2>",
-            table(HEAD, map(_cells, sweep.results)),
-            *(paragraph(f"Trial {number} could not be trained: {why}.") for number, why in sweep.failures.items()),
-        ]
-    )
-
-
 def _held_out(sweep: Sweep) -> str:
     images = sweep.results[0].score.validation_images
     return (
         f"Validation accuracy is of {images:,} training images held out ({sweep.source}); "
         "no test image has been looked at."
     )
+
+
+def _table(results: Sequence[Result]) -> Table:
+    return Table(HEAD, [_cells(result) for result in results])
 
 
 def _cells(result: Result) -> tuple[str, ...]:

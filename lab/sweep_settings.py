@@ -10,7 +10,8 @@ from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from digits.images.settings import ArraySettings
-from digits.train.settings import Count, listed
+from digits.report.number_format import comma_list
+from digits.train.settings import Count  # noqa: TC001 the command line resolves it at run time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +47,7 @@ def _parts(tokens: Sequence[Token]) -> tuple[str, list[str]]:
 
 
 def _list(converter: Converter) -> Parameter:
-    return Parameter(converter=converter, n_tokens=1, show_default=listed)
+    return Parameter(converter=converter, n_tokens=1, show_default=comma_list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

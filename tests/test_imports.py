@@ -30,6 +30,7 @@ ONLY_IN = {
     "tensorflow": {"benchmarks", "export", "train"},
     "tf2onnx": {"export"},
     "keras": {"benchmarks", "export", "images", "lab", "train"},
+    "jinja2": {"report"},
     "matplotlib": {"benchmarks", "export", "lab", "report", "train"},
     "onnx": {"export"},
     "openvino": {"export"},

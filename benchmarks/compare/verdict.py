@@ -11,7 +11,7 @@ import numpy as np
 
 from digits.benchmarks.compare.bootstrap import estimate
 from digits.benchmarks.compare.load import CELLS, CPU, RATE, A, B
-from digits.model.table import text_table
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ def in_words(found: Sequence[Difference], limit: float) -> str:
         (each.load, WORDS[each.measure][-1], *(f"{value:,.1f}" for value in each.medians), _change(each))
         for each in found
     ]
-    return f"{text_table(('load', 'median of', A, B, 'B has more by'), rows, left=2)}\n\n{_verdict(found, limit)}"
+    return f"{Table(('load', 'median of', A, B, 'B has more by'), rows, 2).text()}\n\n{_verdict(found, limit)}"
 
 
 def is_slower(found: Sequence[Difference], limit: float) -> bool:

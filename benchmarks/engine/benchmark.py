@@ -26,7 +26,7 @@ from digits.model import builtin
 from digits.model.cores import usable_cores
 from digits.model.golden import REFERENCE_TOLERANCE
 from digits.model.manifest import FP32
-from digits.train.settings import listed
+from digits.report.number_format import comma_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def run(settings: EngineBenchmarkSettings) -> None:
     """
     plan = planned(settings, usable_cores())
     version = builtin.repository(settings.models).open()
-    print(f"starting a process for each number of threads: {listed(plan.threads)}", flush=True)
+    print(f"starting a process for each number of threads: {comma_list(plan.threads)}", flush=True)
     with ExitStack() as stack:
         processes = [stack.enter_context(EngineProcess(version, threads)) for threads in plan.threads]
         data = mnist.load(settings.data)
@@ -93,9 +93,11 @@ def planned(settings: EngineBenchmarkSettings, cores: int) -> Plan:
         raise BenchmarkError(f"--batches {max(batches)}: takes too much memory; give {LARGEST} at most")
     fitting = [number for number in threads if number <= cores]
     if not fitting:
-        raise BenchmarkError(f"--threads {listed(threads)}: more than the cores of this process; give {cores} at most")
+        raise BenchmarkError(
+            f"--threads {comma_list(threads)}: more than the cores of this process; give {cores} at most"
+        )
     if more := sorted(set(threads) - set(fitting)):
-        print(f"left out: --threads {listed(more)}, more than the cores of this process, {cores}", flush=True)
+        print(f"left out: --threads {comma_list(more)}, more than the cores of this process, {cores}", flush=True)
     return Plan(sorted(batches), sorted(fitting), settings.repeats or usual.repeats, usual.seconds)
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from digits.benchmarks.engine.subjects import CALL, FUNCTION, OPENVINO, PREDICT
 from digits.model.manifest import FP16, FP32, INT8
-from digits.train.figures import BLUE, GREY, ORANGE, tidy
+from digits.report.figure import BLUE, GREY, ORANGE, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

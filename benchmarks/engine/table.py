@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from digits.benchmarks.engine.panels import in_threads, named
-from digits.model.table import text_table
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -40,4 +40,4 @@ def _table(
     ]
     if shares:
         rows.append(["fp32's share of the roof", *(f"{shares[batch, threads]:.0%}" for batch in batches)])
-    return text_table(head, rows, left=1)
+    return Table(head, rows, 1).text()

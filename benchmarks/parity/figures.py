@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from digits.benchmarks.parity.images import TEST
 from digits.benchmarks.parity.statistics import EDGES
-from digits.train.evaluation import percent
-from digits.train.figures import BLUE, GREY, ORANGE, tidy
+from digits.report.figure import BLUE, GREY, ORANGE, tidy
+from digits.report.number_format import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from digits.model.table import text_table
-from digits.train.evaluation import percent
+from digits.report.number_format import percent
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def in_words(one: dict[str, Any]) -> str:
 
 def parity_table(measurements: Sequence[dict[str, Any]]) -> str:
     """A line for each variant and kind of images."""
-    return text_table(HEAD, table_rows(measurements), left=2)
+    return Table(HEAD, table_rows(measurements), 2).text()
 
 
 def table_rows(measurements: Sequence[dict[str, Any]]) -> list[list[str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from digits.benchmarks.peers.result import median_of
 from digits.benchmarks.servers import TITLES
 from digits.benchmarks.settings import ECHO
-from digits.model.table import text_table
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ def rates_table(medians: Mapping[str, Mapping[str, Measured]]) -> str:
         for cell, servers in medians.items()
         for name, measured in servers.items()
     ]
-    return text_table(head, rows, left=2) if rows else ""
+    return Table(head, rows, 2).text() if rows else ""
 
 
 def duels_table(duels: Sequence[Duel]) -> str:
@@ -39,7 +39,7 @@ def duels_table(duels: Sequence[Duel]) -> str:
         for pairs in duel.loads
         if pairs.why_not
     ]
-    return "\n".join([text_table(head, rows, left=2)] * bool(rows) + missing)
+    return "\n".join([Table(head, rows, 2).text()] * bool(rows) + missing)
 
 
 def _pair(pairs: Pairs) -> list[str]:
@@ -50,7 +50,7 @@ def _pair(pairs: Pairs) -> list[str]:
 
 def lines_table(lines: Sequence[Line]) -> str:
     rows = [[line.what, f"{line.value:,.3g}", line.wanted, _met(line)] for line in lines]
-    return text_table(["the server's", "is", "wanted", ""], rows, left=1) if rows else ""
+    return Table(["the server's", "is", "wanted", ""], rows, 1).text() if rows else ""
 
 
 def _numbers(measured: Measured, echo: Measured | None) -> list[str]:

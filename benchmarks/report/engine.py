@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from digits.benchmarks.engine.figure import throughput
 from digits.benchmarks.engine.panels import in_threads, named
 from digits.benchmarks.engine.roofline_figure import roofs
-from digits.benchmarks.report.section import Drawing, Section, Table
-from digits.train.figures import png
+from digits.benchmarks.report.section import Drawing, Section
+from digits.report.figure import png
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from digits.benchmarks.report.section import Section, Table
-from digits.train.evaluation import percent
+from digits.benchmarks.report.section import Section
+from digits.report.number_format import percent
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from pathlib import Path

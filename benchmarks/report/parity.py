@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.parity.figures import histograms
 from digits.benchmarks.parity.table import HEAD, in_words, table_rows
-from digits.benchmarks.report.section import Drawing, Section, Table, drawn
-from digits.train.figures import png
+from digits.benchmarks.report.section import Drawing, Section, drawn
+from digits.report.figure import png
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from digits.benchmarks.report.section import Drawing, Section, Table
+from digits.benchmarks.report.section import Drawing, Section
 from digits.benchmarks.servers import TITLES
 from digits.model.manifest import INT8
-from digits.train.figures import GREY, RUNS, png, tidy
+from digits.report.figure import GREY, RUNS, png, tidy
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,13 @@ from digits.benchmarks.report.others import compare_section, export_section, sco
 from digits.benchmarks.report.parity import parity_section
 from digits.benchmarks.report.peers import peers_section
 from digits.benchmarks.report.server import server_section
+from digits.report.page import render
 from digits.storage.atomic_file import write_bytes
-from digits.train.page import figure_tag, page, paragraph, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from digits.benchmarks.report.section import Section, Table
+    from digits.benchmarks.report.section import Section
     from digits.benchmarks.settings import ReportBenchmarkSettings
 
 SECTIONS: dict[str, Callable[[dict[str, Any], Path], Section]] = {
@@ -33,6 +32,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any], Path], Section]] = {
     "training": training_section,
     "compare": compare_section,
 }
+TEMPLATE = Path(__file__).with_name("report.jinja")
 TITLE = "What was measured"
 INTRODUCTION = (
     "Made by `digits bench report` from the JSON files of the benchmarks. Each part names the command that made it, "
@@ -49,7 +49,8 @@ def run(settings: ReportBenchmarkSettings) -> None:
     folder, readme = settings.results, settings.readme or settings.results / "README.md"
     sections = [_section(name, result, folder) for name, result in results(folder).items()]
     files = {folder / one.file: one.content for section in sections for one in section.drawings}
-    files[folder / "report.html"] = html(sections).encode()
+    page = render(TEMPLATE, title=TITLE, introduction=INTRODUCTION, sections=sections)
+    files[folder / "report.html"] = page.encode()
     files[readme] = markdown(sections, Path(os.path.relpath(folder, readme.parent))).encode()
     for file, content in files.items():
         try:
@@ -104,22 +105,6 @@ def markdown(sections: list[Section], figures: Path) -> str:
     for section in sections:
         parts.append(f"\n## {section.title}\n\n`{section.result['command']}`\n\n{section.source}\n")
         parts += [f"\n{text}\n" for text in section.text]
-        parts += [f"\n{_markdown_table(one)}\n" for one in section.tables]
+        parts += [f"\n{one.markdown()}\n" for one in section.tables]
         parts += [f"\n![{one.alt}]({figures / one.file})\n\n{one.caption}\n" for one in section.drawings]
     return "".join(parts)
-
-
-def _markdown_table(one: Table) -> str:
-    marks = ["---"] * one.names + ["---:"] * (len(one.head) - one.names)
-    lines = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in [one.head, marks, *one.rows]]
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def html(sections: list[Section]) -> str:
-    parts = [paragraph(INTRODUCTION.replace("`", ""))]
-    for section in sections:
-        parts += [f"<h2>{escape(section.title)}</h2>", f"<p><code>{escape(section.result['command'])}</code></p>"]
-        parts += [paragraph(text.replace("`", "")) for text in (section.source, *section.text)]
-        parts += [figure_tag(one.content, one.alt, one.caption) for one in section.drawings]
-        parts += [table(one.head, one.rows, one.names) for one in section.tables]
-    return page(TITLE, "\n".join(parts))

@@ -6,16 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-
-class Table(NamedTuple):
-    """Rows of text under a head; the first `names` of each are no numbers."""
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    names: int = 1
+    from digits.report.table import Table
 
 
 class Drawing(NamedTuple):

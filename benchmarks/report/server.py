@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from digits.benchmarks.report.section import Drawing, Section, Table
+from digits.benchmarks.report.section import Drawing, Section
 from digits.benchmarks.server.table import HEAD, promise, rarest, table_rows
-from digits.train.figures import RUNS, png, tidy
+from digits.report.figure import RUNS, png, tidy
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

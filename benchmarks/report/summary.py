@@ -9,7 +9,7 @@ from typing import Any
 from digits.benchmarks.engine.subjects import FUNCTION, PREDICT
 from digits.benchmarks.parity.images import TEST
 from digits.model.manifest import FP32
-from digits.train.evaluation import percent
+from digits.report.number_format import percent
 
 WIDTH = 120
 MANY = 64  # images in a batch, and in a call

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from digits.model.table import text_table
+from digits.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ MEANS = ("server_queue_us", "server_compute_us", "cpu_us", "resident_mb")
 
 
 def server_table(measurements: Iterable[dict[str, Any]]) -> str:
-    return text_table(HEAD, table_rows(measurements), left=2)
+    return Table(HEAD, table_rows(measurements), 2).text()
 
 
 def table_rows(measurements: Iterable[dict[str, Any]]) -> list[list[str]]:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
+from digits.model.provenance import now, provenance
+from digits.report.figure import RUNS, png
 from digits.train import figures
 from digits.train.evaluation import Evaluation
-from digits.train.provenance import now, provenance
 from digits.train.report import write_report
 
 if TYPE_CHECKING:
@@ -85,7 +86,14 @@ def written(
 ) -> Page:
     """The page of a run that ended so; the folder then has the figures too."""
     report: dict[str, Any] = {
-        "settings": {"out": out, "layers": (512, 256), "learning_rate": None, "deterministic": False, "seed": 3},
+        "settings": {
+            "out": out,
+            "layers": (512, 256),
+            "learning_rate": None,
+            "deterministic": False,
+            "seed": 3,
+            "gallery": gallery,
+        },
         "parameters": 535_818,
         "data": {
             "source": data.source,
@@ -106,8 +114,6 @@ def written(
         evaluation=evaluation,
         data=data,
         kernel=kernel,
-        gallery=gallery,
-        seed=3,
     )
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
@@ -204,16 +210,16 @@ def test_the_weights_of_few_nodes_and_of_many_are_images(answered: Any, nodes: i
     figure = figures.weights(np.resize(kernel, (784, nodes)))
     tiles = np.asarray(figure.axes[0].images[0].get_array())
     assert tiles.shape == (30 * math.ceil(min(nodes, 64) / 8), 30 * min(nodes, 8))
-    assert figures.png(figure).startswith(b"\x89PNG")
+    assert png(figure).startswith(b"\x89PNG")
 
 
 def test_of_two_runs_that_go_the_same_way_both_are_to_be_seen() -> None:
     course = [1 / (1 + epoch) for epoch in range(50)]
     history = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), course)
     short = {name: values[:10] for name, values in history.items()}
-    with Image.open(io.BytesIO(figures.png(figures.overlaid_curves({"10": short, "50": history})))) as image:
+    with Image.open(io.BytesIO(png(figures.overlaid_curves({"10": short, "50": history})))) as image:
         curves = np.asarray(image.convert("RGB"))[: int(0.85 * image.height)]  # without the legend
-    for colour in figures.RUNS[:2]:
+    for colour in RUNS[:2]:
         assert (curves == ImageColor.getrgb(colour)).all(axis=2).sum() > 300
 
 
@@ -228,4 +234,4 @@ def test_runs_of_any_name_and_length_lie_over_each_other() -> None:
     figure = figures.overlaid_curves(runs)
     names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert len(names) == len(runs) + 2
-    assert figures.png(figure).startswith(b"\x89PNG")
+    assert png(figure).startswith(b"\x89PNG")
