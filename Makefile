@@ -14,7 +14,7 @@ help:
 	@echo "make demo           train, export, serve and classify real digits"
 	@echo "make lab            the lesson's comparison: 10 epochs against 50"
 	@echo "make recipes        both recipes on all of MNIST, seeds 0, 1, 2, measured: an hour"
-	@echo "make release-model  the model in the box, anew from all of MNIST: a quarter of an hour"
+	@echo "make release-model  the bundled model, built again from all of MNIST: a quarter of an hour"
 	@echo "make bench          parity, engine and server measured, and benchmarks/README.md: five minutes"
 	@echo "make bench-score    100,000 pictures scored, beside their decoding alone: three minutes"
 	@echo "make bench-peers    the server beside an echo and what others use: twenty minutes"
@@ -48,8 +48,8 @@ recipes: $(READY)
 release-model: $(READY)
 	@test -n "$$DIGITS_DATA" || { echo "say where all of MNIST is: DIGITS_DATA=path/to/mnist.npz make $@"; exit 1; }
 	$(BIN)/digits train --overwrite --out runs/release --recipe best
-	$(BIN)/digits export runs/release --models model/box --variants int8
-	$(BIN)/digits models prune --models model/box --keep 1
+	$(BIN)/digits export runs/release --models model/bundled --variants int8
+	$(BIN)/digits models prune --models model/bundled --keep 1
 
 bench: $(READY)
 	@test -n "$$DIGITS_DATA" || { echo "say where all of MNIST is: DIGITS_DATA=path/to/mnist.npz make $@"; exit 1; }

@@ -14,7 +14,7 @@ from digits.benchmarks.measurement import measurement
 from digits.export.errors import ExportError
 from digits.export.evidence import TIMED
 from digits.export.publishing import other_ways, write_version
-from digits.export.settings import ForeignSettings
+from digits.export.settings import ImportSettings
 from digits.export.source import read_source
 from digits.model.engine import Engine
 from digits.model.limits import Limits
@@ -35,7 +35,7 @@ LEAST = 2e-2  # seconds of a measurement
 def run(folders: Sequence[Path], settings: ExportBenchmarkSettings) -> dict[str, Any]:
     """Exports each run into a folder that vanishes, and times everything that can run it, in turn, on one thread."""
     models = []
-    sources = [read_source(folder, settings.data, ForeignSettings()) for folder in folders]
+    sources = [read_source(folder, settings.data, ImportSettings()) for folder in folders]
     for folder, source in zip(folders, sources, strict=True):
         if not source.training:
             raise ExportError(f"{folder}: is no run folder, and only those are measured")

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.errors import BenchmarkError
+from digits.export.dense_layers import dense_layers
 from digits.export.errors import ExportError
-from digits.export.foreign import read_foreign
-from digits.export.products import products
-from digits.export.settings import ForeignSettings
+from digits.export.imported_model import read_onnx
+from digits.export.settings import ImportSettings
 from digits.model.golden import Golden
 from digits.model.manifest import FP32
 from digits.model.parity import compare
+from digits.model.tensorflow import keras
 from digits.train.network import PIXELS, flatten
-from digits.train.tensorflow import keras
 
 if TYPE_CHECKING:
-    from digits.export.products import Product
+    from digits.export.dense_layers import DenseLayer
     from digits.model.repository import ModelVersion
 
 TOLERANCE = 1e-5  # of a probability, from the one that was recorded at the export
@@ -40,14 +40,14 @@ def keras_twin(version: ModelVersion) -> tuple[Any, float]:
         raise BenchmarkError(f"{version.folder}: comes from no Keras run, but from {version.manifest.reference}")
     path = version.file(FP32)
     try:
-        layers = products(read_foreign(path, ForeignSettings()).core)
+        layers = dense_layers(read_onnx(path, ImportSettings()).core)
         twin = _network(layers, activation)
     except (ExportError, ValueError) as error:
         raise BenchmarkError(f"{path}: is no graph of dense layers that Keras can make again ({error})") from error
     return twin, _off(twin, version)
 
 
-def _network(layers: list[Product], activation: str) -> Any:
+def _network(layers: list[DenseLayer], activation: str) -> Any:
     """Raises ValueError if the layers do not fit onto each other, or Keras has no such activation."""
     names = [activation] * (len(layers) - 1) + ["softmax"]
     dense = [keras.layers.Dense(len(layer.bias), name) for layer, name in zip(layers, names, strict=True)]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.images.text import one_line
-from digits.model.provenance import now, provenance
 from digits.report.number_format import comma_list
+from digits.report.provenance import now, provenance
 from digits.storage.json_file import write_json
 
 if TYPE_CHECKING:

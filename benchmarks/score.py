@@ -21,7 +21,7 @@ from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.measurement import measurement
 from digits.benchmarks.process import environment, resident_mb
 from digits.images import mnist
-from digits.model.cores import usable_cores
+from digits.report.cores import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +136,7 @@ def _score(files: Sequence[str], folder: Path, data: Mnist) -> dict[str, Any]:
 
 
 def _raw_accuracy(data: Mnist, count: int) -> float:
-    """Of the model in the box on the arrays that the pictures were made of."""
+    """Of the bundled model on the arrays that the pictures were made of."""
     from digits.client.local import LocalClassifier
 
     classifier = LocalClassifier()

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.measurement import measurement
 from digits.images import mnist
+from digits.model.tensorflow import keras
 from digits.train.dataset import one_hot, split
 from digits.train.network import CLASSES, PIXELS, flatten
 from digits.train.progress import Progress
 from digits.train.settings import TrainSettings
-from digits.train.tensorflow import keras
 from digits.train.training import fit, prepare
 
 if TYPE_CHECKING:

@@ -97,7 +97,7 @@ COMMANDS = {
     the original. A variant that is too far off is left out and its worst image named; without fp32 nothing is
     published. Scales of int8 are chosen by training images alone.
     """,
-    "verify": """Run the gates again, on this host: does a published model still answer as it did?
+    "verify": """Run the acceptance checks again, on this host: does a published model still answer as it did?
 
     ```
     digits verify 3 --models models
@@ -105,9 +105,9 @@ COMMANDS = {
     digits verify models/digits/3/model.int8.onnx --against runs/first/model.keras
     ```
 
-    Checks the sums of all files, runs every variant on the golden set, or on a whole test set, and times it. On the
-    golden set, whose images are the hardest, int8 is held against its own recorded answers. Exit code 1 if anything
-    failed.
+    Checks the checksums of all files, runs every variant on the golden set, or on a whole test set, and times it. On
+    the golden set, whose images are the hardest, int8 is compared with its own recorded answers. Exit code 1 if
+    anything failed.
     """,
     "models list": """List the versions of a repository.
 
@@ -211,7 +211,7 @@ COMMANDS = {
     digits bench server --server localhost:50051 --rates 500,1000 --slo 5
     ```
 
-    Without --server, the model in the box is served over both transports. An echo stands beside them: the native front
+    Without --server, the bundled model is served over both transports. An echo stands beside them: the native front
     alone, giving each message back, which is the most that any server could reach here, and any generator of load. In
     the open loop calls are sent at random times whether or not others wait, and count from then, so that a stall shows.
     """,
@@ -253,7 +253,7 @@ COMMANDS = {
     digits bench score --pictures 10000 --rows 100000 --rounds 1
     ```
 
-    Also measures what `import digits.client` takes over `import numpy, grpc`. Scores by the model in the box.
+    Also measures what `import digits.client` takes over `import numpy, grpc`. Scores by the bundled model.
     """,
     "bench peers": """Load the server beside an echo, a plain grpc.aio server, and the model servers of others.
 

@@ -62,7 +62,7 @@ def _known_variables() -> set[str]:
     from digits.benchmarks.settings import BenchmarkSettings, ReportBenchmarkSettings
     from digits.cli.models import ModelsSettings, PruneSettings, ShowSettings
     from digits.cli.settings import ClassifySettings, DemoSettings
-    from digits.export.settings import ExportSettings, ForeignSettings, VerifySettings
+    from digits.export.settings import ExportSettings, ImportSettings, VerifySettings
     from digits.lab.comparison_settings import CompareSettings
     from digits.lab.sweep_settings import SweepSettings
     from digits.model.limits import Limits
@@ -75,7 +75,7 @@ def _known_variables() -> set[str]:
         CompareSettings,
         SweepSettings,
         ExportSettings,
-        ForeignSettings,
+        ImportSettings,
         Limits,
         VerifySettings,
         ModelsSettings,

@@ -5,13 +5,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.export.settings import ExportSettings, ForeignSettings
+from digits.export.settings import ExportSettings, ImportSettings
 from digits.images.text import one_line
 from digits.model.limits import Limits
 
 DEFAULTS = ExportSettings()
 LIMITS = Limits()
-FOREIGN = ForeignSettings()
+IMPORTED = ImportSettings()
 LOW = 0.9  # accuracy
 
 
@@ -20,7 +20,7 @@ def export(
     /,
     settings: Annotated[ExportSettings, Parameter(name="*")] = DEFAULTS,
     limits: Annotated[Limits, Parameter(name="*")] = LIMITS,
-    foreign: Annotated[ForeignSettings, Parameter(name="*")] = FOREIGN,
+    imported: Annotated[ImportSettings, Parameter(name="*")] = IMPORTED,
 ) -> None:
     """Exports a model.
 
@@ -29,12 +29,12 @@ def export(
             file (.keras, .h5) or a SavedModel folder.
         settings: How.
         limits: How near it has to be.
-        foreign: What a model made elsewhere takes and gives.
+        imported: What a model made elsewhere takes and gives.
     """
     from digits.export.publishing import export as publish
     from digits.model.manifest import FP32
 
-    model = publish(source, settings, limits, foreign)
+    model = publish(source, settings, limits, imported)
     evidence = model.manifest.variants[FP32]
     print(f"accuracy: {evidence.accuracy:.2%} of {model.manifest.test_images:,} test images")
     if evidence.accuracy < LOW:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from digits.export.evidence import gate_table
+from digits.export.evidence import acceptance_table
 from digits.images.text import one_line
 from digits.model.errors import RepositoryError
 from digits.model.manifest import FP32
@@ -66,7 +66,7 @@ def show_table(model: ModelVersion) -> str:
     }
     width = max(map(len, facts))
     lines = [f"{name:<{width}}  {value}" for name, value in facts.items()]
-    table = gate_table(manifest.reference, manifest.variants, manifest.baselines, manifest.test_images)
+    table = acceptance_table(manifest.reference, manifest.variants, manifest.baselines, manifest.test_images)
     return "\n".join([*lines, "", table])
 
 

@@ -20,7 +20,7 @@ class ModelsSettings:
     """Where the versions are."""
 
     models: Path | None = None
-    """The model repository. Default: the model in the box."""
+    """The model repository. Default: the bundled model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +121,6 @@ def prune(settings: Annotated[PruneSettings, Parameter(name="*")] = PRUNE) -> No
 
 
 def _repository(settings: ModelsSettings) -> Repository:
-    from digits.model import builtin
+    from digits.model.repository import open_repository
 
-    return builtin.repository(settings.models)
+    return open_repository(settings.models)

@@ -18,7 +18,7 @@ class ClassifySettings:
     """Ask the server at this address: HOST:PORT or unix:PATH. Default: classify in this process."""
 
     models: Path | None = None
-    """The model repository, for classifying in this process. Default: the model in the box."""
+    """The model repository, for classifying in this process. Default: the bundled model."""
 
     precision: Literal["auto", "fp32", "int8"] = "auto"
     """Which variant of it; `auto` takes the fastest one that proves itself on this host."""

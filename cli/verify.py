@@ -5,13 +5,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.export.settings import ForeignSettings, VerifySettings
+from digits.export.settings import ImportSettings, VerifySettings
 from digits.images.text import one_line
 from digits.model.limits import Limits
 
 DEFAULTS = VerifySettings()
 LIMITS = Limits()
-FOREIGN = ForeignSettings()
+IMPORTED = ImportSettings()
 
 
 def verify(
@@ -19,7 +19,7 @@ def verify(
     /,
     settings: Annotated[VerifySettings, Parameter(name="*")] = DEFAULTS,
     limits: Annotated[Limits, Parameter(name="*")] = LIMITS,
-    foreign: Annotated[ForeignSettings, Parameter(name="*")] = FOREIGN,
+    imported: Annotated[ImportSettings, Parameter(name="*")] = IMPORTED,
 ) -> int:
     """Returns the exit code: 1 if anything failed.
 
@@ -27,11 +27,11 @@ def verify(
         version: A version's number in the repository, a version's folder, or an ONNX file.
         settings: On what, and against what.
         limits: How near it has to be.
-        foreign: What the model of --against takes and gives, if it was made elsewhere.
+        imported: What the model of --against takes and gives, if it was made elsewhere.
     """
-    from digits.export.verification import verify as run_gates
+    from digits.export.verification import verify as run_verification
 
-    failed = run_gates(version, settings, limits, foreign)
+    failed = run_verification(version, settings, limits, imported)
     for line in failed:
         print(f"digits: failed: {one_line(line)}", file=sys.stderr)
     if not failed:

@@ -27,15 +27,15 @@ class LocalClassifier:
     """
 
     def __init__(self, models: Path | None = None, *, precision: Precision = "auto") -> None:
-        """Opens the newest version of a repository, or else the model in the box.
+        """Opens the newest version of a repository, or else the bundled model.
 
         Raises:
             ModelError: there is no version that runs here.
         """
-        from digits.model import builtin
+        from digits.model.repository import open_repository
         from digits.model.selection import select
 
-        model = builtin.repository(models).open()
+        model = open_repository(models).open()
         selection = select(model, precision=precision, provider="cpu")
         self.version, self.precision = str(model.number), selection.variant
         self._engine = selection.engine

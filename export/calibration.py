@@ -21,8 +21,8 @@ from digits.model.runtime import open_session
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from digits.export.front import Front
     from digits.export.int8 import ValueRange
+    from digits.export.preprocessing import Preprocessing
 
     Activations = NDArray[np.float32]
     Pixels = NDArray[np.uint8]
@@ -32,13 +32,13 @@ BINS = 2048
 
 
 def calibrated(
-    model: onnx.ModelProto, front: Front, training: Pixels, validation: Pixels
+    model: onnx.ModelProto, preprocessing: Preprocessing, training: Pixels, validation: Pixels
 ) -> tuple[onnx.ModelProto, str]:
     """The int8 form of an fp32 model, by the calibration that validation prefers.
 
     Args:
         model: With digits' signature.
-        front: Its front.
+        preprocessing: Its preprocessing.
         training: Images to calibrate on, uint8 [n, 28, 28].
         validation: Other ones, by which the mean |difference of a probability| from fp32 decides.
 
@@ -49,16 +49,18 @@ def calibrated(
         UnsupportedError: it has no int8 form.
     """
     seen = activations(model, quantized_tensors(model), training[:IMAGES])
-    planned = plan(model, front, seen)
+    planned = plan(model, preprocessing, seen)
     reference = _answers(model, validation[:IMAGES])
-    candidates = {name: to_int8(model, front, planned, seen, value_range) for name, value_range in RANGES.items()}
+    candidates = {
+        name: to_int8(model, preprocessing, planned, seen, value_range) for name, value_range in RANGES.items()
+    }
     distance = {
         name: compare(_answers(candidate, validation[:IMAGES]), reference).mean_abs_diff
         for name, candidate in candidates.items()
     }
     best = min(distance, key=distance.__getitem__)
     images = f"{len(training[:IMAGES]):,} training images"
-    return candidates[best], f"int8 products, the last one fp32; {best} calibration on {images}"
+    return candidates[best], f"int8 dense layers, the last one fp32; {best} calibration on {images}"
 
 
 def activations(model: onnx.ModelProto, tensors: list[str], pixels: Pixels) -> dict[str, Activations]:

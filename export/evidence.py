@@ -1,4 +1,4 @@
-"""The evidence of a variant: what the gates measured, how long it takes, and the table of both."""
+"""The evidence of a variant: what the acceptance checks measured, how long it takes, and the table of both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from digits.model.gates import Measured
+    from digits.model.acceptance import Measured
 
 TIMED = (1, 64, 1024)  # images in a batch
 ROUNDS = 5
@@ -51,7 +51,7 @@ def seconds_per_image(
     return seconds
 
 
-def gate_table(
+def acceptance_table(
     reference: str,
     variants: Mapping[str, Evidence],
     baselines: Mapping[str, Mapping[str, float]],
@@ -70,7 +70,7 @@ def gate_table(
     rows = [[name, *_cells(found, count), *_times(found.seconds_per_image)] for name, found in variants.items()]
     rows += [[name, *[""] * (len(HEAD) - 1), *_times(times)] for name, times in baselines.items()]
     sizes = [f"us at {size}" for size in TIMED]
-    title = f"gates: {count:,} {images} against {reference}; microseconds an image in batches of"
+    title = f"acceptance checks: {count:,} {images} against {reference}; microseconds an image in batches of"
     return f"{title} {', '.join(map(str, TIMED))}, one thread\n{Table([*HEAD, *sizes], rows, 1).text()}"
 
 

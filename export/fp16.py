@@ -1,4 +1,4 @@
-"""The fp16 variant, for CUDA: the same graph in half precision between the front, which divides by 255, and softmax."""
+"""The fp16 variant, for CUDA: the same graph in half precision between preprocessing (division by 255) and softmax."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from digits.export.errors import UnsupportedError
-from digits.export.front import FRONT, SCALED
+from digits.export.preprocessing import PREPROCESSING, SCALED
 from digits.model.engine import OUTPUT
 
 HALF_PIXELS = "fp16/scaled"
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Converts an fp32 model of digits' signature. Front and softmax stay in fp32.
+    """Converts an fp32 model of digits' signature. Preprocessing and softmax stay in fp32.
 
     Raises:
-        UnsupportedError: a weight is too large for half precision, an operator does not know it, or there is no front.
+        UnsupportedError: a weight is too large for half precision, an operator does not support it, or there is no
+            preprocessing.
     """
     if not any(SCALED in node.output for node in model.graph.node):
         raise UnsupportedError(
-            "it takes the pixels as they are, without a front behind which half precision could begin"
+            "it takes the pixels as they are, without a preprocessing subgraph behind which half precision could begin"
         )
     half = onnx.ModelProto()
     half.CopyFrom(model)
     for constant in half.graph.initializer:
-        if not constant.name.startswith(FRONT):
+        if not constant.name.startswith(PREPROCESSING):
             constant.CopyFrom(_halved(constant))
     nodes = []
     for node in half.graph.node:
-        if not node.output[0].startswith(FRONT):
+        if not node.output[0].startswith(PREPROCESSING):
             _halve(node)
         nodes.append(node)
         if SCALED in node.output:

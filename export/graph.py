@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 
 from digits.export.errors import ExportError
+from digits.model.tensorflow import keras, tf
 from digits.train.network import CLASSES, PIXELS, flatten
-from digits.train.tensorflow import keras, tf
 
 if TYPE_CHECKING:
     from pathlib import Path

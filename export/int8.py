@@ -1,6 +1,6 @@
-"""The int8 variant: the same graph with its matrix products in integers, on the pixels as they come.
+"""The int8 variant: the same graph with its dense layers in integers, on the pixels as they come.
 
-Pixels are a quantized tensor already (uint8, zero point 0), so the first product loses nothing at its input. Every
+Pixels are a quantized tensor already (uint8, zero point 0), so the first dense layer loses nothing at its input. Every
 scale is static: one taken from the batch would let an answer depend on its neighbours.
 """
 
@@ -14,7 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from digits.export.errors import UnsupportedError
-from digits.export.front import prune
+from digits.export.preprocessing import prune
 from digits.export.quantization import or_one
 from digits.model.engine import INPUT
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from digits.export.front import Front
-    from digits.export.products import Product
+    from digits.export.dense_layers import DenseLayer
+    from digits.export.preprocessing import Preprocessing
     from digits.export.quantization import Layer, Plan
 
     Array = NDArray[np.float64]
@@ -46,14 +46,18 @@ class Rows:
 
 
 def to_int8(
-    model: onnx.ModelProto, front: Front, planned: Plan, activations: Activations, value_range: ValueRange
+    model: onnx.ModelProto,
+    preprocessing: Preprocessing,
+    planned: Plan,
+    activations: Activations,
+    value_range: ValueRange,
 ) -> onnx.ModelProto:
     """Quantizes an fp32 model.
 
     Args:
-        model: With digits' signature and the front's nodes.
-        front: Its front.
-        planned: What its products become.
+        model: With digits' signature and the preprocessing's nodes.
+        preprocessing: Its preprocessing.
+        planned: What its dense layers become.
         activations: Of `quantized_tensors`, on training images: float32 [n, k].
         value_range: Gives the least and the greatest value that a scale has to cover; 0 is between them.
 
@@ -64,14 +68,14 @@ def to_int8(
         UnsupportedError: it is no valid graph, or a bias is too large.
     """
     parts = _Parts()
-    rows: Rows | None = parts.pixels(planned.found[0], front.scale)
-    for i, (product, layer) in enumerate(zip(planned.found, planned.layers, strict=False)):
+    rows: Rows | None = parts.pixels(planned.found[0], preprocessing.scale)
+    for i, (dense, layer) in enumerate(zip(planned.found, planned.layers, strict=False)):
         if rows is None:
-            rows = parts.quantize(product, *value_range(activations[product.input]))
+            rows = parts.quantize(dense, *value_range(activations[dense.input]))
         if layer.output is not None and i + 1 < len(planned.layers):
-            rows = parts.integers(product, rows, layer, value_range(layer.output)[1])
+            rows = parts.integers(dense, rows, layer, value_range(layer.output)[1])
             continue
-        parts.floats(product, rows, layer)
+        parts.floats(dense, rows, layer)
         rows = None
         if layer.output is not None:
             parts.fp32(planned.found[i + 1], *planned.last)
@@ -79,7 +83,7 @@ def to_int8(
 
 
 class _Parts:
-    """The nodes and constants that take the place of products, each product's where its first node stood."""
+    """The nodes and constants that take the place of dense layers, each dense layer's where its first node stood."""
 
     def __init__(self) -> None:
         self._nodes: dict[int, list[onnx.NodeProto]] = {}
@@ -87,46 +91,46 @@ class _Parts:
         self._constants: list[onnx.TensorProto] = []
         self._quantized: dict[str, Rows] = {}
 
-    def pixels(self, first: Product, scale: float) -> Rows:
-        """The raw pixels as the first product's rows."""
+    def pixels(self, first: DenseLayer, scale: float) -> Rows:
+        """The raw pixels as the first dense layer's rows."""
         shape = self._constant("int8/shape", np.array([-1, len(first.weights)], np.int64))
         self._add(first, "Reshape", [INPUT, shape], "int8/pixels")
         return Rows("int8/pixels", scale)
 
-    def quantize(self, product: Product, least: float, greatest: float) -> Rows:
+    def quantize(self, dense: DenseLayer, least: float, greatest: float) -> Rows:
         """Rows of floats in uint8, with a zero point for what is below 0; those of a tensor once."""
-        if product.input in self._quantized:
-            self._replaced.update(product.nodes)
-            return self._quantized[product.input]
+        if dense.input in self._quantized:
+            self._replaced.update(dense.nodes)
+            return self._quantized[dense.input]
         scale = float(or_one(np.asarray(greatest - least))) / UINT8_MAX
-        rows = Rows(f"{product.input}/uint8", scale, round(-least / scale))
-        self._quantized[product.input] = rows
-        self._add(product, "QuantizeLinear", [product.input, *self._scale_of(rows)], rows.tensor)
+        rows = Rows(f"{dense.input}/uint8", scale, round(-least / scale))
+        self._quantized[dense.input] = rows
+        self._add(dense, "QuantizeLinear", [dense.input, *self._scale_of(rows)], rows.tensor)
         return rows
 
-    def integers(self, product: Product, rows: Rows, layer: Layer, greatest: float) -> Rows:
-        """The product and its ReLU, in uint8: what is below the zero point of 0 is cut off."""
-        result = Rows(f"{product.output}/uint8", float(or_one(np.asarray(greatest))) / UINT8_MAX)
-        self._gemm(product, rows, layer, result.tensor, self._scale_of(result))
+    def integers(self, dense: DenseLayer, rows: Rows, layer: Layer, greatest: float) -> Rows:
+        """The dense layer and its ReLU, in uint8: what is below the zero point of 0 is cut off."""
+        result = Rows(f"{dense.output}/uint8", float(or_one(np.asarray(greatest))) / UINT8_MAX)
+        self._gemm(dense, rows, layer, result.tensor, self._scale_of(result))
         return result
 
-    def floats(self, product: Product, rows: Rows, layer: Layer) -> None:
-        """The product of integers, and its ReLU if it has one, in floats."""
-        sums = f"{product.output}/sums" if product.relu else product.output
-        self._gemm(product, rows, layer, sums, [])
-        if product.relu:
-            self._add(product, "Relu", [sums], product.output)
+    def floats(self, dense: DenseLayer, rows: Rows, layer: Layer) -> None:
+        """The dense layer of integers, and its ReLU if it has one, in floats."""
+        sums = f"{dense.output}/sums" if dense.relu else dense.output
+        self._gemm(dense, rows, layer, sums, [])
+        if dense.relu:
+            self._add(dense, "Relu", [sums], dense.output)
 
-    def fp32(self, product: Product, weights: Array, bias: Array) -> None:
-        """The product of floats, with other weights and another bias than it had."""
-        sums = f"{product.output}/sums" if product.relu else product.output
+    def fp32(self, dense: DenseLayer, weights: Array, bias: Array) -> None:
+        """The dense layer of floats, with other weights and another bias than it had."""
+        sums = f"{dense.output}/sums" if dense.relu else dense.output
         constants = [
-            self._constant(f"{product.output}/weights", weights.astype(np.float32)),
-            self._constant(f"{product.output}/bias", bias.astype(np.float32)),
+            self._constant(f"{dense.output}/weights", weights.astype(np.float32)),
+            self._constant(f"{dense.output}/bias", bias.astype(np.float32)),
         ]
-        self._add(product, "Gemm", [product.input, *constants], sums)
-        if product.relu:
-            self._add(product, "Relu", [sums], product.output)
+        self._add(dense, "Gemm", [dense.input, *constants], sums)
+        if dense.relu:
+            self._add(dense, "Relu", [sums], dense.output)
 
     def put_in(self, model: onnx.ModelProto) -> onnx.ModelProto:
         """The model with these parts in it, checked, without what nobody needs any more."""
@@ -144,12 +148,12 @@ class _Parts:
             raise UnsupportedError(f"its int8 form is no valid graph ({str(error).strip().splitlines()[0]})") from error
         return quantized
 
-    def _gemm(self, product: Product, rows: Rows, layer: Layer, output: str, output_scale: list[str]) -> None:
+    def _gemm(self, dense: DenseLayer, rows: Rows, layer: Layer, output: str, output_scale: list[str]) -> None:
         """QGemm: rows times weights plus an int32 bias, in floats, or in uint8 if a scale for it is given."""
-        name = f"{product.output}/int8"
+        name = f"{dense.output}/int8"
         bias = np.rint(layer.bias / (rows.scale * layer.scale))
         if not (np.abs(bias) <= INT32_MAX).all():
-            raise UnsupportedError(f"the bias of {product.output} is beyond int32 in units of its scales")
+            raise UnsupportedError(f"the bias of {dense.output} is beyond int32 in units of its scales")
         constants = [
             self._constant(f"{name}/weights", layer.weights),
             self._constant(f"{name}/scale", layer.scale.astype(np.float32)),
@@ -157,7 +161,7 @@ class _Parts:
             self._constant(f"{name}/bias", bias.astype(np.int32)),
         ]
         inputs = [rows.tensor, *self._scale_of(rows), *constants, *output_scale]
-        self._add(product, "QGemm", inputs, output, domain=MICROSOFT)
+        self._add(dense, "QGemm", inputs, output, domain=MICROSOFT)
 
     def _scale_of(self, rows: Rows) -> list[str]:
         scale = self._constant(f"{rows.tensor}/scale", np.array(rows.scale, np.float32))
@@ -168,6 +172,6 @@ class _Parts:
             self._constants.append(numpy_helper.from_array(value, name))
         return name
 
-    def _add(self, product: Product, operator: str, inputs: list[str], output: str, **options: str) -> None:
-        self._replaced.update(product.nodes)
-        self._nodes.setdefault(product.nodes[0], []).append(helper.make_node(operator, inputs, [output], **options))
+    def _add(self, dense: DenseLayer, operator: str, inputs: list[str], output: str, **options: str) -> None:
+        self._replaced.update(dense.nodes)
+        self._nodes.setdefault(dense.nodes[0], []).append(helper.make_node(operator, inputs, [output], **options))

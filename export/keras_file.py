@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from digits.export.errors import ExportError
-from digits.export.foreign import understood
 from digits.export.graph import converted, loaded
-from digits.train.tensorflow import keras, tf
+from digits.export.imported_model import understood
+from digits.model.tensorflow import keras, tf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from digits.export.foreign import Foreign, Run
-    from digits.export.settings import ForeignSettings
+    from digits.export.imported_model import ImportedModel, Run
+    from digits.export.settings import ImportSettings
 
     Call = Callable[[Any], dict[str, Any]]
 
 SIGNATURE = "serving_default"
 
 
-def read_keras(path: Path, settings: ForeignSettings) -> Foreign:
+def read_keras(path: Path, settings: ImportSettings) -> ImportedModel:
     """Reads a Keras model and finds its input and its output.
 
     Args:

@@ -1,4 +1,4 @@
-"""Publishing, top to bottom: a model becomes a version in the repository, with every variant that passes the gates."""
+"""Publishing, top to bottom: a model becomes a version, with every variant that passes the acceptance checks."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import onnx
 
 from digits.export.calibration import calibrated
 from digits.export.errors import ExportError, ParityError, UnsupportedError
-from digits.export.evidence import evidence, gate_table, seconds_per_image
+from digits.export.evidence import acceptance_table, evidence, seconds_per_image
 from digits.export.fp16 import to_fp16
-from digits.export.front import label
 from digits.export.openvino import openvino_run
+from digits.export.preprocessing import label
 from digits.export.source import read_source
+from digits.model.acceptance import Measured, failure, measure
 from digits.model.engine import Engine
 from digits.model.errors import ModelError
-from digits.model.gates import Measured, failure, measure
 from digits.model.golden import Golden, choose
 from digits.model.manifest import FP16, FP32, INT8, Evidence, Manifest
-from digits.model.provenance import now, provenance
 from digits.model.repository import GOLDEN, MANIFEST, ModelVersion, Repository
+from digits.report.provenance import now, provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from digits.export.settings import ExportSettings, ForeignSettings
+    from digits.export.settings import ExportSettings, ImportSettings
     from digits.export.source import Source
     from digits.model.limits import Limits
 
@@ -47,16 +47,17 @@ class Candidate:
     made: str
 
 
-def export(path: Path, settings: ExportSettings, limits: Limits, foreign: ForeignSettings) -> ModelVersion:
+def export(path: Path, settings: ExportSettings, limits: Limits, imported: ImportSettings) -> ModelVersion:
     """Exports a run or a model made elsewhere, proves that it answers as the original does, and publishes it.
 
-    A variant that cannot be made, or fails a gate, is left out with its reason; without fp32 nothing is published.
+    A variant that cannot be made, or fails an acceptance check, is left out with its reason; without fp32 nothing is
+    published.
 
     Raises:
         RunError: the folder is not a finished run's.
-        ExportError: the model or its data are damaged or missing; or fp32 fails a gate (ParityError).
+        ExportError: the model or its data are damaged or missing; or fp32 fails an acceptance check (ParityError).
     """
-    source = read_source(path, settings.data, foreign, settings)
+    source = read_source(path, settings.data, imported, settings)
     print(f"data: {source.data.source}, {len(source.data.x_test):,} test images", flush=True)
     repository = Repository(settings.models, NAME)
     try:
@@ -68,7 +69,7 @@ def export(path: Path, settings: ExportSettings, limits: Limits, foreign: Foreig
 
 
 def write_version(staged: Path, source: Source, variants: tuple[str, ...], limits: Limits) -> None:
-    """Writes all files of a version but the sums, if fp32 passes the gates."""
+    """Writes all files of a version except the checksums, if fp32 passes the acceptance checks."""
     candidates, left_out = _candidates(source, variants)
     metadata = _metadata(source)
     for name, candidate in candidates.items():
@@ -81,7 +82,7 @@ def write_version(staged: Path, source: Source, variants: tuple[str, ...], limit
         name: evidence(staged / FILES[name], candidates[name].made, result, seconds.pop(name))
         for name, result in measured.items()
     }
-    print(gate_table(source.reference, found, seconds, len(data.x_test)), flush=True)
+    print(acceptance_table(source.reference, found, seconds, len(data.x_test)), flush=True)
     left_out |= _failures(measured, limits)
     for name, why in left_out.items():
         print(f"left out: {name}, {why}", flush=True)
@@ -140,9 +141,11 @@ def _candidates(source: Source, variants: tuple[str, ...]) -> tuple[dict[str, Ca
     for name in variants:
         try:
             if name == INT8:
-                candidates[name] = Candidate(*calibrated(source.fp32, source.front, *source.calibration_split()))
+                candidates[name] = Candidate(
+                    *calibrated(source.fp32, source.preprocessing, *source.calibration_split())
+                )
             else:
-                candidates[name] = Candidate(to_fp16(source.fp32), "half precision between front and softmax")
+                candidates[name] = Candidate(to_fp16(source.fp32), "half precision between preprocessing and softmax")
         except (UnsupportedError, ModelError) as error:
             left_out[name] = str(error)
     return candidates, left_out

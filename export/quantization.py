@@ -1,10 +1,11 @@
-"""Quantization: what the weights of the products become in int8, symmetric, and what that makes of the rest.
+"""Quantization: what the weights of the dense layers become in int8, symmetric, and what that makes of the rest.
 
-Where ReLU follows, a column of weights may be scaled by any c > 0 if the next product's row is divided by it (Nagel et
-al. 2019, "Data-free quantization through weight equalization and bias correction"). That is how each column gets a
+Where ReLU follows, a column of weights may be scaled by any c > 0 if the next dense layer's row is divided by it (Nagel
+et al. 2019, "Data-free quantization through weight equalization and bias correction"). That is how each column gets a
 scale of its own although ONNX Runtime is told a single one, which saves it a vector of factors in every call. Columns
 below the median are not scaled up beyond it; those of which nothing is left in int8 are dropped, with their constant
-part in the next bias. The last product stays in fp32, and what feeds it is not quantized: as fast, and nearer to fp32.
+part in the next bias. The last dense layer stays in fp32, and what feeds it is not quantized: as fast, and nearer to
+fp32.
 
 Weights are not rounded one by one, but so that the sums come out right for inputs as they are in training (Frantar et
 al. 2023, "GPTQ: accurate post-training quantization for generative pre-trained transformers").
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from digits.export.products import products
+from digits.export.dense_layers import dense_layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from digits.export.front import Front
-    from digits.export.products import Product
+    from digits.export.dense_layers import DenseLayer
+    from digits.export.preprocessing import Preprocessing
 
     Array = NDArray[np.float64]
     Activations = Mapping[str, NDArray[np.float32]]
@@ -37,13 +38,13 @@ DAMPING = 0.01  # of the mean square of an input, as GPTQ has it
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A product in integers.
+    """A dense layer in integers.
 
     Attributes:
         weights: int8 [k, m], for weights * scale.
         scale: Of all columns, or of each, [m].
         bias: float64 [m].
-        output: Where the next product takes these very columns: what comes out of ReLU, in their units, [n, m].
+        output: Where the next dense layer takes these very columns: what comes out of ReLU, in their units, [n, m].
     """
 
     weights: NDArray[np.int8]
@@ -54,46 +55,46 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the products of a model become, but for the ranges of the activations between them.
+    """What the dense layers of a model become, but for the ranges of the activations between them.
 
     Attributes:
-        found: The products.
+        found: The dense layers.
         layers: All of them but the last, or the only one.
         last: Weights and bias of the last, which has to fit what the one before it has become.
     """
 
-    found: list[Product]
+    found: list[DenseLayer]
     layers: list[Layer]
     last: tuple[Array, Array]
 
 
 def quantized_tensors(model: onnx.ModelProto) -> list[str]:
-    """The rows of every product that int8 replaces: of all but the last, or of the only one."""
-    found = products(model)
-    return list(dict.fromkeys(product.input for product in found[: max(len(found) - 1, 1)]))
+    """The rows of every dense layer that int8 replaces: of all but the last, or of the only one."""
+    found = dense_layers(model)
+    return list(dict.fromkeys(dense.input for dense in found[: max(len(found) - 1, 1)]))
 
 
-def plan(model: onnx.ModelProto, front: Front, activations: Activations) -> Plan:
+def plan(model: onnx.ModelProto, preprocessing: Preprocessing, activations: Activations) -> Plan:
     """Rounds the weights of an fp32 model.
 
     Args:
-        model: With digits' signature and the front's nodes.
-        front: Its front.
+        model: With digits' signature and the preprocessing's nodes.
+        preprocessing: Its preprocessing.
         activations: Of `quantized_tensors`, on training images: float32 [n, k].
 
     Raises:
-        UnsupportedError: the graph has no matrix product of the pixels with constant weights.
+        UnsupportedError: the graph has no dense layer of the pixels with constant weights.
     """
-    found = products(model)
-    weights = [product.weights.astype(np.float64) for product in found]
-    biases = [product.bias.astype(np.float64) for product in found]
-    biases[0] = biases[0] + front.offset * weights[0].sum(axis=0)
+    found = dense_layers(model)
+    weights = [dense.weights.astype(np.float64) for dense in found]
+    biases = [dense.bias.astype(np.float64) for dense in found]
+    biases[0] = biases[0] + preprocessing.offset * weights[0].sum(axis=0)
     layers: list[Layer] = []
-    rows: NDArray[np.float32] | None = activations[found[0].input] - np.float32(front.offset)
-    for i, product in enumerate(found[: max(len(found) - 1, 1)]):
-        seen = activations[product.input] if rows is None else rows
+    rows: NDArray[np.float32] | None = activations[found[0].input] - np.float32(preprocessing.offset)
+    for i, dense in enumerate(found[: max(len(found) - 1, 1)]):
+        seen = activations[dense.input] if rows is None else rows
         following = found[i + 1] if i + 1 < len(found) else None
-        if following is None or not product.relu or following.input != product.output or not product.sole:
+        if following is None or not dense.relu or following.input != dense.output or not dense.sole:
             layers.append(_by_column(weights[i], biases[i], seen))
             rows = None
             continue

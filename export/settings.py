@@ -15,7 +15,7 @@ from digits.model.manifest import FP16, INT8
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FOREIGN = "Models made elsewhere"
+IMPORTED = "Models made elsewhere"
 
 
 def _variants(_type: object, tokens: Sequence[Token]) -> tuple[str, ...]:
@@ -27,23 +27,23 @@ def _variants(_type: object, tokens: Sequence[Token]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignSettings:
+class ImportSettings:
     """What a model made elsewhere takes and gives: an ONNX file, a Keras file or a SavedModel."""
 
-    input_scale: Annotated[Literal[1, 255], Parameter(group=FOREIGN)] = 1
+    input_scale: Annotated[Literal[1, 255], Parameter(group=IMPORTED)] = 1
     """The largest pixel that a float input takes: 1 if pixels were divided by 255 in training, or 255."""
 
-    mean: Annotated[float, Parameter(group=FOREIGN, validator=Number(gte=-255, lte=255))] = 0.0
+    mean: Annotated[float, Parameter(group=IMPORTED, validator=Number(gte=-255, lte=255))] = 0.0
     """What was subtracted from the pixels then, as by PyTorch's `Normalize((mean,), (std,))`."""
 
-    std: Annotated[float, Parameter(group=FOREIGN, validator=Number(gte=1e-6, lte=1e6))] = 1.0
+    std: Annotated[float, Parameter(group=IMPORTED, validator=Number(gte=1e-6, lte=1e6))] = 1.0
     """What they were divided by after that."""
 
-    output: Annotated[Literal["probabilities", "logits", "log-probabilities"] | None, Parameter(group=FOREIGN)] = None
+    output: Annotated[Literal["probabilities", "logits", "log-probabilities"] | None, Parameter(group=IMPORTED)] = None
     """What comes out. Logits get a softmax behind them, logarithms of probabilities an exponential. Default: what the
     last operator of a Keras model says; probabilities for an ONNX file."""
 
-    output_name: Annotated[str | None, Parameter(group=FOREIGN)] = None
+    output_name: Annotated[str | None, Parameter(group=IMPORTED)] = None
     """Which output it is, if several could be."""
 
 
@@ -70,7 +70,7 @@ class VerifySettings(ArraySettings):
     """What `digits verify` is told."""
 
     models: Path | None = None
-    """The model repository of a version that is given by its number. Default: the model in the box."""
+    """The model repository of a version that is given by its number. Default: the bundled model."""
 
     test_data: str | None = None
     """A whole test set instead of the golden one: MNIST, as `--data` of `digits train` takes it."""

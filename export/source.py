@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sklearn.model_selection import train_test_split
 
 from digits.export.errors import ExportError
-from digits.export.foreign import read_foreign
-from digits.export.front import Front, attach
-from digits.export.settings import ForeignSettings
+from digits.export.imported_model import read_onnx
+from digits.export.preprocessing import Preprocessing, attach
+from digits.export.settings import ImportSettings
 from digits.images import mnist
 from digits.images.errors import DataError
 from digits.images.mnist import AS_THEY_ARE
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from digits.export.foreign import Foreign
+    from digits.export.imported_model import ImportedModel
     from digits.images.mnist import Mnist
     from digits.train.run_folder import Run
 
@@ -46,7 +46,7 @@ class Source:
         reference: What it is, for people: `Keras` for a run, or else the name of the file or folder.
         sha256: Of its file, or of the list of its files (sha256sum's lines) for a SavedModel's folder.
         fp32: It in digits' signature.
-        front: The front of that.
+        preprocessing: The preprocessing of that.
         data: The test set and, for calibration, the training images.
         answers: Its own to the test images, float32 [n, 10].
         baselines: Its own ways to run, for the table of times.
@@ -56,7 +56,7 @@ class Source:
     reference: str
     sha256: str
     fp32: onnx.ModelProto
-    front: Front
+    preprocessing: Preprocessing
     data: Mnist
     answers: NDArray[np.float32]
     baselines: Mapping[str, Callable[[Pixels], object]] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Source:
         return training, validation
 
 
-def read_source(path: Path, data: str | None, foreign: ForeignSettings, arrays: ArraySettings = AS_THEY_ARE) -> Source:
+def read_source(path: Path, data: str | None, imported: ImportSettings, arrays: ArraySettings = AS_THEY_ARE) -> Source:
     """A run, by its folder or the model in it; or an ONNX file, a Keras file, or a SavedModel's folder.
 
     A run's data are read as its training read them, the data for other models by `arrays`.
@@ -84,11 +84,11 @@ def read_source(path: Path, data: str | None, foreign: ForeignSettings, arrays: 
         ExportError: the model or its data are damaged, missing, or none that digits can serve.
         DataError: the data given cannot be read.
     """
-    run = _run_folder(path, foreign)
-    return _from_elsewhere(path, data, foreign, arrays) if run is None else _from_run(run, data)
+    run = _run_folder(path, imported)
+    return _from_elsewhere(path, data, imported, arrays) if run is None else _from_run(run, data)
 
 
-def read_model(path: Path, settings: ForeignSettings) -> Foreign:
+def read_model(path: Path, settings: ImportSettings) -> ImportedModel:
     """Any model that `export` takes, to be asked.
 
     Raises:
@@ -101,36 +101,36 @@ def read_model(path: Path, settings: ForeignSettings) -> Foreign:
         from digits.export.keras_file import read_keras
 
         return read_keras(path, settings)
-    return read_foreign(path, settings)
+    return read_onnx(path, settings)
 
 
-def _run_folder(path: Path, foreign: ForeignSettings) -> Path | None:
+def _run_folder(path: Path, imported: ImportSettings) -> Path | None:
     """The folder of the run that the path is, or whose model it is; None if it is a model made elsewhere."""
     if not path.exists():
         raise ExportError(f"{path}: there is no such run folder, ONNX file, Keras file or SavedModel folder")
     folder = path.parent if path.name == MODEL and (path.parent / REPORT).exists() else path
     if not folder.is_dir() or (folder / SAVED_MODEL).exists():
         return None
-    if foreign != ForeignSettings():
+    if imported != ImportSettings():
         raise ExportError(f"{path}: is a run; --input-scale, --mean, --std and --output are for models made elsewhere")
     return folder
 
 
-def _from_elsewhere(path: Path, location: str | None, settings: ForeignSettings, arrays: ArraySettings) -> Source:
+def _from_elsewhere(path: Path, location: str | None, settings: ImportSettings, arrays: ArraySettings) -> Source:
     model = read_model(path, settings)
     name = path.absolute().name  # also of the folder "."
     print(f"model: {name} {model.described}")
     fp32 = model.to_onnx()
     data = mnist.load(location, arrays)
-    return Source(name, _sha256(path), fp32, model.front, data, model.predict(data.x_test))
+    return Source(name, _sha256(path), fp32, model.preprocessing, data, model.predict(data.x_test))
 
 
 def _sha256(path: Path) -> str:
     if path.is_file():
         return file_sha256(path)
     files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
-    sums = "".join(f"{file_sha256(file)}  {name}\n" for name, file in files)
-    return hashlib.sha256(sums.encode(errors="surrogateescape")).hexdigest()
+    checksums = "".join(f"{file_sha256(file)}  {name}\n" for name, file in files)
+    return hashlib.sha256(checksums.encode(errors="surrogateescape")).hexdigest()
 
 
 def _from_run(folder: Path, moved_to: str | None) -> Source:
@@ -147,8 +147,8 @@ def _from_run(folder: Path, moved_to: str | None) -> Source:
     return Source(
         "Keras",
         sha256,
-        attach(to_onnx(model), Front()),
-        Front(),
+        attach(to_onnx(model), Preprocessing()),
+        Preprocessing(),
         data,
         predict(model, data.x_test),
         {"Keras predict": lambda pixels: predict(model, pixels)},

@@ -1,4 +1,4 @@
-"""Verification: the gates again, on this host. Works where only digits-serving[serve] is installed."""
+"""Verification: the acceptance checks again, on this host. Works where only digits-serving[serve] is installed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digits.export.errors import ExportError
-from digits.export.evidence import evidence, gate_table, seconds_per_image
-from digits.export.settings import ForeignSettings
+from digits.export.evidence import acceptance_table, evidence, seconds_per_image
+from digits.export.settings import ImportSettings
 from digits.images import mnist
-from digits.model import builtin
+from digits.model.acceptance import failure, measure
 from digits.model.engine import Engine
 from digits.model.errors import ModelError
-from digits.model.gates import failure, measure
 from digits.model.golden import Golden, check_answers
 from digits.model.manifest import FP32, INT8
 from digits.model.parity import compare
-from digits.model.repository import MANIFEST, open_version
+from digits.model.repository import MANIFEST, open_repository, open_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,15 +68,15 @@ class Examination:
     sample: bool = False
 
 
-def verify(target: str, settings: VerifySettings, limits: Limits, foreign: ForeignSettings) -> list[str]:
-    """Runs the gates on a version or on an ONNX file, and prints their table.
+def verify(target: str, settings: VerifySettings, limits: Limits, imported: ImportSettings) -> list[str]:
+    """Runs the acceptance checks on a version or on an ONNX file, and prints their table.
 
     Args:
         target: A version's number in the repository, a version's folder, or an ONNX file, in a version or not.
         settings: On what, and against what.
         limits: How near it has to be. On the golden set, whose images are the hardest, int8 is compared with its own
             answers instead. Another test set than the one it was published with is judged as a sample.
-        foreign: What the model that is compared with takes and gives, if it is not a run's.
+        imported: What the model that is compared with takes and gives, if it is not a run's.
 
     Returns:
         What failed, a line each.
@@ -90,13 +89,13 @@ def verify(target: str, settings: VerifySettings, limits: Limits, foreign: Forei
     """
     subject = _resolve(target, settings)
     engines = {name: Engine(file, provider="cpu") for name, file in subject.files.items()}
-    asked, failed = _examination(subject, engines, settings, limits, foreign)
+    asked, failed = _examination(subject, engines, settings, limits, imported)
     measured = {
         name: measure(engine.run, asked.pixels, asked.labels, asked.reference) for name, engine in engines.items()
     }
     seconds = seconds_per_image({name: engine.run for name, engine in engines.items()}, asked.pixels)
     found = {name: evidence(subject.files[name], "", result, seconds[name]) for name, result in measured.items()}
-    print(gate_table(asked.against, found, {}, len(asked.pixels), asked.images), flush=True)
+    print(acceptance_table(asked.against, found, {}, len(asked.pixels), asked.images), flush=True)
     on_golden = asked.labels is None
     for name, engine in engines.items():
         why = _complaint(subject.files[name]) or _self_test(name, engine, subject.golden)
@@ -136,7 +135,7 @@ def _resolve(target: str, settings: VerifySettings) -> Subject:
     path = Path(target)
     only = None
     if target.isdecimal() and not path.exists():
-        model = builtin.repository(settings.models).open(int(target))
+        model = open_repository(settings.models).open(int(target))
     elif path.is_dir():
         model = open_version(path)
     elif path.is_file() and (path.parent / MANIFEST).is_file():
@@ -157,7 +156,7 @@ def _examination(
     engines: Mapping[str, Engine],
     settings: VerifySettings,
     limits: Limits,
-    foreign: ForeignSettings,
+    imported: ImportSettings,
 ) -> tuple[Examination, list[str]]:
     """What is asked; and what is wrong with the reference itself."""
     golden, model = subject.golden, subject.model
@@ -175,12 +174,12 @@ def _examination(
         images = f"test images of {data.source}"
         asked = Examination(images, data.x_test, data.y_test, first.run(data.x_test), against, sample)
     if settings.against is None:
-        if foreign != ForeignSettings():
+        if imported != ImportSettings():
             raise ExportError("--input-scale, --mean, --std and --output are for the model of --against; say which")
         return asked, []
     from digits.export.source import read_model
 
-    answers = read_model(settings.against, foreign).predict(asked.pixels)
+    answers = read_model(settings.against, imported).predict(asked.pixels)
     wrong = []
     if asked.labels is None and not (off := compare(answers, asked.reference).max_abs_diff) <= limits.max_abs_diff:
         wrong = [f"{settings.against}: not what was exported, its answers are off the recorded ones by {off:.2g}"]

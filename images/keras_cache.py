@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from digits.images.quiet import quiet_stderr
+from digits.storage.quiet import quiet_stderr
 
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"  # as in keras.datasets.mnist
 PATIENCE_S = 4.5  # for the first byte, and again for every next one: together less than ten

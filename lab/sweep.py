@@ -16,13 +16,13 @@ from digits.images.text import one_line
 from digits.lab.errors import LabError
 from digits.lab.plan import plan
 from digits.lab.sweep_study import STUDY, Result, Score, check_free, opened
+from digits.model.tensorflow import keras
 from digits.report.number_format import percent
 from digits.train.errors import CheckpointError, RunError
 from digits.train.interruption import Interruption, deferred
 from digits.train.network import require_activation
 from digits.train.progress import Progress
 from digits.train.run_folder import UNFINISHED
-from digits.train.tensorflow import keras
 from digits.train.training import fit, prepare
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The limits of the gates."""
+"""The limits of the acceptance checks."""
 
 from __future__ import annotations
 

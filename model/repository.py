@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from digits.model.checksums import check_checksums, write_checksums
 from digits.model.errors import RepositoryError
 from digits.model.manifest import Manifest
-from digits.model.sums import check_sums, write_sums
 from digits.model.triton import config_pbtxt
 from digits.storage.atomic_file import sync
 from digits.storage.lock import locked
@@ -20,6 +20,7 @@ from digits.storage.lock import locked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+BUNDLED = Path(__file__).parent / "bundled"  # the repository of the model that comes with the package
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 CONFIG = "config.pbtxt"
@@ -52,13 +53,18 @@ class ModelVersion:
         return self.folder / evidence.file
 
 
+def open_repository(models: Path | None) -> Repository:
+    """The repository in a folder, or else the bundled one."""
+    return Repository(BUNDLED if models is None else models)
+
+
 def open_version(folder: Path) -> ModelVersion:
-    """Opens the version in a folder after checking every file's sum.
+    """Opens the version in a folder after checking every file's checksum.
 
     Raises:
         RepositoryError: it is none, or one of its files is missing or damaged.
     """
-    check_sums(folder)
+    check_checksums(folder)
     return ModelVersion(folder, Manifest.read(folder / MANIFEST))
 
 
@@ -73,7 +79,7 @@ class Repository:
         return _numbers(self.folder)
 
     def open(self, version: int | None = None) -> ModelVersion:
-        """Opens a version (by default the newest) after checking every file's sum.
+        """Opens a version (by default the newest) after checking every file's checksum.
 
         Raises:
             RepositoryError: there is no such version, or one of its files is missing or damaged.
@@ -104,11 +110,11 @@ class Repository:
             yield staged
 
     def publish(self, staged: Path) -> ModelVersion:
-        """Makes the staged folder the next version: sums, then one rename. Then config.pbtxt is the newest version's.
+        """Makes the staged folder the next version: checksums, then one rename. Then config.pbtxt follows it.
 
         A number that was used once, by a version that is withdrawn by now, is not used again.
         """
-        write_sums(staged)
+        write_checksums(staged)
         umask = os.umask(0)
         os.umask(umask)
         staged.chmod(0o777 & ~umask)  # a temporary folder is its owner's alone

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from digits.client import Client
 from digits.client.errors import DeadlineError, OverloadedError, UnavailableError
 from digits.client.local import LocalClassifier
-from digits.model.cores import usable_cores
+from digits.report.cores import usable_cores
 from digits.score.errors import ScoreError
 
 if TYPE_CHECKING:

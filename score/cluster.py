@@ -10,7 +10,7 @@ import pickle
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from digits.model.cores import usable_cores
+from digits.report.cores import usable_cores
 from digits.score.classifiers import opened
 from digits.score.decoding import decode
 from digits.score.engine import answer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from digits.model.cores import usable_cores
+from digits.report.cores import usable_cores
 from digits.score.chunk import Scored
 from digits.score.decoding import Decoders
 

@@ -51,7 +51,7 @@ class ScoreSettings(ArraySettings):
     """Seconds that the server may be away before the scoring stops; what is done is kept."""
 
     models: Path | None = None
-    """The model repository, for classifying in this process. Default: the model in the box."""
+    """The model repository, for classifying in this process. Default: the bundled model."""
 
     precision: Precision = "auto"
     """Which variant of it; `auto` takes the fastest one that proves itself on this host."""

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from digits.model import builtin
+from digits.model.repository import open_repository
 from digits.model.runtime import CUDA
 from digits.model.selection import select
 from digits.serve.address import UNIX, require_free
@@ -83,8 +83,8 @@ class Server:
             require_free(settings.address)
         self._settings = settings
         self._ready = False
-        self._model = builtin.repository(settings.models).open(worker.version if worker else None)
-        log.info("model: %s", "in the box" if settings.models is None else self._model.folder)
+        self._model = open_repository(settings.models).open(worker.version if worker else None)
+        log.info("model: %s", "bundled" if settings.models is None else self._model.folder)
         self._selection = select(
             self._model, precision=settings.precision, provider=settings.provider, threads=settings.threads
         )

@@ -27,7 +27,7 @@ class ServeSettings:
     """What `digits serve` is told."""
 
     models: Path | None = None
-    """The model repository; its newest version is served. Default: the model in the box, which comes with digits."""
+    """The model repository; its newest version is served. Default: the bundled model, which comes with digits."""
 
     address: str = "127.0.0.1:50051"
     """Where to listen: HOST:PORT (port 0 takes a free one, 0.0.0.0 is open to the network) or unix:PATH."""

@@ -114,9 +114,9 @@ def test_the_wheel_carries_types_and_the_contract(wheel: Path) -> None:
         [sys.executable, "-m", "zipfile", "-l", str(wheel)], check=True, capture_output=True, text=True
     ).stdout
     for name in (
-        "digits/model/box/digits/config.pbtxt",
-        "digits/model/box/digits/1/model.int8.onnx",
-        "digits/model/box/digits/1/SHA256SUMS",
+        "digits/model/bundled/digits/config.pbtxt",
+        "digits/model/bundled/digits/1/model.int8.onnx",
+        "digits/model/bundled/digits/1/SHA256SUMS",
         "digits/train/training.py",
         "digits/export/publishing.py",
         "digits/serve/py.typed",

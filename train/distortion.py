@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digits.model.tensorflow import tf
 from digits.train.network import PIXELS
-from digits.train.tensorflow import tf
 
 if TYPE_CHECKING:
     from collections.abc import Callable

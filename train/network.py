@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digits.model.tensorflow import keras
 from digits.report.number_format import comma_list
 from digits.train.errors import RunError
-from digits.train.tensorflow import keras
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digits.model.tensorflow import keras
 from digits.storage.atomic_file import replacing
 from digits.train.errors import CheckpointError, DivergedError
 from digits.train.interruption import Interruption
-from digits.train.tensorflow import keras
 
 if TYPE_CHECKING:
     from pathlib import Path

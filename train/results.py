@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from digits.model.provenance import now, provenance
+from digits.report.provenance import now, provenance
 from digits.storage.json_file import write_json
 from digits.train.dataset import one_hot
 from digits.train.errors import RunError

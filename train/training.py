@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digits.images import mnist
+from digits.model.tensorflow import keras, tf
 from digits.train.dataset import batches, split, steps
 from digits.train.errors import DivergedError, RunError
 from digits.train.interruption import deferred
@@ -18,7 +19,6 @@ from digits.train.network import PIXELS, build, flatten
 from digits.train.progress import Progress
 from digits.train.results import write_results
 from digits.train.run_folder import Run, check_free, finish, is_unfinished, read_run, resumed, unfinished
-from digits.train.tensorflow import keras, tf
 
 if TYPE_CHECKING:
     from digits.train.dataset import Part

@@ -14,8 +14,8 @@ from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.generator import closed_loop
 from digits.benchmarks.h2load import drive, installed, require_h2load
 from digits.benchmarks.server.loads import request
-from digits.model import builtin
 from digits.model.golden import Golden
+from digits.model.repository import open_repository
 
 if TYPE_CHECKING:
     from digits.benchmarks.calls import Call
@@ -29,7 +29,7 @@ LONGER = 10  # times, if nothing was answered
 
 def calls() -> list[Call]:
     """Of each build, under each load: the images whose digits no model doubts, by the margins in the golden set."""
-    golden = Golden.read(builtin.repository(None).open().golden)
+    golden = Golden.read(open_repository(None).open().golden)
     second, first = np.sort(golden.reference, axis=1)[:, -2:].T
     clearest = np.argsort(second - first)
     pixels, digits = golden.pixels[clearest], golden.reference[clearest].argmax(axis=1)

@@ -22,10 +22,10 @@ from digits.benchmarks.engine.table import in_words
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.measurement import measurement, measuring
 from digits.images import mnist
-from digits.model import builtin
-from digits.model.cores import usable_cores
 from digits.model.golden import REFERENCE_TOLERANCE
 from digits.model.manifest import FP32
+from digits.model.repository import open_repository
+from digits.report.cores import usable_cores
 from digits.report.number_format import comma_list
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run(settings: EngineBenchmarkSettings) -> None:
         ModelError: there is no model, or its fp32 does not run.
     """
     plan = planned(settings, usable_cores())
-    version = builtin.repository(settings.models).open()
+    version = open_repository(settings.models).open()
     print(f"starting a process for each number of threads: {comma_list(plan.threads)}", flush=True)
     with ExitStack() as stack:
         processes = [stack.enter_context(EngineProcess(version, threads)) for threads in plan.threads]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.engine.peaks import CACHE, PRODUCT
-from digits.export.foreign import read_foreign
-from digits.export.products import products
-from digits.export.settings import ForeignSettings
+from digits.export.dense_layers import dense_layers
+from digits.export.imported_model import read_onnx
+from digits.export.settings import ImportSettings
 from digits.model.manifest import FP16, FP32, INT8
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Work:
 
 def work_of(version: ModelVersion) -> Work:
     """Raises ExportError if the fp32 graph has other layers than dense ones."""
-    layers = products(read_foreign(version.file(FP32), ForeignSettings()).core)
+    layers = dense_layers(read_onnx(version.file(FP32), ImportSettings()).core)
     parameters = sum(layer.weights.size + layer.bias.size for layer in layers)
     return Work(parameters, (layers[0].weights.shape[0], *(len(layer.bias) for layer in layers)))
 

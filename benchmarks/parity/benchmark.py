@@ -39,7 +39,7 @@ from digits.benchmarks.parity.table import in_words, parity_table
 from digits.benchmarks.parity.variant import Asked, compared, not_served, variant_of
 from digits.benchmarks.servers import TRANSPORTS, serving
 from digits.images import mnist
-from digits.model import builtin
+from digits.model.repository import open_repository
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from digits.benchmarks.parity.variant import Variant
     from digits.benchmarks.settings import ParityBenchmarkSettings
     from digits.images.mnist import Mnist
-    from digits.model.gates import Measured
+    from digits.model.acceptance import Measured
     from digits.model.repository import ModelVersion
 
     Answers = dict[str, list[Measured]]  # by variant, of each kind of images
@@ -65,7 +65,7 @@ def run(folder: Path | None, settings: ParityBenchmarkSettings) -> None:
     Raises:
         BenchmarkError: there is no Keras to compare with, or, once all is written, something disagrees.
     """
-    version, data = builtin.repository(settings.models).open(), mnist.load(settings.data)
+    version, data = open_repository(settings.models).open(), mnist.load(settings.data)
     keras = reference(version, folder)
     _introduce(version, data, keras)
     failed: list[str] = []

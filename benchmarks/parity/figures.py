@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from digits.benchmarks.parity.variant import Asked
-    from digits.model.gates import Measured
+    from digits.model.acceptance import Measured
 
 STYLES = {TEST: (BLUE, "-"), "noise": (ORANGE, "--"), "one pixel": (GREY, ":")}
 COLUMNS, MOST = 6, 12  # images in a row, and of a variant

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.parity.statistics import agreement_interval, histogram, mcnemar
+from digits.model.acceptance import failure, measure
 from digits.model.engine import Engine
 from digits.model.errors import ModelError, SelfTestError
-from digits.model.gates import failure, measure
 from digits.model.golden import REFERENCE_TOLERANCE
 from digits.model.limits import Limits
 from digits.model.manifest import FP32
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from digits.benchmarks.parity.images import Images
-    from digits.model.gates import Measured
+    from digits.model.acceptance import Measured
     from digits.model.repository import ModelVersion
 
 LISTED = 100  # flipped images that the JSON names

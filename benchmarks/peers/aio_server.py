@@ -11,9 +11,9 @@ import sys
 import grpc
 import numpy as np
 
-from digits.model import builtin
 from digits.model.engine import Engine
 from digits.model.manifest import FP32
+from digits.model.repository import open_repository
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 
 READY = "baseline: ready"
@@ -21,7 +21,7 @@ READY = "baseline: ready"
 
 class Classifier(digits_pb2_grpc.DigitClassifierServicer):
     def __init__(self) -> None:
-        model = builtin.repository(None).open()
+        model = open_repository(None).open()
         self._engine = Engine(model.file(FP32), provider="cpu", threads=1)
         self._version = str(model.number)
 

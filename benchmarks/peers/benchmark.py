@@ -27,7 +27,7 @@ from digits.benchmarks.peers.table import duels_table, lines_table, rates_table
 from digits.benchmarks.servers import TITLES, all_serving, serving
 from digits.benchmarks.settings import HOUSE, OURS
 from digits.images import mnist
-from digits.model import builtin
+from digits.model.repository import open_repository
 from digits.model.selection import select
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def run(settings: PeersBenchmarkSettings) -> None:
     h2load = require_h2load()
     data = mnist.load(settings.data)
     print(f"data: {data.source}", flush=True)
-    version = builtin.repository(None).open()
+    version = open_repository(None).open()
     selection = select(version, provider="cpu")
     print(f"model: {selection.variant}, for ours and the peers", flush=True)
     model = Model(version, selection, data.x_test)

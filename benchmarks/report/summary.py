@@ -21,7 +21,7 @@ NATIVE, GRPCIO = "digits, native", "digits, grpcio"
 def in_sentences(parity: dict[str, Any], engine: dict[str, Any], server: dict[str, Any]) -> str:
     """A list in Markdown, its lines filled."""
     machine = server["machine"]
-    where = f"With the model in the box, callers and server on the same {machine['cores']} cores of {machine['cpu']}"
+    where = f"With the bundled model, callers and server on the same {machine['cores']} cores of {machine['cpu']}"
     items = [
         f"- `digits bench parity`: {_parity(parity)}",
         f"- `digits bench engine`: {_engine(engine)}",

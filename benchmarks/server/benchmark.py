@@ -24,7 +24,7 @@ from digits.benchmarks.server.subjects import subjects
 from digits.benchmarks.server.table import promise, server_table, words
 from digits.benchmarks.settings import ECHO
 from digits.images import mnist
-from digits.model import builtin
+from digits.model.repository import open_repository
 
 if TYPE_CHECKING:
     from digits.benchmarks.generator import Request
@@ -48,7 +48,7 @@ def run(settings: ServerBenchmarkSettings) -> None:
     if settings.quick:
         settings = replace(settings, connections=(1, BOTH), seconds=min(settings.seconds, 0.2), repeats=1)
     data = mnist.load(settings.data)
-    images = clear_digits(builtin.repository(settings.models).open(), data)
+    images = clear_digits(open_repository(settings.models).open(), data)
     head = measurement(
         "server",
         settings,

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from digits.model.cores import usable_cores
+from digits.report.cores import usable_cores
 from digits.serve import statistics
 from digits.serve.address import hold
 from digits.serve.process.signal_handling import STOPS, ignore_echo

@@ -20,13 +20,13 @@ from digits.benchmarks.engine.roofline import Work, roof, roofline
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.settings import EngineBenchmarkSettings
 from digits.export.publishing import export
-from digits.export.settings import ExportSettings, ForeignSettings
-from digits.model import builtin
+from digits.export.settings import ExportSettings, ImportSettings
+from digits.model.checksums import write_checksums
 from digits.model.errors import ModelError
 from digits.model.golden import Golden
 from digits.model.limits import Limits
+from digits.model.repository import BUNDLED, open_repository
 from digits.model.selection import select
-from digits.model.sums import write_sums
 
 if TYPE_CHECKING:
     import subprocess
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 ONE = ("bench", "engine", "--data", "embedded", "--threads", 1)  # thread
-PARAMETERS = 535_818  # of the model in the box
+PARAMETERS = 535_818  # of the bundled model
 KERAS = {"Keras predict", "Keras call", "tf.function"}
 PNG = b"\x89PNG"
 
 
 @pytest.fixture(scope="module")
 def measured(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A quick benchmark of the model in the box: its JSON file, and what it printed."""
+    """A quick benchmark of the bundled model: its JSON file, and what it printed."""
     out = tmp_path_factory.mktemp("bench") / "new" / "box.json"
     completed = digits(*ONE, "--quick", "--batches", "16,1", "--out", out)
     assert completed.returncode == 0, completed.stderr
@@ -78,13 +78,13 @@ def test_the_file_says_what_it_takes_to_measure_again_and_nothing_of_this_machin
     assert result["command"] == "digits bench engine --batches 16,1 --threads 1 --quick"
     assert result["findings"]["model"]["version"] == 1
     assert {"machine", "versions", "commit", "data", "warm_up"} <= result.keys()
-    assert str(builtin.FOLDER) not in text
+    assert str(BUNDLED) not in text
     assert str(measured[0].parent) not in text
 
 
 def test_what_no_server_would_run_here_is_timed_and_marked(measured: tuple[Path, str]) -> None:
     try:
-        select(builtin.repository(None).open(), precision="int8", provider="cpu")
+        select(open_repository(None).open(), precision="int8", provider="cpu")
         served = True
     except ModelError:
         served = False
@@ -125,7 +125,7 @@ def test_a_model_from_elsewhere_is_timed_without_keras(
     model = torch_form(weights, [np.zeros(32), np.zeros(10)], (1, 28, 28), ending="Softmax")
     onnx.save(model, tmp_path / "elsewhere.onnx")
     settings = ExportSettings(models=tmp_path / "models", data="embedded", variants=("fp16",))
-    export(tmp_path / "elsewhere.onnx", settings, Limits(), ForeignSettings())
+    export(tmp_path / "elsewhere.onnx", settings, Limits(), ImportSettings())
     out = tmp_path / "engine.json"
     completed = digits(*ONE, "--quick", "--batches", 2, "--models", tmp_path / "models", "--out", out)
     assert completed.returncode == 0, completed.stderr
@@ -140,11 +140,11 @@ def test_a_model_from_elsewhere_is_timed_without_keras(
 
 def test_a_model_that_answers_wrongly_is_an_error_after_all_is_written(digits: Digits, tmp_path: Path) -> None:
     version = tmp_path / "models" / "digits" / "1"
-    shutil.copytree(builtin.FOLDER / "digits" / "1", version)
+    shutil.copytree(BUNDLED / "digits" / "1", version)
     golden = Golden.read(version / "golden.npz")
     Golden(golden.pixels, np.roll(golden.reference, 1, axis=0), golden.answers).write(version / "golden.npz")
     (version / "SHA256SUMS").unlink()
-    write_sums(version)
+    write_checksums(version)
     out = tmp_path / "engine.json"
     completed = digits(*ONE, "--quick", "--batches", 1, "--models", tmp_path / "models", "--out", out)
     assert completed.returncode == 1

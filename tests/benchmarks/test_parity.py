@@ -22,11 +22,11 @@ from digits.benchmarks.parity.reference import reference
 from digits.benchmarks.parity.server import CALLS, differing
 from digits.benchmarks.parity.statistics import agreement_interval, histogram, mcnemar
 from digits.lab import comparison
+from digits.model.checksums import write_checksums
 from digits.model.engine import Engine
 from digits.model.golden import Golden
 from digits.model.parity import compare
 from digits.model.repository import ModelVersion, Repository
-from digits.model.sums import write_sums
 from digits.train.evaluation import read_predictions
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def damaged(models: Path, tmp_path: Path) -> Damage:
         golden = Golden.read(version.golden)
         golden.answers[variant] = Engine(file, provider="cpu").run(golden.pixels)
         golden.write(version.golden)
-        write_sums(version.folder)
+        write_checksums(version.folder)
         return root
 
     return make
@@ -151,7 +151,7 @@ def test_a_version_of_no_keras_is_refused(models: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(models / "digits" / "1", tmp_path / "digits" / "1")
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"reference": "torch.onnx", "training": {}}))
-    write_sums(folder)
+    write_checksums(folder)
     with pytest.raises(BenchmarkError, match=r"comes from no Keras run, but from torch.onnx"):
         reference(Repository(tmp_path).open(), None)
 

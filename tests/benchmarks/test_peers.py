@@ -28,7 +28,7 @@ from digits.benchmarks.peers.result import Measured, PeersResult
 from digits.benchmarks.peers.table import duels_table
 from digits.benchmarks.process import started
 from digits.benchmarks.settings import BENTOML, ECHO, HOUSE, MOSEC, OURS, SERVERS, TRITON
-from digits.model import builtin
+from digits.model.repository import open_repository
 from digits.model.selection import select
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_an_answer_is_read_as_it_was_asked_for() -> None:
 @pytest.mark.slow
 @needs_h2load
 def test_a_peer_that_answers_wrongly_is_let_off_and_ours_is_not(test_digits: NDArray[np.uint8]) -> None:
-    version = builtin.repository(None).open()
+    version = open_repository(None).open()
     model = Model(version, select(version, provider="cpu"), test_digits)
     pairs, measurements = Pairs(Cell(RAW, 64, 4)), list[dict[str, object]]()
     with servers.serving(OURS, model.variant) as ours, stub(every=1_000_000) as peer:
@@ -186,7 +186,7 @@ def test_a_peer_is_installed_and_measured(digits: Digits, tmp_path: Path) -> Non
     again = digits("bench", "peers", *options, *places)
     assert "installing" not in again.stdout
     broken = replace(CATALOGUE[MOSEC], command=(sys.executable, "-c", "raise SystemExit('no such flag')"))
-    call, file = call_of(Cell(RAW, 1, 1), MOSEC, PIXELS, ZEROS), builtin.repository(None).open().file("fp32")
+    call, file = call_of(Cell(RAW, 1, 1), MOSEC, PIXELS, ZEROS), open_repository(None).open().file("fp32")
     with (
         pytest.raises(BenchmarkError, match="ended with 1: no such flag"),
         serving(broken, tmp_path / "cache", file, call),

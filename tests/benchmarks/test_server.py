@@ -120,7 +120,7 @@ def test_a_model_that_disagrees_is_said_to_be_so(
     classifier: Any,
     tmp_path: Path,
 ) -> None:
-    """A model whose digits are shifted by one passes the gates of a foreign model, which holds it against itself."""
+    """A model whose digits are shifted by one passes the acceptance checks, which compare it with itself."""
     last, bias = classifier.coefs_[-1], classifier.intercepts_[-1]
     weights = [*classifier.coefs_[:-1], last[:, [9, *range(9)]]]
     biases = [*classifier.intercepts_[:-1], bias[[9, *range(9)]]]

@@ -13,9 +13,8 @@ from PIL import Image
 from digits.cli import models as commands
 from digits.cli.models import ChangeSettings, ModelsSettings, PruneSettings, ShowSettings
 from digits.export.errors import ExportError
-from digits.model import builtin
 from digits.model.errors import RepositoryError
-from digits.model.repository import GOLDEN, MANIFEST, Repository
+from digits.model.repository import GOLDEN, MANIFEST, Repository, open_repository
 
 if TYPE_CHECKING:
     import subprocess
@@ -113,7 +112,7 @@ def test_a_version_is_shown_with_its_evidence(models: Path, capsys: Capture) -> 
     commands.show(1, settings=ShowSettings(models=models))
     shown = capsys.readouterr().out
     manifest = Repository(models).open().manifest
-    facts, _, gates = shown.partition("\n\n")
+    facts, _, checks = shown.partition("\n\n")
     assert f"version     1, {models}/digits/1\n" in facts
     assert f"Keras, SHA-256 {manifest.reference_sha256}\n" in facts
     assert f"SHA-256 {manifest.test_sha256}\n" in facts
@@ -122,13 +121,15 @@ def test_a_version_is_shown_with_its_evidence(models: Path, capsys: Capture) -> 
     assert "epochs" in rows(facts)["settings"]
     assert "onnxruntime" in rows(facts)["versions"]
     assert "int8_agreement 99, int8_accuracy_loss 1" in rows(facts)["limits"]
-    assert "\nint8        model.int8.onnx, int8 products" in facts
+    assert "\nint8        model.int8.onnx, int8 dense layers" in facts
 
-    title, *table = gates.splitlines()
-    assert title.startswith("gates: 1,000 test images against Keras; microseconds an image in batches of 1, 64, 1024")
+    title, *table = checks.splitlines()
+    assert title.startswith(
+        "acceptance checks: 1,000 test images against Keras; microseconds an image in batches of 1, 64, 1024"
+    )
     assert [line.split()[0] for line in table] == ["variant", "fp32", "int8", "fp16", *_words(manifest.baselines)]
     for name, variant in manifest.variants.items():
-        line = rows(gates)[name]
+        line = rows(checks)[name]
         assert f"{variant.max_abs_diff:.1e}" in line
         assert f"{round(variant.argmax_agreement * 1000):,} of 1,000" in line
         assert f"{variant.accuracy:.2%}" in line
@@ -233,16 +234,16 @@ def test_rollback_and_prune_say_what_they_did(digits: Digits, copy: Path, capsys
     assert Repository(copy).versions() == [5]
 
 
-# The model in the box
+# The bundled model
 
 
 def test_without_a_repository_the_model_in_the_box_is_shown(digits: Digits, tmp_path: Path, capsys: Capture) -> None:
     commands.show()
-    box = Repository(builtin.FOLDER).open()
+    box = open_repository(None).open()
     assert rows(capsys.readouterr().out)["version"].split("  ")[-1].strip() == f"{box.number}, {box.folder}"
     completed = digits("models", "list", cwd=tmp_path)
     assert completed.returncode == 0, completed.stderr
-    assert list(rows(completed.stdout)) == ["version", *map(str, Repository(builtin.FOLDER).versions())]
+    assert list(rows(completed.stdout)) == ["version", *map(str, open_repository(None).versions())]
     assert completed.stdout.rstrip().endswith("newest")
 
 

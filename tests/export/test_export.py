@@ -149,7 +149,7 @@ def test_a_nan_is_never_parity() -> None:
 
 CONVERT = """
 import keras, numpy as np, sys
-from digits.export.front import Front, attach
+from digits.export.preprocessing import Preprocessing, attach
 from digits.export.graph import predict, to_onnx
 from digits.model.engine import Engine
 
@@ -158,7 +158,7 @@ for activation in sys.argv[1:]:
     layers = [keras.layers.Dense(nodes, activation) for nodes in (48, 24)]
     model = keras.Sequential([keras.Input((784,)), *layers, keras.layers.Dense(10, "softmax")])
     model.set_weights([weights * 3 for weights in model.get_weights()])
-    engine = Engine(attach(to_onnx(model), Front()).SerializeToString(), provider="cpu")
+    engine = Engine(attach(to_onnx(model), Preprocessing()).SerializeToString(), provider="cpu")
     assert np.abs(engine.run(pixels) - predict(model, pixels)).max() < 1e-5, activation
 """
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from digits.export.calibration import calibrated, entropy, full_range, percentile
+from digits.export.dense_layers import dense_layers
 from digits.export.errors import UnsupportedError
 from digits.export.fp16 import to_fp16
-from digits.export.front import Front, attach
-from digits.export.products import products
+from digits.export.preprocessing import Preprocessing, attach
 from digits.model.engine import Engine, load_engine
 from digits.model.parity import compare
 from digits.model.repository import Repository
@@ -51,7 +51,9 @@ def engine(model: onnx.ModelProto) -> Engine:
 
 
 def front_of(torch_form: TorchForm, weights: list[Any], **options: Any) -> onnx.ModelProto:
-    return attach(torch_form(weights, [np.zeros(w.shape[1]) for w in weights], (784,), **options), Front(), "Softmax")
+    return attach(
+        torch_form(weights, [np.zeros(w.shape[1]) for w in weights], (784,), **options), Preprocessing(), "Softmax"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,7 @@ def variants(models: Path) -> dict[str, Engine]:
 # What the fixture's run became
 
 
-def test_every_scale_is_static_and_the_first_product_takes_the_raw_pixels(models: Path) -> None:
+def test_every_scale_is_static_and_the_first_dense_layer_takes_the_raw_pixels(models: Path) -> None:
     model = onnx.load(models / "digits" / "1" / "model.int8.onnx")
     assert {node.op_type for node in model.graph.node} <= STATIC
     constants = {constant.name: onnx.numpy_helper.to_array(constant) for constant in model.graph.initializer}
@@ -131,7 +133,7 @@ def test_any_shape_and_activation_gets_an_int8_form_near_to_fp32(
     gain = 2.0 if activation in {"Relu", "LeakyRelu"} else 1.0
     weights = [random.normal(0, np.sqrt(gain / k), (k, m)) for k, m in pairwise(sizes)]
     model = front_of(torch_form, weights, activation=activation)
-    quantized, made = calibrated(model, Front(), data.x_train[:1000], data.x_train[1000:1500])
+    quantized, made = calibrated(model, Preprocessing(), data.x_train[:1000], data.x_train[1000:1500])
     parity = compare(engine(quantized).run(data.x_test), engine(model).run(data.x_test))
     assert parity.mean_abs_diff < 4e-3
     assert parity.argmax_agreement > 0.9
@@ -146,8 +148,8 @@ def test_a_column_of_which_nothing_is_left_is_dropped_with_its_constant_part(
     weights = [random.normal(0, 0.05, (k, m)).astype(np.float32) for k, m in ((784, 40), (40, 20), (20, 10))]
     weights[0][:, 5:15] = 1e-6
     biases = [np.full(w.shape[1], 0.3, np.float32) for w in weights]
-    model = attach(torch_form(weights, biases, (784,)), Front(), "Softmax")
-    quantized, _ = calibrated(model, Front(), data.x_train[:500], data.x_train[500:1000])
+    model = attach(torch_form(weights, biases, (784,)), Preprocessing(), "Softmax")
+    quantized, _ = calibrated(model, Preprocessing(), data.x_train[:500], data.x_train[500:1000])
     kept = [list(c.dims) for c in quantized.graph.initializer if c.data_type == onnx.TensorProto.INT8 and len(c.dims)]
     assert kept == [[784, 30], [30, 20]]
     parity = compare(engine(quantized).run(data.x_test), engine(model).run(data.x_test))
@@ -157,15 +159,15 @@ def test_a_column_of_which_nothing_is_left_is_dropped_with_its_constant_part(
 def test_the_front_of_a_normalized_model_goes_into_the_bias(torch_form: TorchForm, data: Mnist) -> None:
     random = np.random.default_rng(1)
     weights = [random.normal(0, 0.05, (k, m)) for k, m in ((784, 40), (40, 10))]
-    front = Front(255, 0.1307, 0.3081)
-    model = attach(torch_form(weights, [np.zeros(40), np.zeros(10)], (784,)), front, "Softmax")
-    quantized, _ = calibrated(model, front, data.x_train[:500], data.x_train[500:1000])
+    preprocessing = Preprocessing(255, 0.1307, 0.3081)
+    model = attach(torch_form(weights, [np.zeros(40), np.zeros(10)], (784,)), preprocessing, "Softmax")
+    quantized, _ = calibrated(model, preprocessing, data.x_train[:500], data.x_train[500:1000])
     parity = compare(engine(quantized).run(data.x_test), engine(model).run(data.x_test))
     assert parity.max_abs_diff < 0.02
 
 
 def graph(nodes: list[onnx.NodeProto], constants: dict[str, NDArray[Any]], shape: tuple[int, ...]) -> onnx.ModelProto:
-    """A graph from `x` to the logits `y`, behind a front."""
+    """A graph from `x` to the logits `y`, behind a preprocessing subgraph."""
     core = helper.make_graph(
         nodes,
         "core",
@@ -174,7 +176,7 @@ def graph(nodes: list[onnx.NodeProto], constants: dict[str, NDArray[Any]], shape
         [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()],
     )
     model = helper.make_model(core, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    return attach(model, Front(shape=(-1, *shape)), "Softmax")
+    return attach(model, Preprocessing(shape=(-1, *shape)), "Softmax")
 
 
 def random_weights(*shapes: tuple[int, ...]) -> list[NDArray[np.float32]]:
@@ -209,7 +211,7 @@ GRAPHS = {
         {"v": V, "w": W, "u": U, "b": B[None], "c": np.array(0.3)},
         2,
     ),
-    "a residual, so that two products take the same rows": (
+    "a residual, so that two dense layers take the same rows": (
         [
             node("Gemm", ["x", "v", "b"], ["h"]),
             node("Relu", ["h"], ["r"]),
@@ -232,7 +234,7 @@ GRAPHS = {
         {"v": V * 0, "w": W, "u": U, "b": -np.abs(B), "c": C, "d": D},
         2,
     ),
-    "one product, with ReLU": (
+    "one dense layer, with ReLU": (
         [node("Gemm", ["x", "v", "d"], ["h"]), node("Relu", ["h"], ["y"])],
         {"v": V[:, :10], "d": D},
         1,
@@ -241,32 +243,34 @@ GRAPHS = {
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_whatever_a_product_looks_like_int8_is_near_to_fp32(data: Mnist, name: str) -> None:
+def test_whatever_a_dense_layer_looks_like_int8_is_near_to_fp32(data: Mnist, name: str) -> None:
     nodes, constants, count = GRAPHS[name]
     model = graph(nodes, constants, (784,))
-    quantized, _ = calibrated(model, Front(), data.x_train[:1000], data.x_train[1000:1500])
+    quantized, _ = calibrated(model, Preprocessing(), data.x_train[:1000], data.x_train[1000:1500])
     parity = compare(engine(quantized).run(data.x_test), engine(model).run(data.x_test))
     assert parity.mean_abs_diff < 4e-3
     assert parity.argmax_agreement > 0.95
     assert sum(made.op_type == "QGemm" for made in quantized.graph.node) == count
 
 
-def test_a_convolution_is_no_product_of_the_pixels_and_says_so() -> None:
+def test_a_convolution_is_no_dense_layer_of_the_pixels_and_says_so() -> None:
     nodes = [
         node("Conv", ["x", "k"], ["c"], kernel_shape=[5, 5]),
         node("Flatten", ["c"], ["f"]),
         node("Gemm", ["f", "u"], ["y"]),
     ]
     model = graph(nodes, {"k": np.ones((1, 1, 5, 5)), "u": np.ones((576, 10))}, (1, 28, 28))
-    with pytest.raises(UnsupportedError, match="its first matrix product is fed by Conv, and not by a front of ours"):
-        products(model)
+    with pytest.raises(
+        UnsupportedError, match="its first dense layer is fed by Conv, not by a preprocessing subgraph of ours"
+    ):
+        dense_layers(model)
 
 
-def test_a_product_of_more_than_rows_is_left_as_it_is() -> None:
+def test_a_dense_layer_of_more_than_rows_is_left_as_it_is() -> None:
     nodes = [node("MatMul", ["x", "m"], ["h"]), node("Flatten", ["h"], ["f"]), node("Gemm", ["f", "u"], ["y"])]
     model = graph(nodes, {"m": np.ones((28, 2)), "u": np.ones((56, 10))}, (28, 28))
-    with pytest.raises(UnsupportedError, match="its first matrix product is fed by MatMul"):
-        products(model)
+    with pytest.raises(UnsupportedError, match="its first dense layer is fed by MatMul"):
+        dense_layers(model)
 
 
 def test_weights_beyond_half_precision_are_said(torch_form: TorchForm) -> None:

@@ -12,11 +12,11 @@ import pytest
 from digits.cli.verify import verify
 from digits.export.errors import ExportError
 from digits.export.publishing import export
-from digits.export.settings import ExportSettings, ForeignSettings, VerifySettings
+from digits.export.settings import ExportSettings, ImportSettings, VerifySettings
 from digits.export.source import read_model, read_source
 from digits.model.engine import load_engine
 from digits.model.limits import Limits
-from digits.train.tensorflow import keras, tf
+from digits.model.tensorflow import keras, tf
 
 if TYPE_CHECKING:
     import subprocess
@@ -89,10 +89,10 @@ def saved(model: Any, path: Path) -> Path:
     return path
 
 
-def published(path: Path, variants: tuple[str, ...] = (), **foreign: Any) -> ModelVersion:
+def published(path: Path, variants: tuple[str, ...] = (), **imported: Any) -> ModelVersion:
     """Publishes the model beside its file."""
     settings = ExportSettings(models=path.parent / "models", data="embedded", variants=variants)
-    return export(path, settings, LENIENT, ForeignSettings(**foreign))
+    return export(path, settings, LENIENT, ImportSettings(**imported))
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -131,7 +131,7 @@ def test_every_form_is_published_and_answers_as_keras_does(
     assert (version.manifest.reference, version.manifest.training) == (name, {})
     assert (
         version.manifest.reference_sha256
-        == read_source(tmp_path / name, "embedded", ForeignSettings(input_scale=scale)).sha256
+        == read_source(tmp_path / name, "embedded", ImportSettings(input_scale=scale)).sha256
     )
     takes = f"model: {name} takes float [N,{','.join(map(str, shape))}] of 0 to {scale} and gives {output}"
     (said,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(takes)][:1]
@@ -143,8 +143,8 @@ def test_a_convnet_is_published_without_int8(digits: Digits, convnet: Any, data:
     arguments = ("--models", tmp_path / "models", "--data", "embedded", "--input-scale", 255)
     completed = digits("export", file, *arguments)
     assert (completed.returncode, completed.stderr) == (0, "")
-    assert "gates: 1,000 test images against cnn.keras" in completed.stdout
-    assert "left out: int8, its first matrix product is fed by " in completed.stdout
+    assert "acceptance checks: 1,000 test images against cnn.keras" in completed.stdout
+    assert "left out: int8, its first dense layer is fed by " in completed.stdout
     right = convnet.predict(data.x_test[..., None], verbose=0).argmax(axis=1) == data.y_test
     assert f"\naccuracy: {right.mean():.2%} of 1,000 test images\n" in completed.stdout
     completed = digits("verify", 1, "--models", tmp_path / "models", "--against", file, "--input-scale", 255)
@@ -154,14 +154,14 @@ def test_a_convnet_is_published_without_int8(digits: Digits, convnet: Any, data:
 
 def test_the_model_in_a_run_folder_is_the_run(run_folder: Path) -> None:
     by_file, by_folder = (
-        read_source(path, None, ForeignSettings()) for path in (run_folder / "model.keras", run_folder)
+        read_source(path, None, ImportSettings()) for path in (run_folder / "model.keras", run_folder)
     )
     assert by_file.reference == "Keras"
     assert by_file.training == by_folder.training
     assert by_file.sha256 == by_folder.sha256
     assert by_file.fp32.SerializeToString() == by_folder.fp32.SerializeToString()
     with pytest.raises(ExportError, match="is a run; --input-scale, --mean, --std and --output are for models made"):
-        read_source(run_folder / "model.keras", None, ForeignSettings(output="logits"))
+        read_source(run_folder / "model.keras", None, ImportSettings(output="logits"))
 
 
 @pytest.mark.parametrize("form", ["folder", "model.keras", "saved", "model.h5", "model.onnx"])
@@ -172,15 +172,15 @@ def test_a_version_is_verified_against_every_form(
     against = {"folder": run_folder, "model.keras": run_folder / form, "model.onnx": version / form}.get(form)
     against = against or saved(keras.models.load_model(run_folder / "model.keras"), tmp_path / form)
     assert verify(str(version), VerifySettings(against=against)) == 0
-    assert capsys.readouterr().out.startswith(f"gates: 256 golden images against {against}; ")
+    assert capsys.readouterr().out.startswith(f"acceptance checks: 256 golden images against {against}; ")
 
 
 def test_what_only_another_model_heeds_is_refused(models: Path, run_folder: Path) -> None:
-    version, scaled = str(models / "digits" / "1"), ForeignSettings(input_scale=255)
+    version, scaled = str(models / "digits" / "1"), ImportSettings(input_scale=255)
     with pytest.raises(ExportError, match="are for the model of --against; say which"):
-        verify(version, VerifySettings(), foreign=scaled)
+        verify(version, VerifySettings(), imported=scaled)
     with pytest.raises(ExportError, match="is a run; --input-scale, --mean, --std and --output are for models made"):
-        verify(version, VerifySettings(against=run_folder), foreign=scaled)
+        verify(version, VerifySettings(against=run_folder), imported=scaled)
 
 
 def test_another_model_than_was_exported_fails(dense: Any, models: Path, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_what_cannot_be_served_says_why_in_a_line(
 ) -> None:
     path = saved(make(), tmp_path / name)
     with pytest.raises(ExportError, match=expected) as error:
-        read_model(path, ForeignSettings()).predict(data.x_test[:10])
+        read_model(path, ImportSettings()).predict(data.x_test[:10])
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
 
@@ -248,19 +248,19 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, name: str) -> None:
     path.write_bytes(b"no model")
     path = tmp_path / Path(name).parts[0]
     with pytest.raises(ExportError, match="cannot be read as a ") as error:
-        read_model(path, ForeignSettings())
+        read_model(path, ImportSettings())
     assert "\n" not in str(error.value)
 
 
 def test_one_of_several_outputs_is_named(data: Mnist, tmp_path: Path) -> None:
     file = saved(functional((784,), 10, 3), tmp_path / "two.keras")
-    for settings in (ForeignSettings(), ForeignSettings(output_name="of_10")):  # only one of them has ten columns
+    for settings in (ImportSettings(), ImportSettings(output_name="of_10")):  # only one of them has ten columns
         assert read_model(file, settings).predict(data.x_test[:5]).shape == (5, 10)
 
 
 def test_own_layers_are_exported_from_a_saved_model(data: Mnist, tmp_path: Path) -> None:
     """Which holds their code as a graph, as the error for a .keras file says."""
     model = functional((784,), 10, before=Doubled())
-    found = read_model(saved(model, tmp_path / "own"), ForeignSettings()).predict(data.x_test[:50])
+    found = read_model(saved(model, tmp_path / "own"), ImportSettings()).predict(data.x_test[:50])
     expected = model(tf.constant(rows_of(data.x_test[:50])))
     assert np.abs(found - np.asarray(expected).reshape(-1, 10)).max() < 1e-5

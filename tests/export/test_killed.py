@@ -35,7 +35,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 import onnxruntime
 from digits.export.publishing import export
-from digits.export.settings import ExportSettings, ForeignSettings
+from digits.export.settings import ExportSettings, ImportSettings
 from digits.model.limits import Limits
 
 threads = {open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")}
@@ -58,7 +58,7 @@ for line in sys.stdin:
         steps = watch(models, deadly)
         settings = ExportSettings(models=Path(models), data=data, variants=("fp16",))
         with redirect_stdout(io.StringIO()):
-            export(Path(file), settings, Limits(), ForeignSettings(output="logits"))
+            export(Path(file), settings, Limits(), ImportSettings(output="logits"))
         print(json.dumps(steps), flush=True)
         os._exit(0)
     if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):

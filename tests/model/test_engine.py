@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import pytest
 
+from digits.model.checksums import write_checksums
 from digits.model.engine import Engine, load_engine
 from digits.model.errors import ModelError, ProviderError, RepositoryError, SelfTestError
 from digits.model.golden import SIZE, Golden, choose
 from digits.model.repository import Repository
 from digits.model.runtime import CPU, CUDA
-from digits.model.sums import write_sums
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ def version(models: Path, tmp_path: Path) -> Path:
 
 
 def load(version: Path, **options: object) -> Engine:
-    write_sums(version)
+    write_checksums(version)
     return load_engine(Repository(version.parent.parent).open(), **options)  # type: ignore[arg-type] # passed on
 
 
@@ -51,7 +51,7 @@ def test_probabilities_are_probabilities(models: Path, test_digits: NDArray[np.u
 
 
 def test_weights_that_changed_fail_the_self_test(version: Path) -> None:
-    """Sums that fit do not help a model whose answers are not the published ones."""
+    """Checksums that match do not help a model whose answers are not the published ones."""
     model = onnx.load(version / "model.onnx")
     weights = next(tensor for tensor in model.graph.initializer if list(tensor.dims) == [256, 10])
     values = onnx.numpy_helper.to_array(weights) * np.float32(1.01)

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from digits.model.checksums import CHECKSUMS, check_checksums, write_checksums
 from digits.model.errors import RepositoryError
 from digits.model.repository import CONFIG, GOLDEN, MANIFEST, STAGING, WITHDRAWN, Repository
-from digits.model.sums import SUMS, check_sums, write_sums
 from digits.model.triton import config_pbtxt
 
 if TYPE_CHECKING:
@@ -177,21 +177,21 @@ def test_a_flipped_bit_anywhere_in_a_version_is_found(flipped: Path, draw: st.Da
 def test_every_flipped_bit_of_the_sums_themselves_is_found(tmp_path: Path) -> None:
     for name in ("model.onnx", "model.int8.onnx", GOLDEN, MANIFEST):
         (tmp_path / name).write_text(name)
-    write_sums(tmp_path)
-    for position in range((tmp_path / SUMS).stat().st_size):
+    write_checksums(tmp_path)
+    for position in range((tmp_path / CHECKSUMS).stat().st_size):
         for bit in range(8):
-            flip(tmp_path / SUMS, position, bit)
+            flip(tmp_path / CHECKSUMS, position, bit)
             with pytest.raises(RepositoryError):
-                check_sums(tmp_path)
-            flip(tmp_path / SUMS, position, bit)
-    check_sums(tmp_path)
-    (tmp_path / SUMS).write_bytes((tmp_path / SUMS).read_bytes()[:-1])
-    with pytest.raises(RepositoryError, match=f"{SUMS}: damaged; export it again"):
-        check_sums(tmp_path)
+                check_checksums(tmp_path)
+            flip(tmp_path / CHECKSUMS, position, bit)
+    check_checksums(tmp_path)
+    (tmp_path / CHECKSUMS).write_bytes((tmp_path / CHECKSUMS).read_bytes()[:-1])
+    with pytest.raises(RepositoryError, match=f"{CHECKSUMS}: damaged; export it again"):
+        check_checksums(tmp_path)
 
 
 def test_the_sums_are_those_of_sha256sum(copy: Path) -> None:
-    checked = subprocess.run(["sha256sum", "--check", "--strict", SUMS], check=False, cwd=copy / "digits" / "1")
+    checked = subprocess.run(["sha256sum", "--check", "--strict", CHECKSUMS], check=False, cwd=copy / "digits" / "1")
     assert checked.returncode == 0
 
 
@@ -204,8 +204,8 @@ def test_a_missing_or_foreign_file_is_found(copy: Path) -> None:
     (folder / "golden.npz").unlink()
     with pytest.raises(RepositoryError, match=r"golden\.npz is missing"):
         Repository(copy).open()
-    (folder / SUMS).unlink()
-    with pytest.raises(RepositoryError, match=f"no version's folder, or a damaged one .*{SUMS}"):
+    (folder / CHECKSUMS).unlink()
+    with pytest.raises(RepositoryError, match=f"no version's folder, or a damaged one .*{CHECKSUMS}"):
         Repository(copy).open()
 
 
@@ -213,11 +213,11 @@ def test_a_manifest_of_another_schema_is_refused(copy: Path) -> None:
     folder = copy / "digits" / "1"
     manifest = folder / MANIFEST
     manifest.write_text(manifest.read_text().replace('"schema": 2', '"schema": 99'))
-    write_sums(folder)
+    write_checksums(folder)
     with pytest.raises(RepositoryError, match="manifest schema 99; this program reads 2"):
         Repository(copy).open()
     manifest.write_text("[]")
-    write_sums(folder)
+    write_checksums(folder)
     with pytest.raises(RepositoryError, match="not a manifest"):
         Repository(copy).open()
 
@@ -437,7 +437,7 @@ def test_prune_never_removes_the_last_version(three: Repository) -> None:
 
 
 def test_prune_removes_nothing_while_the_newest_is_damaged(three: Repository, tmp_path: Path) -> None:
-    flip(three.folder / "3" / SUMS, 5, 0)
+    flip(three.folder / "3" / CHECKSUMS, 5, 0)
     before = state(three.folder)
     with pytest.raises(RepositoryError, match="damaged"):
         three.prune(keep=1)

@@ -11,8 +11,7 @@ from typing import Any
 
 import onnx
 
-from digits.model import builtin
-from digits.model.repository import CONFIG, MANIFEST, Repository
+from digits.model.repository import CONFIG, MANIFEST, Repository, open_repository
 from digits.model.triton import config_pbtxt
 
 # In a process of its own: tritonclient registers names of its own with protobuf. Prints what it read as JSON; text that
@@ -83,5 +82,5 @@ def test_the_configuration_follows_the_newest_version(models: Path, tmp_path: Pa
 
 
 def test_the_model_in_the_box_has_its_configuration() -> None:
-    newest = Repository(builtin.FOLDER).open()
+    newest = open_repository(None).open()
     assert (newest.folder.parent / CONFIG).read_text() == config_pbtxt(newest.manifest)

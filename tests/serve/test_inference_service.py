@@ -7,7 +7,7 @@ from importlib import metadata
 import pytest
 from google.protobuf import text_format
 
-from digits.model import builtin
+from digits.model.repository import open_repository
 from digits.model.triton import config_pbtxt
 from digits.protos.inference.v2 import inference_pb2 as pb
 from digits.serve.errors import InvalidRequest, NotFound
@@ -101,7 +101,7 @@ def test_the_configuration_is_that_of_the_settings_and_of_the_repository() -> No
     for field in ("dynamic_batching", "instance_group", "parameters"):
         config.ClearField(field)
     config.dynamic_batching.SetInParent()
-    published = config_pbtxt(builtin.repository(None).open().manifest)
+    published = config_pbtxt(open_repository(None).open().manifest)
     assert config == text_format.Parse(published, pb.ModelConfig())
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from digits.client import Client
-from digits.model import builtin
+from digits.model.repository import BUNDLED
 from digits.serve.process.private_folder import private_folder
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def test_another_user_cannot_reach_the_private_socket(serving: Callable[..., Any
 @pytest.mark.parametrize(
     ("command", "option"),
     [
-        (("score", builtin.FOLDER / "digits/1/golden.npz", "--out", "{}/table.csv"), "--out"),
+        (("score", BUNDLED / "digits/1/golden.npz", "--out", "{}/table.csv"), "--out"),
         (("train", "--out", "{}/runs/first"), "--out"),
         (("sweep", "--out", "{}/sweep"), "--out"),
         (("models", "prune", "--keep", "1", "--models", "{}"), "--models"),
@@ -148,7 +148,7 @@ def test_another_user_cannot_reach_the_private_socket(serving: Callable[..., Any
 def test_a_command_that_must_write_names_the_folder_and_the_option(
     digits: Digits, tmp_path: Path, command: tuple[object, ...], option: str
 ) -> None:
-    shutil.copytree(builtin.FOLDER / "digits", tmp_path / "digits")
+    shutil.copytree(BUNDLED / "digits", tmp_path / "digits")
     shutil.copytree(tmp_path / "digits/1", tmp_path / "digits/2")
     shutil.copytree(Path(__file__).parents[2] / "benchmarks/results", tmp_path / "results")
     arguments, env = (str(each).format(tmp_path) for each in command), {"TMPDIR": SHARED_MEMORY}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from digits.model import builtin
+from digits.model.repository import BUNDLED, open_repository
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 from digits.protos.inference.v2 import inference_pb2, inference_pb2_grpc
 from digits.serve.address import hold
@@ -35,8 +35,8 @@ LONG = 120.0  # seconds: only for what would hang
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the one in the box."""
-    return shutil.copytree(builtin.FOLDER, tmp_path_factory.mktemp("workers") / "models")
+    """A copy of the bundled model."""
+    return shutil.copytree(BUNDLED, tmp_path_factory.mktemp("workers") / "models")
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_both_workers_get_calls_serve_the_same_and_count_together(pair: Any) -> 
 
 def test_a_killed_worker_is_replaced_while_the_other_serves(pair: Any, repository: Path) -> None:
     """The new one serves the version that was there, not the newest; what the dead one has counted stays."""
-    newest = builtin.repository(repository).versions()[-1]
+    newest = open_repository(repository).versions()[-1]
     counted = count_images(pair.address) + 1
     classify(pair.address)
     before = workers(pair)
@@ -236,7 +236,7 @@ def test_a_unix_socket_is_not_shared(digits: Digits, tmp_path: Path) -> None:
 
 
 def test_a_damaged_model_does_not_start(digits: Digits, tmp_path: Path) -> None:
-    models = shutil.copytree(builtin.FOLDER, tmp_path / "models")
+    models = shutil.copytree(BUNDLED, tmp_path / "models")
     file = next(models.glob("digits/*/model.onnx"))
     file.write_bytes(file.read_bytes()[:-1])
     assert last_line(digits, "--models", models, "--address", "127.0.0.1:0").startswith(f"digits: {file}: damaged")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from digits.model.provenance import now, provenance
 from digits.report.figure import RUNS, png
+from digits.report.provenance import now, provenance
 from digits.train import figures
 from digits.train.evaluation import Evaluation
 from digits.train.report import write_report

@@ -1,4 +1,4 @@
-"""The front: the part of every graph that takes uint8 pixels and gives a float model the numbers it was trained on."""
+"""The preprocessing subgraph: takes uint8 pixels and gives a float model the numbers that it was trained on."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from digits.model.engine import INPUT, OUTPUT
 
-FRONT = "front/"
+PREPROCESSING = "front/"
 CORE = "core/"
-SCALED = FRONT + "scaled"  # the tensor between front and core
+SCALED = PREPROCESSING + "scaled"  # the tensor between preprocessing and core
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
+class Preprocessing:
     """What is done to a pixel of 0 to 255 before it reaches the model: (pixel / divisor - mean) / std.
 
     Attributes:
@@ -33,7 +33,7 @@ class Front:
 
     @property
     def scale(self) -> float:
-        """The front is pixel * scale + offset; the pixels are a quantized tensor of this scale."""
+        """The preprocessing is pixel * scale + offset; the pixels are a quantized tensor of this scale."""
         return 1 / (self.divisor * self.std)
 
     @property
@@ -42,8 +42,8 @@ class Front:
 
     def nodes(self) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
         """The nodes from `pixels` to `SCALED`, and their constants. What does nothing is left out."""
-        nodes = [helper.make_node("Cast", [INPUT], [FRONT + "cast"], to=TensorProto.FLOAT)]
-        constants = [numpy_helper.from_array(np.array(self.shape, np.int64), FRONT + "shape")]
+        nodes = [helper.make_node("Cast", [INPUT], [PREPROCESSING + "cast"], to=TensorProto.FLOAT)]
+        constants = [numpy_helper.from_array(np.array(self.shape, np.int64), PREPROCESSING + "shape")]
         for name, operator, value, idle in (
             ("divisor", "Div", self.divisor, 1.0),
             ("mean", "Sub", self.mean, 0.0),
@@ -51,19 +51,21 @@ class Front:
         ):
             if value != idle:
                 before = nodes[-1].output[0]
-                nodes.append(helper.make_node(operator, [before, FRONT + name], [f"{FRONT}{operator}-{name}"]))
-                constants.append(numpy_helper.from_array(np.array(value, np.float32), FRONT + name))
-        nodes.append(helper.make_node("Reshape", [nodes[-1].output[0], FRONT + "shape"], [SCALED]))
+                nodes.append(
+                    helper.make_node(operator, [before, PREPROCESSING + name], [f"{PREPROCESSING}{operator}-{name}"])
+                )
+                constants.append(numpy_helper.from_array(np.array(value, np.float32), PREPROCESSING + name))
+        nodes.append(helper.make_node("Reshape", [nodes[-1].output[0], PREPROCESSING + "shape"], [SCALED]))
         return nodes, constants
 
 
-def attach(core: onnx.ModelProto, front: Front, tail: str | None = None) -> onnx.ModelProto:
-    """The core with the front before it, in digits' signature: uint8 [batch, 28, 28] to float32 [batch, 10].
+def attach(core: onnx.ModelProto, preprocessing: Preprocessing, tail: str | None = None) -> onnx.ModelProto:
+    """The core with the preprocessing before it, in digits' signature: uint8 [batch, 28, 28] to float32 [batch, 10].
 
     Args:
-        core: A model with one float input of the front's shape and one output [batch, 10]; or one that takes the pixels
-            as they are, and gets no front.
-        front: What comes before it.
+        core: A model with one float input of the preprocessing's shape and one output [batch, 10]; or one that takes
+            the pixels as they are, and gets no preprocessing.
+        preprocessing: What comes before it.
         tail: The operator that makes its output probabilities: `Softmax`, `Exp`, or None if they are it already.
 
     Returns:
@@ -72,7 +74,7 @@ def attach(core: onnx.ModelProto, front: Front, tail: str | None = None) -> onnx
     core = onnx.compose.add_prefix(core, CORE)
     (given,), (answer,) = core.graph.input, core.graph.output
     bare = given.type.tensor_type.elem_type == TensorProto.UINT8
-    nodes, constants = ([], []) if bare else front.nodes()
+    nodes, constants = ([], []) if bare else preprocessing.nodes()
     ends = {given.name: INPUT if bare else SCALED} | ({answer.name: OUTPUT} if tail is None else {})
     for node in core.graph.node:
         node.input[:] = [ends.get(name, name) for name in node.input]

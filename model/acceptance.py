@@ -1,4 +1,4 @@
-"""The gates: what is measured of a variant on a test set, and what it takes to be published or to be trusted."""
+"""The acceptance checks: what is measured of a variant on a test set, and the limits that it must keep."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from digits.model.cores import usable_cores
+from digits.report.cores import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,4 +88,4 @@ def test_nothing_else_counts_the_cores() -> None:
         for file in tracked.stdout.split()
         if not file.startswith("tests/") and any(name in (root / file).read_text() for name in names)
     }
-    assert found == {"model/cores.py"}
+    assert found == {"report/cores.py"}

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto
 
 from digits.export.errors import ExportError
-from digits.export.front import Front, attach, prune
+from digits.export.preprocessing import Preprocessing, attach, prune
 from digits.model.errors import ModelError
 from digits.model.runtime import open_session
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from digits.export.settings import ForeignSettings
+    from digits.export.settings import ImportSettings
 
     Run = Callable[[NDArray[Any]], NDArray[np.float32]]
 
@@ -37,27 +37,27 @@ TOGETHER = 500  # images that are asked at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
+class ImportedModel:
     """A model from elsewhere.
 
     Attributes:
         path: Its file, or a SavedModel's folder.
         core: It, with one float input and one output [batch, 10].
-        front: What makes its input of pixels.
+        preprocessing: What makes its input of pixels.
         output: What its output is: a key of TAILS.
         opened: Gives what runs the model itself, by the name of the output: inputs [n, ...] to answers [n, 10].
     """
 
     path: Path
     core: onnx.ModelProto
-    front: Front
+    preprocessing: Preprocessing
     output: str
     opened: Callable[[str], Run]
 
     def to_onnx(self) -> onnx.ModelProto:
         """It in digits' signature. Raises ExportError if `onnx.checker` finds fault with it."""
         try:
-            return attach(self.core, self.front, TAILS[self.output])
+            return attach(self.core, self.preprocessing, TAILS[self.output])
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
             raise ExportError(f"{self.path}: {str(error).strip().splitlines()[0]}") from error
 
@@ -65,13 +65,13 @@ class Foreign:
     def described(self) -> str:
         """What it takes and gives, for people, in a line."""
         given = _described(self.core.graph.input[0]).replace("batch", "N")
-        pixels = "" if given.startswith("uint8") else f" of 0 to {255 // int(self.front.divisor)}"
+        pixels = "" if given.startswith("uint8") else f" of 0 to {255 // int(self.preprocessing.divisor)}"
         tail = TAILS[self.output]
         ending = f", which {last_operator(self.core)} ends" + (f"; {tail} is put behind it" if tail else "")
         return f"takes {given}{pixels} and gives {self.output}{ending}"
 
     def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The model's own answer to images uint8 [n, 28, 28], without the uint8 front: probabilities float32 [n, 10].
+        """The model's own answer to images uint8 [n, 28, 28], without our preprocessing: probabilities float32 [n, 10].
 
         Raises:
             ExportError: it cannot be run on batches of any size.
@@ -79,10 +79,10 @@ class Foreign:
         run = self.opened(self.core.graph.output[0].name)
         inputs: NDArray[Any] = pixels
         if self.core.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT:
-            scaled = (pixels / np.float32(self.front.divisor) - np.float32(self.front.mean)) / np.float32(
-                self.front.std
-            )
-            inputs = scaled.astype(np.float32).reshape(self.front.shape)
+            scaled = (
+                pixels / np.float32(self.preprocessing.divisor) - np.float32(self.preprocessing.mean)
+            ) / np.float32(self.preprocessing.std)
+            inputs = scaled.astype(np.float32).reshape(self.preprocessing.shape)
         parts = [inputs[start : start + TOGETHER] for start in range(0, len(inputs), TOGETHER)]
         try:
             answers = np.concatenate([run(part) for part in [inputs[:1], *parts]])[1:]
@@ -97,7 +97,7 @@ class Foreign:
         return probabilities
 
 
-def read_foreign(path: Path, settings: ForeignSettings) -> Foreign:
+def read_onnx(path: Path, settings: ImportSettings) -> ImportedModel:
     """Reads an ONNX file and finds its input and its output.
 
     Raises:
@@ -121,8 +121,8 @@ def read_foreign(path: Path, settings: ForeignSettings) -> Foreign:
 
 
 def understood(
-    path: Path, model: onnx.ModelProto, settings: ForeignSettings, output: str | None, opened: Callable[[str], Run]
-) -> Foreign:
+    path: Path, model: onnx.ModelProto, settings: ImportSettings, output: str | None, opened: Callable[[str], Run]
+) -> ImportedModel:
     """Finds a model's input and its output, and leaves in the graph what is between them.
 
     Args:
@@ -146,8 +146,8 @@ def understood(
     model.graph.output.append(onnx.helper.make_tensor_value_info(answer, TensorProto.FLOAT, ["batch", CLASSES]))
     prune(model)
     divisor = 255.0 if settings.input_scale == 1 else 1.0
-    front = Front(divisor, settings.mean, settings.std, (-1, *shape))
-    return Foreign(path, model, front, output or LAST.get(last_operator(model), "probabilities"), opened)
+    preprocessing = Preprocessing(divisor, settings.mean, settings.std, (-1, *shape))
+    return ImportedModel(path, model, preprocessing, output or LAST.get(last_operator(model), "probabilities"), opened)
 
 
 def last_operator(model: onnx.ModelProto) -> str:

@@ -1,4 +1,4 @@
-"""The gates: what is too far off is left out with its reason, and the choice on a host is of what passes there."""
+"""The acceptance checks: a variant that is too far off is left out with its reason, or is not chosen on a host."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from scipy import stats
 
 from digits.export.publishing import export
-from digits.export.settings import ExportSettings, ForeignSettings
+from digits.export.settings import ExportSettings, ImportSettings
+from digits.model.acceptance import failure, measure
+from digits.model.checksums import write_checksums
 from digits.model.errors import ProviderError, RepositoryError, SelfTestError
-from digits.model.gates import failure, measure
 from digits.model.limits import Limits
 from digits.model.repository import Repository
 from digits.model.selection import select
-from digits.model.sums import write_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +137,7 @@ def test_a_failing_variant_is_left_out_and_the_others_are_published(
     file = tmp_path / "model.onnx"
     onnx.save(torch_form(classifier.coefs_, classifier.intercepts_, (784,)), file)
     limits = Limits(fp16_max_abs_diff=0, int8_agreement=99, int8_accuracy_loss=1)
-    version = export(file, ExportSettings(models=tmp_path, data="embedded"), limits, ForeignSettings(output="logits"))
+    version = export(file, ExportSettings(models=tmp_path, data="embedded"), limits, ImportSettings(output="logits"))
     assert version.manifest.variants.keys() == {"fp32", "int8"}
     assert version.manifest.left_out["fp16"].startswith("max |dp| ")
     assert f"left out: fp16, {version.manifest.left_out['fp16']}" in capsys.readouterr().out
@@ -157,14 +157,14 @@ def version(models: Path, tmp_path: Path) -> Path:
 
 
 def spoil(version: Path, file: str) -> None:
-    """Changes the largest weights of an ONNX file by a tenth, with sums that fit."""
+    """Changes the largest weights of an ONNX file by a tenth, with checksums that match."""
     model = onnx.load(version / file)
     weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     values = onnx.numpy_helper.to_array(weights)
     spoiled = (values * 0.9).astype(values.dtype)
     weights.CopyFrom(onnx.numpy_helper.from_array(spoiled, weights.name))
     onnx.save(model, version / file)
-    write_sums(version)
+    write_checksums(version)
 
 
 def test_auto_takes_a_variant_that_passes_and_says_why(models: Path) -> None:

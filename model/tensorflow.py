@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from digits.images.quiet import quiet_stderr
+from digits.storage.quiet import quiet_stderr
 
 with quiet_stderr():
     import keras  # noqa: TID251

@@ -1,4 +1,4 @@
-"""The matrix products of a graph: what int8 makes faster."""
+"""The dense layers of a graph: what int8 makes faster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from digits.export.errors import UnsupportedError
-from digits.export.front import SCALED
+from digits.export.preprocessing import SCALED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ MATRIX = 2  # dimensions
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class DenseLayer:
     """rows [n, k] times weights, plus a bias: a layer before its activation.
 
     Attributes:
@@ -47,11 +47,11 @@ class Product:
     nodes: tuple[int, ...]
 
 
-def products(model: onnx.ModelProto) -> list[Product]:
-    """The graph's products with constant weights, in order. The first one is fed by the pixels.
+def dense_layers(model: onnx.ModelProto) -> list[DenseLayer]:
+    """The graph's dense layers with constant weights, in order. The first one is fed by the pixels.
 
     Raises:
-        UnsupportedError: there is none, or it is not fed by the front's pixels.
+        UnsupportedError: there is none, or it is not fed by the preprocessing's pixels.
     """
     constants = _constants(model)
     consumers: dict[str, list[int]] = {output.name: [-1] for output in model.graph.output}
@@ -62,17 +62,17 @@ def products(model: onnx.ModelProto) -> list[Product]:
     found = []
     for position, node in enumerate(model.graph.node):
         of_rows = node.op_type == "Gemm" or (node.op_type == "MatMul" and ranks.get(node.input[0]) == MATRIX)
-        if of_rows and (product := _product(model, position, constants, consumers)):
-            found.append(product)
+        if of_rows and (dense := _dense_layer(model, position, constants, consumers)):
+            found.append(dense)
     if not found:
-        raise UnsupportedError("it has no matrix product with constant weights")
+        raise UnsupportedError("it has no dense layer with constant weights")
     source = _source(model, found[0].input)
     if source != SCALED:
-        raise UnsupportedError(f"its first matrix product is fed by {source}, and not by a front of ours")
+        raise UnsupportedError(f"its first dense layer is fed by {source}, not by a preprocessing subgraph of ours")
     return found
 
 
-def _product(model: onnx.ModelProto, start: int, constants: Constants, consumers: Consumers) -> Product | None:
+def _dense_layer(model: onnx.ModelProto, start: int, constants: Constants, consumers: Consumers) -> DenseLayer | None:
     nodes = model.graph.node
     node = nodes[start]
     weights = constants.get(node.input[1])
@@ -99,7 +99,7 @@ def _product(model: onnx.ModelProto, start: int, constants: Constants, consumers
         positions.append(following)
         output, relu = nodes[following].output[0], True
     sole = _sole(consumers, output) is not None
-    return Product(weights, bias, node.input[0], output, relu, sole, tuple(positions))
+    return DenseLayer(weights, bias, node.input[0], output, relu, sole, tuple(positions))
 
 
 def _sole(consumers: Consumers, tensor: str) -> int | None:
@@ -109,7 +109,7 @@ def _sole(consumers: Consumers, tensor: str) -> int | None:
 
 
 def _source(model: onnx.ModelProto, tensor: str) -> str:
-    """Where a tensor comes from, looking through operators that only reshape: the front, or an operator's type."""
+    """Where a tensor comes from, looking through operators that only reshape: preprocessing, or an operator's type."""
     makers = {name: node for node in model.graph.node for name in node.output}
     while tensor != SCALED and tensor in makers and _only_reshapes(makers[tensor]):
         tensor = makers[tensor].input[0]

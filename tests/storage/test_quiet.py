@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from digits.images.quiet import quiet_stderr
+from digits.storage.quiet import quiet_stderr
 
 
 def stderr_of(code: str, environment: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from digits.model.cores import usable_cores
+from digits.report.cores import usable_cores
 
 PACKAGES = (
     "digits",

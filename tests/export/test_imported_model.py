@@ -15,7 +15,7 @@ from sklearn.tree import DecisionTreeClassifier
 from digits.client import Client
 from digits.export.errors import ExportError
 from digits.export.publishing import export
-from digits.export.settings import ExportSettings, ForeignSettings
+from digits.export.settings import ExportSettings, ImportSettings
 from digits.model.engine import load_engine
 from digits.model.limits import Limits
 from digits.model.selection import select
@@ -36,12 +36,12 @@ LENIENT = Limits(int8_agreement=99, int8_accuracy_loss=1)  # a thousand test ima
 
 
 def published(
-    file: Path, model: onnx.ModelProto, variants: tuple[str, ...] = ("int8", "fp16"), **foreign: Any
+    file: Path, model: onnx.ModelProto, variants: tuple[str, ...] = ("int8", "fp16"), **imported: Any
 ) -> ModelVersion:
     """Publishes the model beside its file."""
     onnx.save(model, file)
     settings = ExportSettings(models=file.parent / "models", data="embedded", variants=variants)
-    return export(file, settings, LENIENT, ForeignSettings(**foreign))
+    return export(file, settings, LENIENT, ImportSettings(**imported))
 
 
 def test_scikit_learns_classifier_is_published_and_served_as_it_answers(
@@ -52,7 +52,7 @@ def test_scikit_learns_classifier_is_published_and_served_as_it_answers(
     (tmp_path / "mlp.onnx").write_bytes(to_onnx(classifier, rows[:1], target_opset=18).SerializeToString())
     completed = digits("export", tmp_path / "mlp.onnx", "--models", tmp_path / "models", "--data", "embedded")
     assert completed.returncode == 0, completed.stderr
-    assert "gates: 1,000 test images against mlp.onnx" in completed.stdout
+    assert "acceptance checks: 1,000 test images against mlp.onnx" in completed.stdout
     assert "accuracy: 9" in completed.stdout
     assert "warning" not in completed.stdout
     with serving("--models", tmp_path / "models", "--precision", "fp32") as server, Client(server.address) as client:
@@ -93,13 +93,16 @@ def test_pixels_of_0_to_255_and_logarithms_are_understood(
 
 
 def test_digits_own_signature_needs_no_front(models: Path, data: Mnist, tmp_path: Path) -> None:
-    """int8 begins with the pixels of a front that it knows, and is left out here with that reason."""
+    """int8 begins with the pixels of a preprocessing subgraph that it knows, and is left out here with that reason."""
     file = tmp_path / "own.onnx"
     shutil.copy(models / "digits" / "1" / "model.onnx", file)
     version = published(file, onnx.load(file))
     again = load_engine(version, provider="cpu").run(data.x_test)
     assert again.tobytes() == load_engine(version, variant="fp32").run(data.x_test).tobytes()
-    assert version.manifest.left_out["int8"] == "its first matrix product is fed by Div, and not by a front of ours"
+    assert (
+        version.manifest.left_out["int8"]
+        == "its first dense layer is fed by Div, not by a preprocessing subgraph of ours"
+    )
     assert version.manifest.variants["fp32"].max_abs_diff == 0
 
 
@@ -140,7 +143,7 @@ def test_a_tree_is_published_without_int8(data: Mnist, tmp_path: Path) -> None:
     model = to_onnx(tree, data.x_test[:1].reshape(1, 784).astype(np.float32), target_opset=18)
     version = published(tmp_path / "tree.onnx", model)
     assert version.manifest.variants.keys() == {"fp32"}
-    assert version.manifest.left_out["int8"] == "it has no matrix product with constant weights"
+    assert version.manifest.left_out["int8"] == "it has no dense layer with constant weights"
 
 
 def test_options_that_would_be_ignored_are_refused(models: Path, run_folder: Path, tmp_path: Path) -> None:
@@ -148,9 +151,9 @@ def test_options_that_would_be_ignored_are_refused(models: Path, run_folder: Pat
     with pytest.raises(ExportError, match="takes uint8 pixels as they are; --input-scale, --mean and --std are for"):
         published(tmp_path / "own.onnx", own, mean=0.5)
     with pytest.raises(ExportError, match="is a run; --input-scale, --mean, --std and --output are for models made"):
-        export(run_folder, ExportSettings(models=tmp_path / "models"), LENIENT, ForeignSettings(mean=0.5))
+        export(run_folder, ExportSettings(models=tmp_path / "models"), LENIENT, ImportSettings(mean=0.5))
     with pytest.raises(ExportError, match="there is no such run folder, ONNX file, Keras file or SavedModel folder"):
-        export(tmp_path / "nothing", ExportSettings(models=tmp_path / "models"), LENIENT, ForeignSettings())
+        export(tmp_path / "nothing", ExportSettings(models=tmp_path / "models"), LENIENT, ImportSettings())
 
 
 def fixed_batch(model: onnx.ModelProto) -> None:
