@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from digits.report.cores import usable_cores
-from digits.score.classifiers import opened
+from digits.score.classifiers import facts, opened
 from digits.score.decoding import decode
 from digits.score.engine import answer
 
@@ -34,7 +34,7 @@ WINDOW = 512  # chunks of one pipeline: what the cluster holds at a time
 
 
 @contextlib.contextmanager
-def on_ray(settings: ScoreSettings, classifier: Classifier) -> Iterator[Engine]:
+def ray_engine(settings: ScoreSettings, classifier: Classifier) -> Iterator[Engine]:
     """The engine of a cluster: of `ray_address`, or one that is started here and ends with this.
 
     Args:
@@ -57,7 +57,7 @@ def on_ray(settings: ScoreSettings, classifier: Classifier) -> Iterator[Engine]:
         while window := [{"chunk": pickle.dumps(chunk)} for chunk in itertools.islice(chunks, WINDOW)]:
             answers = ray.data.from_items(window, override_num_blocks=len(window)).map_batches(
                 Scorer,
-                fn_constructor_args=(settings, classifier.facts),
+                fn_constructor_args=(settings, facts(classifier)),
                 batch_size=1,
                 concurrency=(1, max(1, settings.processes or int(ray.cluster_resources()["CPU"]))),
             )
@@ -67,19 +67,20 @@ def on_ray(settings: ScoreSettings, classifier: Classifier) -> Iterator[Engine]:
     try:
         yield engine
     finally:
-        classifier.close()
         ray.shutdown()
 
 
 class Scorer:
-    """What runs on the nodes: decodes a chunk and classifies it. Made once for each of the cluster's workers."""
+    """Decodes and classifies chunks on the nodes. Made once for each of the cluster's workers."""
 
-    def __init__(self, settings: ScoreSettings, facts: dict[str, str]) -> None:
-        self._classifier = opened(settings, cast("Precision", facts["precision"]), logging.warning)
-        if self._classifier.facts != facts:
-            raise ValueError(f"this node's model is {self._classifier.facts}, and the head's is {facts}")
+    def __init__(self, settings: ScoreSettings, expected: dict[str, str]) -> None:
+        precision = cast("Precision", expected["precision"])
+        self._settings = settings
+        self._classifier = contextlib.ExitStack().enter_context(opened(settings, precision, logging.warning))
+        if (found := facts(self._classifier)) != expected:
+            raise ValueError(f"this node's model is {found}, and the head's is {expected}")
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         chunk: Chunk = pickle.loads(batch["chunk"][0])  # noqa: S301 it comes from our own function
-        scored = answer(chunk, decode(chunk.contents), self._classifier)
+        scored = answer(chunk, decode(chunk.contents), self._classifier, self._settings)
         return {"scored": [pickle.dumps(replace(scored, chunk=replace(chunk, contents=[])))]}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import multiprocessing
 import os
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -22,17 +23,19 @@ from digits.score.errors import ScoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
-    from digits.score.chunk import Chunk, Content
+    from digits.score.chunk import Content
+
+    Contents = Sequence[Content] | NDArray[np.uint8]  # a chunk's
 
 CRASHED = Problem(UNREADABLE, "the process that decoded it crashed")
+NO_DIGITS = np.zeros((0, 28, 28), np.uint8)
 STATUSES = {BlankError: BLANK, SeveralDigitsError: SEVERAL, UnclearError: UNCLEAR}
 
 
-def decode(contents: Sequence[Content] | NDArray[np.uint8]) -> Decoded:
+def decode(contents: Contents) -> Decoded:
     """The digits in a chunk's contents; of each that has none, the reason."""
     if isinstance(contents, np.ndarray):
         return _without_blank(contents)
@@ -43,7 +46,7 @@ def decode(contents: Sequence[Content] | NDArray[np.uint8]) -> Decoded:
             problems[index] = digit
         else:
             digits.append(digit)
-    return Decoded(np.stack(digits) if digits else np.zeros((0, 28, 28), np.uint8), problems)
+    return Decoded(np.array(digits, np.uint8).reshape(-1, 28, 28), problems)
 
 
 def _without_blank(pixels: NDArray[np.uint8]) -> Decoded:
@@ -85,67 +88,58 @@ class Spawn(SpawnContext):
 
 
 class Decoders:
-    """Processes that decode. May be used by many threads; a context manager, which ends them.
+    """Processes that decode, started when there is work for them; for one thread. A context manager, which ends them.
 
-    A picture that crashes a process (or brings the system to kill it) is found by trying its chunk's one at a time, in
-    a process of its own; all others are decoded as if nothing had been.
+    A picture that crashes a process (or makes the system kill it) is found by decoding its chunk's pictures one by one
+    in another process; all other pictures are decoded as usual.
     """
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
-        self._replacing = threading.Lock()
-        self._alone = threading.Lock()
-        self._closed = False
 
-    def decode(self, chunk: Chunk) -> Decoded:
-        """The digits of a chunk."""
-        if isinstance(chunk.contents, np.ndarray):
-            return decode(chunk.contents)  # no work for a process
-        pool = self._running()
+    def submit(self, contents: Contents) -> Future[Decoded]:
+        """Begins to decode a chunk's contents. `result` gives the digits."""
+        if isinstance(contents, np.ndarray):  # no work for a process
+            future: Future[Decoded] = Future()
+            future.set_result(decode(contents))
+            return future
+        with contextlib.suppress(BrokenProcessPool):
+            if self._pool is not None:
+                return _submit(self._pool, contents)
+        self._pool = _start(self._processes)
+        return _submit(self._pool, contents)
+
+    def result(self, contents: Contents, future: Future[Decoded]) -> Decoded:
+        """The digits in contents that were submitted."""
         try:
-            return _submit(pool, chunk.contents).result()
+            return future.result()
         except BrokenProcessPool:
-            with self._replacing:
-                if self._pool is pool:
-                    self._pool = None
-            with self._alone:
-                return _one_by_one(chunk.contents)
-
-    def _running(self) -> ProcessPoolExecutor:
-        with self._replacing:
-            if self._closed:
-                raise ScoreError("the decoding is ended")
-            if self._pool is None:
-                self._pool = _start(self._processes)
-            return self._pool
+            return _one_by_one(contents)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._replacing:  # no process is being started
-            self._closed = True
         if self._pool is not None:
-            # Not joined: Python 3.11 and 3.12 take a thread for ended whose join is interrupted, and exit before its
+            # Not joined: if a join is interrupted, Python 3.11 and 3.12 take the thread for ended, and exit before its
             # processes have begun, which then complain. The exit joins it, and is not interrupted.
             self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _one_by_one(contents: Sequence[Content]) -> Decoded:
+def _one_by_one(contents: Contents) -> Decoded:
     digits, problems = [], {}
-    pool = _start(1)
-    for index, content in enumerate(contents):
-        try:
-            one = _submit(pool, [content]).result()
-        except BrokenProcessPool:
-            pool = _start(1)
-            one = Decoded(np.zeros((0, 28, 28), np.uint8), {0: CRASHED})
-        digits.append(one.pixels)
-        if one.problems:
-            problems[index] = one.problems[0]
-    pool.shutdown()
-    return Decoded(np.concatenate(digits), problems)
+    with Decoders(1) as decoder:
+        for index, content in enumerate(contents):
+            try:
+                one = decoder.submit([content]).result()
+            except BrokenProcessPool:
+                problems[index] = CRASHED
+            else:
+                digits.append(one.pixels)
+                if one.problems:
+                    problems[index] = one.problems[0]
+    return Decoded(np.concatenate([NO_DIGITS, *digits]), problems)
 
 
 def _start(processes: int) -> ProcessPoolExecutor:
@@ -167,13 +161,13 @@ def _submit(pool: ProcessPoolExecutor, contents: Sequence[Content]) -> Future[De
 
 
 def _begin() -> None:
-    """In a new process: what libtiff says of a file is said by its row; a parent that is gone ends it."""
+    """In a new process: hides what libtiff prints, since the row says what is wrong; ends with its parent."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed ends nobody: each process would wait for its next chunk for ever."""
+    """A parent that is killed does not end its processes: each would wait for its next chunk indefinitely."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -1,11 +1,11 @@
-"""Chunks to answers on this machine: every core reads and decodes, while others' digits are classified."""
+"""Chunks to answers on this machine: processes decode on every core, and a thread classifies what they decoded."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -24,36 +24,49 @@ if TYPE_CHECKING:
     # Gives the chunks' answers, in the chunks' order.
     Engine = Callable[[Iterable[Chunk]], Iterator[Scored]]
 
+T = TypeVar("T")
+CALLS = 4  # to a server, in flight: one thread each
+
 
 @contextlib.contextmanager
-def here(settings: ScoreSettings, classifier: Classifier) -> Iterator[Engine]:
+def local_engine(settings: ScoreSettings, classifier: Classifier) -> Iterator[Engine]:
     """The engine of this machine's cores."""
     processes = settings.processes or usable_cores()
-    ahead = 2 * processes + 2  # chunks at work, so that no core waits
-    with ThreadPoolExecutor(ahead) as threads, Decoders(processes) as decoders:
-
-        def work(chunk: Chunk) -> Scored:
-            return answer(chunk, decoders.decode(chunk), classifier)
+    calls = 1 if settings.server is None else CALLS
+    threads = ThreadPoolExecutor(calls)
+    with Decoders(processes) as decoders:
 
         def engine(chunks: Iterable[Chunk]) -> Iterator[Scored]:
-            waiting: deque[Future[Scored]] = deque()
-            for chunk in chunks:
-                waiting.append(threads.submit(work, chunk))
-                while len(waiting) > ahead or (waiting and waiting[0].done()):
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            decoding = ((chunk, decoders.submit(chunk.contents)) for chunk in chunks)
+            decoded = (
+                (chunk, decoders.result(chunk.contents, future))
+                for chunk, future in _in_flight(decoding, 2 * processes + 2)
+            )
+            scoring = (
+                (chunk, threads.submit(answer, chunk, digits, classifier, settings)) for chunk, digits in decoded
+            )
+            return (future.result() for _, future in _in_flight(scoring, calls + 1))
 
         try:
             yield engine
-        finally:
-            classifier.close()  # a thread may wait for a server
+        finally:  # not waited for: it may wait for a server, until the classifier is closed
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def answer(chunk: Chunk, decoded: Decoded, classifier: Classifier) -> Scored:
+def _in_flight(begun: Iterable[tuple[Chunk, Future[T]]], most: int) -> Iterator[tuple[Chunk, Future[T]]]:
+    """The same, in the same order: drawn ahead while the first is not done, but never more than `most`."""
+    waiting: deque[tuple[Chunk, Future[T]]] = deque()
+    for one in begun:
+        waiting.append(one)
+        while waiting and (len(waiting) > most or waiting[0][1].done()):
+            yield waiting.popleft()
+    while waiting:
+        yield waiting.popleft()
+
+
+def answer(chunk: Chunk, decoded: Decoded, classifier: Classifier, settings: ScoreSettings) -> Scored:
     """A chunk's answers."""
     if not len(decoded.pixels):
         return Scored(chunk, decoded, np.zeros(0, np.uint8), np.zeros(0, np.float32), None)
-    predictions = classifier.classify(decoded.pixels)
+    predictions = classifier.classify(decoded.pixels, include_probabilities=settings.probabilities)
     return Scored(chunk, decoded, predictions.digits, predictions.confidences, predictions.probabilities)

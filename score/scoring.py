@@ -14,9 +14,8 @@ from tqdm import tqdm
 
 from digits.images.settings import ArraySettings
 from digits.images.text import one_line
-from digits.score import contact_sheet, tables
-from digits.score.classifiers import opened
-from digits.score.engine import here
+from digits.score import classifiers, contact_sheet, tables
+from digits.score.engine import local_engine
 from digits.score.errors import ScoreError
 from digits.score.journal import Journal, journal_files
 from digits.score.labels import labels
@@ -102,16 +101,20 @@ def _out(settings: ScoreSettings) -> Path:
 
 def _fill(journal: Journal, sources: Sources, settings: ScoreSettings) -> int:
     """Brings the journal to the end of the inputs. Gives how many rows it did not hold, which alone are timed."""
-    with _engine(settings, _classifier(journal, settings)) as engine:
-        total = sources.count() if sys.stderr.isatty() else None
-        chunks = _new(journal, sources.chunks())
-        first = list(islice(chunks, 1))
-        held = journal.rows
-        with tqdm(total=total, initial=held, unit="digit", unit_scale=True, dynamic_ncols=True, disable=None) as bar:
-            for scored in engine(chain(first, chunks)):
-                journal.add(scored)
-                bar.update(len(scored.chunk))
-        return journal.rows - held
+    with classifiers.opened(settings, _precision(journal, settings), _say) as classifier:
+        _begin(journal, settings, classifier)
+        with _engine(settings, classifier) as engine:
+            total = sources.count() if sys.stderr.isatty() else None
+            chunks = _new(journal, sources.chunks())
+            first = list(islice(chunks, 1))
+            held = journal.rows
+            with tqdm(
+                total=total, initial=held, unit="digit", unit_scale=True, dynamic_ncols=True, disable=None
+            ) as bar:
+                for scored in engine(chain(first, chunks)):
+                    journal.add(scored)
+                    bar.update(len(scored.chunk))
+            return journal.rows - held
 
 
 def _say(line: str) -> None:
@@ -134,31 +137,31 @@ def _kept(journal: Journal) -> Iterator[None]:
         raise
 
 
-def _classifier(journal: Journal, settings: ScoreSettings) -> Classifier:
-    """Who answers: for a journal that was begun, the same as then."""
+def _precision(journal: Journal, settings: ScoreSettings) -> Precision:
+    """For `auto` and a journal that was begun, the precision of its rows."""
+    if settings.precision != "auto":
+        return settings.precision
+    return cast("Precision", journal.facts.get("precision", "auto"))
+
+
+def _begin(journal: Journal, settings: ScoreSettings, classifier: Classifier) -> None:
+    """Writes down what all rows have in common. Raises ScoreError if the rows in the journal have something else."""
+    names = ["models", "probabilities", *(field.name for field in fields(ArraySettings))]
+    facts = {name: str(getattr(settings, name)) for name in names} | classifiers.facts(classifier)
     begun = journal.facts
-    common = {"models": str(settings.models or ""), "probabilities": str(settings.probabilities)}
-    common |= {field.name: str(getattr(settings, field.name)) for field in fields(ArraySettings)}
-    precision = settings.precision
-    if precision == "auto" and "precision" in begun:
-        precision = cast("Precision", begun["precision"])
-    classifier = opened(settings, precision, _say)
-    facts = common | classifier.facts
-    if journal.rows and begun != facts:
-        changed = ", ".join(
-            f"{name} was {begun.get(name)!r} and is {fact!r}" for name, fact in facts.items() if begun.get(name) != fact
-        )
-        raise ScoreError(f"the table was begun otherwise: {changed}; do as then, or start anew with --overwrite")
+    changed = [name for name, fact in facts.items() if begun.get(name) != fact]
+    if journal.rows and changed:
+        what = ", ".join(f"{name} was {begun.get(name)!r} and is {facts[name]!r}" for name in changed)
+        raise ScoreError(f"the table was begun with other settings: {what}; use those, or start again with --overwrite")
     journal.begin(facts)
-    return classifier
 
 
 def _engine(settings: ScoreSettings, classifier: Classifier) -> AbstractContextManager[Engine]:
     if settings.engine == "ray":
-        from digits.score.cluster import on_ray
+        from digits.score.cluster import ray_engine
 
-        return on_ray(settings, classifier)
-    return here(settings, classifier)
+        return ray_engine(settings, classifier)
+    return local_engine(settings, classifier)
 
 
 def _new(journal: Journal, chunks: Iterable[Chunk]) -> Iterator[Chunk]:

@@ -24,8 +24,8 @@ import pytest
 from PIL import Image
 
 from digits.client.local import LocalClassifier
-from digits.score.chunk import OK, UNREADABLE, Chunk
-from digits.score.decoding import Decoders
+from digits.score.chunk import OK, UNREADABLE
+from digits.score.decoding import CRASHED, Decoders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -415,25 +415,30 @@ def test_a_table_is_not_ended_by_another_model_than_it_was_begun_by(
     interrupted(folders, models, out, signal.SIGKILL)
     completed = digits("score", folders, "--out", out, "--models", models, "--precision", "fp32")
     assert completed.returncode == 1
-    assert "the table was begun otherwise: precision was 'int8' and is 'fp32'" in completed.stderr
+    assert "the table was begun with other settings: precision was 'int8' and is 'fp32'" in completed.stderr
     completed = digits("score", folders, "--out", out, "--models", models)  # `auto` takes what it was
     assert completed.returncode == 0, completed.stderr
 
 
-def test_a_decoder_that_is_killed_costs_no_picture(folders: Path) -> None:
-    """Its chunk's pictures are decoded again, one at a time; the process is replaced."""
-    paths = sorted(map(str, (folders / "2").iterdir()))
-    chunk = Chunk(paths, [""] * len(paths), list(paths))
+class Crash:
+    """Ends the process that reads it."""
+
+    def __reduce__(self) -> tuple[Callable[[int], object], tuple[int]]:
+        return os._exit, (1,)
+
+
+def test_a_picture_that_crashes_its_decoder_is_found(folders: Path) -> None:
+    """The others of its chunk are decoded again, one by one; later chunks are decoded as usual."""
+    paths: list[Any] = sorted(map(str, (folders / "2").iterdir()))[:3]
     with Decoders(1) as decoders:
-        whole = decoders.decode(chunk)
-        assert decoders._pool is not None
-        (process,) = decoders._pool._processes.values()
-        process.kill()
-        process.join()
-        again = decoders.decode(chunk)
-        assert again.pixels.tobytes() == whole.pixels.tobytes()
-        assert not again.problems
-        assert decoders.decode(chunk).pixels.tobytes() == whole.pixels.tobytes()
+        whole = decoders.result(paths, decoders.submit(paths))
+        bad = [paths[0], Crash(), *paths[1:]]
+        begun = [(contents, decoders.submit(contents)) for contents in (paths, bad, paths)]
+        found = [decoders.result(contents, future) for contents, future in begun]
+        again = decoders.result(paths, decoders.submit(paths))
+    for decoded in (*found, again):
+        assert decoded.pixels.tobytes() == whole.pixels.tobytes()
+    assert [decoded.problems for decoded in (*found, again)] == [{}, {1: CRASHED}, {}, {}]
 
 
 def test_a_server_that_goes_away_is_waited_for(
