@@ -8,7 +8,7 @@ PROTO := digits/protos/digits/v1/digits.proto digits/protos/inference/v2/inferen
 protoc = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Idigits/protos=protos \
 	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTO)
 
-.PHONY: help demo lab recipes release-model bench bench-score bench-peers bench-report test test-all check format protos clean
+.PHONY: docs docs-images help demo lab recipes release-model bench bench-score bench-peers bench-report test test-all check format protos clean
 
 help:
 	@echo "make demo           train, export, serve and classify real digits"
@@ -21,6 +21,8 @@ help:
 	@echo "make test           the tests, in a few minutes"
 	@echo "make test-all       the tests, the slow ones too"
 	@echo "make check          lint, types, and whether the generated code is fresh"
+	@echo "make docs           the documentation as a web site, in build/site"
+	@echo "make docs-images    the figures of the documentation, made again"
 	@echo "make format         format the code"
 	@echo "make protos         generate code from protos/"
 	@echo "make clean          remove what these made"
@@ -83,6 +85,13 @@ check: $(READY)
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call protoc,$$fresh) && \
 	diff -r -x '*.proto' -x py.typed -x __pycache__ "$$fresh/digits/protos" protos || \
 	{ echo "protos/: the generated code is stale; run 'make protos'"; exit 1; }
+
+docs: $(READY)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+docs-images: $(READY)
+	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && $(BIN)/python docs/images.py "$$work" docs/images
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -40,7 +40,7 @@ LONGEST = [
     Path(__file__).parent / name
     for name in (
         "train/test_train.py",
-        "test_readme.py",
+        "test_documents.py",
         "lab/test_sweep.py",
         "benchmarks/test_parity.py",
         "benchmarks/test_server.py",

@@ -67,7 +67,7 @@ class GrpcioTransport:
                 # Or grpcio would end some of a burst of calls with CANCELLED, from the 1,000th that waits for a thread.
                 ("grpc.server.max_pending_requests", UNBOUNDED),
                 ("grpc.server.max_pending_requests_hard_limit", UNBOUNDED),
-                # As the native front does (docs/wire.md):
+                # As the native front does (docs/reference/wire.md):
                 ("grpc.http2.max_ping_strikes", 0),  # or keepalive pings within five minutes would end the connection
                 ("grpc.max_metadata_size", MAX_METADATA_BYTES),
                 ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),  # or some would be taken, up to 5/4 of it

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from digits.client import Predictions
 
-CLIENTS = Path(__file__).parents[2] / "docs" / "clients.md"
+CLIENTS = Path(__file__).parents[2] / "docs/how-to/clients.md"
 REFUSALS = 6  # more than the 5 attempts that gRPC would make
 BURST = 24  # calls at a time: more than may wait
 

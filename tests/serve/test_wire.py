@@ -1,4 +1,4 @@
-"""What docs/wire.md says of both transports at HTTP/2's level: each cell is tried by a client of bare frames."""
+"""Each cell of the table in docs/reference/wire.md, tried with bare HTTP/2 frames on both transports."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from digits.tests.conftest import ServerProcess
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "wire.md"
+DOCUMENT = Path(__file__).parents[2] / "docs/reference/wire.md"
 CALLS = {
     "/digits.v1.DigitClassifier/Classify": digits_pb2.ClassifyRequest(pixels=bytes(784)).SerializeToString(),
     "/digits.v1.DigitClassifier/GetModel": b"",
@@ -69,7 +69,8 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate
 
 def rows() -> dict[str, list[str]]:
     """The document's table: what is sent, and the cells of the three columns."""
-    lines = [line.strip("| ").split(" | ") for line in DOCUMENT.read_text().splitlines() if line.startswith("|")]
+    text = DOCUMENT.read_text().partition("## Differences between the transports")[2]
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
     return {name: [cell.strip("`") for cell in cells] for name, *cells in lines[2:]}
 
 
