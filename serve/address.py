@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import errno
-import os
-import re
 import socket
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from digits.protos.address import UNIX, host_and_port, require_socket_path
 from digits.serve.errors import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-UNIX = "unix:"
-LONGEST_PATH = 107  # bytes: a socket's address has room for 108, and ends with NUL
-NOT_IN_A_PATH = "\0%?#"  # gRPC reads a path as a URI, and would take another one
-ENDPOINT = re.compile(r"(?P<host>[\w.-]+|\[[\da-fA-F:.]+(?:%[\w.-]+)?\]):(?P<port>[0-9]{1,5})")
-MAX_PORT = 65535
 TRIES = 10  # to find one free port for all addresses of a name
 ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # a name's IPv6 address on a host without IPv6
 
@@ -27,7 +21,12 @@ ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # a name's IPv6 address on a
 def require_free(address: str) -> None:
     """Raises StartError unless the address is well formed and nobody listens there."""
     if address.startswith(UNIX):
-        _require_free_path(address, _path(address))
+        path = address.removeprefix(UNIX)
+        try:
+            require_socket_path(path)
+        except ValueError as error:
+            raise StartError(f"--address {address!r}: {error}") from None
+        _require_free_path(address, Path(path))
         return
     for probe in _bind(address, share=False):
         probe.close()
@@ -52,7 +51,10 @@ def hold(address: str) -> tuple[str, list[socket.socket]]:
 
 def _bind(address: str, *, share: bool) -> list[socket.socket]:
     """A socket at each of a host's addresses that this machine has, all at one port."""
-    host, port = _host_and_port(address)
+    try:
+        host, port = host_and_port(address, lowest_port=0)
+    except ValueError as error:
+        raise StartError(f"--address {address!r}: {error}") from None
     try:
         found = dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
     except (socket.gaierror, UnicodeError) as error:
@@ -67,27 +69,6 @@ def _bind(address: str, *, share: bool) -> list[socket.socket]:
                 raise StartError(
                     f"cannot listen on {address}: {error.strerror}; give another --address or stop what listens there"
                 ) from error
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    found = ENDPOINT.fullmatch(address)
-    if not found or int(found["port"]) > MAX_PORT:
-        raise StartError(
-            f"--address {address!r}: expected HOST:PORT with a port of 0 to {MAX_PORT}, [IPV6]:PORT or unix:PATH"
-        )
-    return found["host"].strip("[]"), int(found["port"])
-
-
-def _path(address: str) -> Path:
-    path = address.removeprefix(UNIX)
-    size = len(os.fsencode(path))
-    if not 0 < size <= LONGEST_PATH:
-        raise StartError(f"--address {address!r}: the path has {size} bytes; expected 1 to {LONGEST_PATH}")
-    if not set(path).isdisjoint(NOT_IN_A_PATH) or re.match("//(?!/)", path):
-        raise StartError(
-            f"--address {address!r}: expected unix:PATH or unix:///PATH, and in the path no NUL, %, ? or #"
-        )
-    return Path(path)
 
 
 def _bind_all(found: Iterable[tuple[Any, ...]], port: int, *, share: bool) -> list[socket.socket]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from digits.model.repository import open_repository
 from digits.model.runtime import CUDA
 from digits.model.selection import select
-from digits.serve.address import UNIX, require_free
+from digits.protos.address import UNIX
+from digits.serve.address import require_free
 from digits.serve.batcher import Batcher
 from digits.serve.describe import describe
 from digits.serve.errors import StartError

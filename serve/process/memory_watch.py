@@ -22,12 +22,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from digits.protos.address import UNIX
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
 
-UNIX = "unix:"
 MB = 2**20
 PAGE = os.sysconf("SC_PAGESIZE")
 FASTEST_GROWTH = 4096 * MB  # bytes a second; a sender on the same host makes 1 to 2 GB/s of it

@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from digits.serve.address import UNIX
+from digits.protos.address import UNIX
 
 if TYPE_CHECKING:
     from digits.serve.settings import ServeSettings

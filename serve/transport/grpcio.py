@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from digits.serve.address import UNIX
+from digits.protos.address import UNIX
 from digits.serve.errors import StartError
 from digits.serve.process.threads import Pool
 from digits.serve.services import DIGITS, INFERENCE

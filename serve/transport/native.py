@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 from pygrpc_native import EVENT_CALL, NativeGrpcFront
 
-from digits.serve.address import UNIX
+from digits.protos.address import UNIX
 from digits.serve.errors import CallError, StartError, internal_error
 from digits.serve.job import FOREVER, Job, living
 from digits.serve.pictures import Pictures

@@ -35,6 +35,7 @@ MALFORMED = {
     "::1": "expected HOST:PORT",
     "::1:50051": "expected HOST:PORT",
     "[localhost]:50051": "expected HOST:PORT",
+    "[::::]:50051": "'::::' is not an IP address",
     "unix:": "the path has 0 bytes; expected 1 to 107",
     f"unix:/{107 * 'x'}": "the path has 108 bytes; expected 1 to 107",
     f"unix:{54 * 'é'}": "the path has 108 bytes; expected 1 to 107",
@@ -44,7 +45,6 @@ MALFORMED = {
 }
 UNREACHABLE = {  # well formed, where a server is to listen, or not one of its forms
     "localhost:0": "with a port of 1 to 65535",
-    "[::::]:50051": "'::::' is not an IP address",
     "dns:///localhost": "expected HOST:PORT",
     "ipv4:127.0.0.1": "expected HOST:PORT",
     "ipv4:localhost:50051": "'localhost' is not an IP address",
