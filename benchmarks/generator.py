@@ -22,7 +22,7 @@ import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.latency import latency_us
-from digits.train.interruption import deferred
+from digits.storage.deferred_signals import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence

@@ -9,11 +9,11 @@ from digits.export.dense_layers import dense_layers
 from digits.export.errors import ExportError
 from digits.export.imported_model import read_onnx
 from digits.export.settings import ImportSettings
+from digits.images.digit import PIXELS, flatten
 from digits.model.golden import Golden
 from digits.model.manifest import FP32
 from digits.model.parity import compare
 from digits.model.tensorflow import keras
-from digits.train.network import PIXELS, flatten
 
 if TYPE_CHECKING:
     from digits.export.dense_layers import DenseLayer
@@ -23,7 +23,7 @@ TOLERANCE = 1e-5  # of a probability, from the one that was recorded at the expo
 
 
 def keras_twin(version: ModelVersion) -> tuple[Any, float]:
-    """Takes float32 [n, 784] in 0 to 1, as `digits.train.network.flatten` makes them; gives float32 [n, 10].
+    """Takes float32 [n, 784] in 0 to 1, as `digits.images.digit.flatten` makes them; gives float32 [n, 10].
 
     The weights come from the graph, the hidden layers' activation from the report of the training, and the golden set
     proves that they belong together.

@@ -10,10 +10,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from digits.images.arrays import EXPECTED, IMAGE, PixelRange, count, to_pixels
+from digits.images.arrays import EXPECTED, PixelRange, count, to_pixels
+from digits.images.digit import PIXELS
 from digits.images.errors import ArrayError, PictureError
 
-IMAGE_BYTES = IMAGE
+IMAGE_BYTES = PIXELS
 SIGNATURES = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF"
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -92,5 +93,5 @@ def _array(image: Any, place: str) -> NDArray[Any]:
     if isinstance(image, bytearray | memoryview) and array.ndim == 1 and array.itemsize == 1:
         if array.tobytes().startswith(SIGNATURES):
             raise ArrayError(f"{place}a {type(image).__name__} is raw pixels; give a picture's content as bytes(...)")
-        return array.reshape(-1, IMAGE) if array.size and not array.size % IMAGE else array
+        return array.reshape(-1, PIXELS) if array.size and not array.size % PIXELS else array
     return array

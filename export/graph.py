@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 
 from digits.export.errors import ExportError
+from digits.images.digit import CLASSES, PIXELS, flatten
 from digits.model.tensorflow import keras, tf
-from digits.train.network import CLASSES, PIXELS, flatten
 
 if TYPE_CHECKING:
     from pathlib import Path

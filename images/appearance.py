@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from digits.images.arrays import SIDE, WHITE, Pixels
+from digits.images.arrays import WHITE, Pixels
+from digits.images.digit import SIDE
 
 SAMPLE = 1000  # images, spread over all
 FAINT = 15  # of 255

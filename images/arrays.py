@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from digits.images.digit import PIXELS, SIDE
 from digits.images.errors import ArrayError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SIDE = 28
-IMAGE = SIDE * SIDE
 WHITE = 255
 PixelRange: TypeAlias = Literal["0-1", "0-255"]
 TOPS: dict[PixelRange, int] = {"0-1": 1, "0-255": WHITE}
@@ -105,7 +104,7 @@ def kind(array: NDArray[Any]) -> str:
 
 def _require(fit: NDArray[np.bool_], elements: NDArray[Any], expected: str, first: int) -> None:
     if not fit.all():
-        image, pixel = divmod(int(fit.argmin()), IMAGE)
+        image, pixel = divmod(int(fit.argmin()), PIXELS)
         raise ArrayError(
             f"pixel {pixel} of image {first + image} is {elements.flat[int(fit.argmin())]}; expected {expected}"
         )

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from digits.images.arrays import IMAGE
+from digits.images.digit import PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +39,9 @@ def read(file: IO[bytes]) -> Iterator[Rows]:
         first = next(lines, "")
         names = next(csv.reader([first]), [])
         header = not _is_number(names[0] if names else "")
-        if len(names) not in {IMAGE, IMAGE + 1}:
-            raise ValueError(f"it has {len(names)} columns; expected {IMAGE} pixels, or a label and {IMAGE} pixels")
-        label = None if len(names) == IMAGE else _label(names)
+        if len(names) not in {PIXELS, PIXELS + 1}:
+            raise ValueError(f"it has {len(names)} columns; expected {PIXELS} pixels, or a label and {PIXELS} pixels")
+        label = None if len(names) == PIXELS else _label(names)
         rest = lines if header else itertools.chain([first], lines)
         filled = (line for line in rest if line.strip())
         for start in itertools.count(1, ROWS):
@@ -58,7 +58,7 @@ def _parsed(lines: list[str], label: int | None, start: int) -> Rows:
         values = np.loadtxt(lines, np.float32, delimiter=",", quotechar='"', comments=None, ndmin=2)
     except ValueError as error:
         raise ValueError(f"in the {len(lines)} rows from row {start} on: {error}") from error
-    columns = IMAGE + (label is not None)
+    columns = PIXELS + (label is not None)
     if values.shape[1] != columns:
         raise ValueError(f"row {start} has {values.shape[1]} columns; expected {columns} as in the first line")
     if label is None:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from digits.images import clarity, paper, parts
+from digits.images.digit import SIDE
 from digits.images.paper import Grey, Greys
 from digits.images.parts import Mask
 
-SIDE = 28
 BOX = 20
 GRID = 256  # cells along the longer side, in whose means the ink is sought
 SMALL = 40  # cells: a digit smaller than this is looked at again, closer

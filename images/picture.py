@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from digits.images import ink, paper, png
+from digits.images.digit import SIDE
 from digits.images.errors import BlankError, PictureError
-from digits.images.ink import SIDE, Digit
+from digits.images.ink import Digit
 from digits.images.paper import Grey, Greys, Scalar
 from digits.images.regular_file import opened
 

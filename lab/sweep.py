@@ -18,8 +18,8 @@ from digits.lab.plan import plan
 from digits.lab.sweep_study import STUDY, Result, Score, check_free, opened
 from digits.model.tensorflow import keras
 from digits.report.number_format import percent
+from digits.storage.deferred_signals import Deferred, deferred
 from digits.train.errors import CheckpointError, RunError
-from digits.train.interruption import Interruption, deferred
 from digits.train.network import require_activation
 from digits.train.progress import Progress
 from digits.train.run_folder import UNFINISHED
@@ -114,7 +114,7 @@ def _is_no_retracing(record: logging.LogRecord) -> bool:
     return "retracing" not in record.getMessage()
 
 
-def _run(study: Study, settings: SweepSettings, data: mnist.Mnist, interruption: Interruption) -> None:
+def _run(study: Study, settings: SweepSettings, data: mnist.Mnist, interruption: Deferred) -> None:
     """Runs the trials that wait; shows a bar on a terminal, or else a line for each that ends."""
     shown, ended = sys.stderr.isatty(), len(study.results()) + len(study.failures())
     with tqdm(total=study.total, initial=ended, unit="trial", dynamic_ncols=True, disable=not shown) as bar:
@@ -139,7 +139,7 @@ def _run(study: Study, settings: SweepSettings, data: mnist.Mnist, interruption:
     shutil.rmtree(settings.out / UNFINISHED, ignore_errors=True)
 
 
-def _train(settings: TrainSettings, data: mnist.Mnist, work: Path, interruption: Interruption) -> Score:
+def _train(settings: TrainSettings, data: mnist.Mnist, work: Path, interruption: Deferred) -> Score:
     """Trains from the last whole epoch on that `work` holds, if it holds one; stops after an epoch if it has to."""
     keras.backend.clear_session()  # what the trial before has left
     model, training, validation = prepare(settings, data)

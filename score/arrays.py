@@ -14,7 +14,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from digits.images import appearance, arrays, csv_file, data_file
-from digits.images.arrays import EXPECTED, IMAGE, SIDE, to_pixels, turned
+from digits.images.arrays import EXPECTED, to_pixels, turned
+from digits.images.digit import PIXELS, SIDE
 from digits.score.chunk import UNREADABLE, Problem
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def _idx(file: IO[bytes], name: str) -> Array | Problem:
 
 def _pieces(file: IO[bytes], count: int, dtype: np.dtype[Any], name: str) -> Iterator[NDArray[Any]]:
     for start in range(0, count, ROWS):
-        size = min(ROWS, count - start) * IMAGE * dtype.itemsize
+        size = min(ROWS, count - start) * PIXELS * dtype.itemsize
         yield np.frombuffer(_exactly(file, size, name), dtype).reshape(-1, SIDE, SIDE)
 
 

@@ -1,1 +1,1 @@
-"""Files on disk: atomic writes, locks, checksums and JSON. It imports nothing of digits."""
+"""Files: atomic writes, locks, checksums and JSON; a process's stderr and signals. It imports nothing of ours."""

@@ -13,19 +13,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Holds back what the block writes to file descriptor 2, and shows it only if the block fails.
+    """Keeps what the block writes to file descriptor 2, and shows it only if the block fails.
 
-    For imports alone: an error for the user would show what is held back, and other threads are silenced too.
+    Use it for imports only: other threads are silenced too, and an error for the user would come with all that was
+    kept.
     """
     sys.stderr.flush()
     terminal = os.dup(2)
-    with os.fdopen(os.memfd_create("stderr"), "w+b", buffering=0) as held:  # in memory: there may be no writable disk
-        os.dup2(held.fileno(), 2)
+    with os.fdopen(os.memfd_create("stderr"), "w+b", buffering=0) as kept:  # in memory: no disk may be writable
+        os.dup2(kept.fileno(), 2)
         try:
             yield
         except Exception:
-            held.seek(0)
-            os.write(terminal, held.read())
+            kept.seek(0)
+            os.write(terminal, kept.read())
             raise
         finally:
             os.dup2(terminal, 2)

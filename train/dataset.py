@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from digits.images.digit import CLASSES
 from digits.model.tensorflow import keras, tf
 from digits.train.distortion import distortion
 from digits.train.errors import RunError
-from digits.train.network import CLASSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digits.images.digit import PIXELS, SIDE
 from digits.model.tensorflow import tf
-from digits.train.network import PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-SIDE = 28
 CENTRE = (SIDE - 1) / 2
 SIGMA = 4.0  # pixels
 MODES = 8  # an axis

@@ -6,8 +6,7 @@ import difflib
 import inspect
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from digits.images.digit import CLASSES, PIXELS
 from digits.model.tensorflow import keras
 from digits.report.number_format import comma_list
 from digits.train.errors import RunError
@@ -16,12 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from numpy.typing import NDArray
-
     from digits.train.settings import TrainSettings
 
-PIXELS = 28 * 28
-CLASSES = 10
 COMPILED_FROM = 2000  # gradient steps
 NOT_ACTIVATIONS = {"deserialize", "get", "serialize"}  # the other functions of keras.activations
 
@@ -64,11 +59,6 @@ def build(settings: TrainSettings, steps: int) -> Any:
         given = f"--layers {layers} --activation {activation} --optimizer {settings.optimizer}"
         raise RunError(f"{given}: {_in_a_line(error)}") from error
     return model
-
-
-def flatten(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Images uint8 [n, 28, 28] as what the network takes: rows float32 [n, 784] in 0 to 1."""
-    return images.reshape(-1, PIXELS).astype(np.float32) / np.float32(255)
 
 
 def _is_compiled(settings: TrainSettings, steps: int) -> bool:

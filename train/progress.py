@@ -12,8 +12,8 @@ import numpy as np
 
 from digits.model.tensorflow import keras
 from digits.storage.atomic_file import replacing
+from digits.storage.deferred_signals import Deferred
 from digits.train.errors import CheckpointError, DivergedError
-from digits.train.interruption import Interruption
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
         super().__init__()
         self.file = folder / CHECKPOINT
         self.patience = patience
-        self.interruption = Interruption()
+        self.interruption = Deferred()
         self.history: dict[str, list[float]] = {}
         self.seconds = 0.0
         self.kept = 0  # epochs that the checkpoint holds

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digits.images.digit import flatten
 from digits.report.provenance import now, provenance
 from digits.storage.json_file import write_json
 from digits.train.dataset import one_hot
 from digits.train.errors import RunError
 from digits.train.evaluation import Evaluation
-from digits.train.network import flatten
 from digits.train.report import write_report
 from digits.train.run_folder import HISTORY, MODEL, PREDICTIONS, REPORT
 

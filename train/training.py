@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digits.images import mnist
+from digits.images.digit import PIXELS, flatten
 from digits.model.tensorflow import keras, tf
+from digits.storage.deferred_signals import deferred
 from digits.train.dataset import batches, split, steps
 from digits.train.errors import DivergedError, RunError
-from digits.train.interruption import deferred
-from digits.train.network import PIXELS, build, flatten
+from digits.train.network import build
 from digits.train.progress import Progress
 from digits.train.results import write_results
 from digits.train.run_folder import Run, check_free, finish, is_unfinished, read_run, resumed, unfinished

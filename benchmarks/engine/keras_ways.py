@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.engine.subjects import CALL, FUNCTION, PREDICT
 from digits.benchmarks.keras_twin import keras_twin
+from digits.images.digit import PIXELS, flatten
 from digits.model.tensorflow import tf
-from digits.train.network import PIXELS, flatten
 
 if TYPE_CHECKING:
     from collections.abc import Callable

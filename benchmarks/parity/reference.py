@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.keras_twin import TOLERANCE, keras_twin
+from digits.images.digit import flatten
 from digits.model.golden import Golden
 from digits.model.parity import compare
 from digits.storage.checksums import file_sha256
-from digits.train.network import flatten
 from digits.train.run_folder import MODEL
 
 if TYPE_CHECKING:

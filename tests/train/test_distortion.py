@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from digits.images.digit import flatten
 from digits.train import distortion
-from digits.train.network import flatten
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,8 +17,8 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from digits.images import mnist
+from digits.storage.deferred_signals import deferred
 from digits.train.errors import DivergedError, RunError
-from digits.train.interruption import deferred
 from digits.train.progress import Progress
 from digits.train.recipes import RECIPES
 from digits.train.run_folder import check_free, finish, is_unfinished, read_run, resumed, unfinished

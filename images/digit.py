@@ -1,0 +1,19 @@
+"""The size of a digit, and its pixels as a network takes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SIDE = 28
+PIXELS = SIDE * SIDE
+CLASSES = 10
+
+
+def flatten(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Images uint8 [n, 28, 28] as rows float32 [n, 784] in 0 to 1. Training and export share it."""
+    return images.reshape(-1, PIXELS).astype(np.float32) / np.float32(255)
