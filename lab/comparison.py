@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from scipy.stats import binomtest
+
 from digits.images.text import one_line
 from digits.lab.errors import LabError
 from digits.report.number_format import percent
@@ -178,7 +180,5 @@ def in_words(before: Evaluation, after: Evaluation) -> str:
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """The probability, from 0 to 1, that a fair coin's `gained + lost` throws come out as unequal as this or more."""
-    throws = gained + lost
-    tail = sum(math.comb(throws, k) for k in range(min(gained, lost) + 1))
-    return min(1.0, float(2 * tail / 2**throws))
+    """The probability, from 0 to 1, that `gained + lost` throws of a fair coin are as unequal as this or more."""
+    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
+from digits.images.digit import CLASSES
 from digits.train.errors import RunError
 
 if TYPE_CHECKING:
@@ -24,28 +28,28 @@ GALLERY = 9  # digits of each kind
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """Confidence beside accuracy, by bins of equal width over (0, 1] in the confidence; NaN where a bin is empty."""
+    """Confidence and accuracy in bins of equal width over (0, 1] of the confidence; NaN where a bin is empty."""
 
     counts: Indices
-    confidences: Floats  # their mean
+    confidences: Floats  # the mean of each bin
     accuracies: Floats
     expected_calibration_error: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """The probabilities float32 [n, 10] that a model gives the digits, and the true digits uint8 [n], n at least 1."""
 
     probabilities: NDArray[np.float32]
     truth: NDArray[np.uint8]
 
-    @property
+    @cached_property
     def digits(self) -> NDArray[np.uint8]:
         """The predicted digits uint8 [n]: the most probable, the smallest of equals."""
         digits: NDArray[np.uint8] = self.probabilities.argmax(axis=1).astype(np.uint8)
         return digits
 
-    @property
+    @cached_property
     def confidences(self) -> NDArray[np.float32]:
         """The probability float32 [n] of each predicted digit; NaN where training diverged."""
         confidences: NDArray[np.float32] = self.probabilities.max(axis=1)
@@ -65,48 +69,47 @@ class Evaluation:
 
     @property
     def accuracy_interval(self) -> tuple[float, float]:
-        """The 95 % interval of the accuracy on images like these, as far as their number alone makes it uncertain.
-
-        It is Wilson's (E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 22,
-        1927), which stays within 0 to 1 and is no point at either.
-        """
-        n, p, z = len(self.truth), self.accuracy, 1.959964  # the normal distribution's 97.5 % quantile
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
-        return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))  # rounding may not leave p outside
+        """Wilson's 95 % interval of the accuracy on images like these: their number alone makes it uncertain."""
+        low, high = binomtest(len(self.correct), len(self.truth)).proportion_ci(method="wilson")
+        return min(float(low), self.accuracy), max(float(high), self.accuracy)  # rounding may exclude 0 or 1
 
     @property
     def confusion(self) -> Indices:
         """How many images of each digit (row) are predicted as each digit (column), [10, 10]."""
-        classes = self.probabilities.shape[1]
-        cells = self.truth.astype(np.intp) * classes + self.digits
-        return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+        matrix: Indices = confusion_matrix(self.truth, self.digits, labels=range(CLASSES))
+        return matrix
 
     @property
     def precision(self) -> Floats:
-        """The share [10] of the images predicted as each digit that are it; NaN where none is predicted so."""
-        return _share(self.confusion.diagonal(), self.confusion.sum(axis=0))
+        """The share [10] of right ones among the images predicted as each digit; NaN where there are none."""
+        return self._by_digit(precision_score)
 
     @property
     def recall(self) -> Floats:
-        """The share [10] of the images of each digit that are predicted as it; NaN where there are none."""
-        return _share(self.confusion.diagonal(), self.confusion.sum(axis=1))
+        """The share [10] of right ones among the images of each digit; NaN where there are none."""
+        return self._by_digit(recall_score)
+
+    def _by_digit(self, score: Any) -> Floats:
+        shares: Floats = score(self.truth, self.digits, labels=range(CLASSES), average=None, zero_division=np.nan)
+        return shares
 
     def calibration(self, bins: int = 15) -> Calibration:
-        """Whether of the answers given with 80 % confidence about 80 % are right.
+        """Whether about 80 % of the answers given with 80 % confidence are right.
 
         The expected calibration error is the mean distance between a bin's confidence and its accuracy, weighted by its
         images: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern Neural Networks", ICML 2017,
-        equation 3, with their 15 bins. It is NaN if a confidence is, and that one is in no bin.
+        equation 3, with their 15 bins. It is NaN if a confidence is; such a confidence is in no bin. scikit-learn's
+        calibration_curve leaves out the empty bins and the counts.
         """
-        edges = np.linspace(0, 1, bins + 1, dtype=np.float32)  # as the confidences, lest 0.2 be above 0.2
-        there = np.isfinite(self.confidences)
-        bin_of = np.digitize(self.confidences[there], edges[1:-1], right=True)
+        edges = np.linspace(0, 1, bins + 1, dtype=np.float32)  # float32 as the confidences, or 0.2 would exceed 0.2
+        finite = np.isfinite(self.confidences)
+        bin_of = np.digitize(self.confidences[finite], edges[1:-1], right=True)
         counts = np.bincount(bin_of, minlength=bins)
-        hits = np.bincount(bin_of, (self.digits == self.truth)[there], minlength=bins)
-        confidence = np.bincount(bin_of, self.confidences[there], minlength=bins)
-        error = float(np.abs(hits - confidence).sum() / len(self.truth)) if there.all() else math.nan
-        return Calibration(counts, _share(confidence, counts), _share(hits, counts), error)
+        hits = np.bincount(bin_of, (self.digits == self.truth)[finite], minlength=bins)
+        confidence = np.bincount(bin_of, self.confidences[finite], minlength=bins)
+        error = float(np.abs(hits - confidence).sum() / len(self.truth)) if finite.all() else math.nan
+        with np.errstate(invalid="ignore"):  # 0 / 0 of an empty bin
+            return Calibration(counts, confidence / counts, hits / counts, error)
 
     def gallery(self, kind: Literal["confident", "random"], seed: int) -> tuple[Indices, Indices]:
         """Up to nine correct and up to nine incorrect predictions to show.
@@ -123,35 +126,23 @@ class Evaluation:
 
     def write(self, path: Path) -> None:
         """Writes predictions.npz: the arrays probabilities, digits, truth, and the indices correct and incorrect."""
-        np.savez(
-            path,
-            probabilities=self.probabilities,
-            digits=self.digits,
-            truth=self.truth,
-            correct=self.correct,
-            incorrect=self.incorrect,
-        )
+        names = ("probabilities", "digits", "truth", "correct", "incorrect")
+        np.savez(path, **{name: getattr(self, name) for name in names})
 
 
 def read_predictions(path: Path) -> Evaluation:
-    """What `Evaluation.write` wrote. Raises RunError if the file is missing or is none."""
+    """Reads what `Evaluation.write` wrote. Raises RunError if the file is missing or is not complete."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             probabilities, truth = arrays["probabilities"], arrays["truth"]
     except FileNotFoundError as error:
         raise RunError(f"{path}: does not exist; make it with `digits train`") from error
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path}: no whole predictions.npz ({error}); train again") from error
-    if probabilities.ndim != 2 or truth.shape != probabilities.shape[:1] or not len(truth):  # noqa: PLR2004 - [n, 10]
+        raise RunError(f"{path}: not a complete predictions.npz ({error}); train again") from error
+    if probabilities.shape != (len(truth), CLASSES) or truth.ndim != 1 or not len(truth):
         shapes = f"probabilities {list(probabilities.shape)} and truth {list(truth.shape)}"
-        raise RunError(f"{path}: {shapes} are no predictions; train again")
+        raise RunError(f"{path}: {shapes} are not predictions; train again")
     return Evaluation(probabilities.astype(np.float32), truth.astype(np.uint8))
-
-
-def _share(part: NDArray[np.number[Any]], whole: Indices) -> Floats:
-    share = np.full(len(whole), np.nan)
-    np.divide(part, whole, out=share, where=whole > 0)
-    return share
 
 
 def _choice(random: np.random.Generator, indices: Indices) -> Indices:

@@ -1,4 +1,4 @@
-"""What curves made by hand say: overfitting, none, noise, and what cannot be read at all."""
+"""What learning curves say: overfitting, no overfitting, noise, divergence, and too little to judge."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from digits.train.curves import History, best_epoch, in_words, read
 
 
 def run(val_loss: list[float], loss: list[float] | None = None, val_accuracy: list[float] | None = None) -> History:
-    """A history of these; training loss halves with each epoch, and accuracies are all 90 %, unless given."""
+    """A history; unless given, training loss halves with each epoch and all accuracies are 90 %."""
     level = [0.9] * len(val_loss)
     loss = loss or [0.5**epoch for epoch in range(len(val_loss))]
     return {"loss": loss, "accuracy": level, "val_loss": val_loss, "val_accuracy": val_accuracy or level}
@@ -40,63 +40,50 @@ def test_of_two_epochs_after_the_turn_the_lower_counts() -> None:
     assert not read(run([0.21, 0.2, 0.9, 0.2])).overfits
 
 
-def test_loss_that_falls_to_the_end_is_no_overfitting() -> None:
-    history = run([0.3, 0.2, 0.15, 0.1])
-    assert not read(history).overfits
-    assert in_words(history) == (
-        "No overfitting: validation loss is lowest in the last epoch (0.1000). More epochs may lower it further."
-    )
-
-
-def test_loss_that_stays_near_its_lowest_is_no_overfitting() -> None:
-    history = run([0.3, 0.2, 0.203, 0.204, 0.205], val_accuracy=[0.9, 0.94, 0.93, 0.93, 0.93])
-    assert in_words(history) == (
-        "No overfitting: validation loss stays near its lowest, 0.2030 around epoch 2 and 0.2040 in the end"
-        " (+0 %, median of epochs 3 to 5). Validation accuracy fell, from 94.00 % to 93.00 %."
-    )
-
-
 @pytest.mark.parametrize(
-    ("val_loss", "words"),
+    ("history", "words"),
     [
+        (
+            run([0.3, 0.2, 0.15, 0.1]),
+            "No overfitting: validation loss is lowest in the last epoch (0.1000). More epochs may lower it further.",
+        ),
+        (
+            run([0.3, 0.2, 0.203, 0.204, 0.205], val_accuracy=[0.9, 0.94, 0.93, 0.93, 0.93]),
+            (
+                "No overfitting: validation loss stays near its lowest, 0.2030 around epoch 2 and 0.2040 at the end"
+                " (+0 %, median of epochs 3 to 5). Validation accuracy fell, from 94.00 % to 93.00 %."
+            ),
+        ),
         (  # one noisy epoch at the end
-            [0.30, 0.20, 0.21, 0.20, 0.60],
-            "No overfitting: validation loss stays near its lowest, 0.2100 around epoch 2 and 0.2100 in the end",
+            run([0.30, 0.20, 0.21, 0.20, 0.60]),
+            "No overfitting: validation loss stays near its lowest, 0.2100 around epoch 2 and 0.2100 at the end",
         ),
-        (  # the same, and nothing else after the turn
-            [0.30, 0.20, 0.60],
-            "No overfitting so far: validation loss is lowest in the last epoch but one (0.2000), and a single epoch ",
+        (  # one noisy epoch, and no other after the turn
+            run([0.30, 0.20, 0.60]),
+            "No overfitting so far: validation loss is lowest in the second-to-last epoch (0.2000), and a single epoch",
         ),
-        (  # a lucky epoch, lower than what is around it
-            [0.30, 0.21, 0.19, 0.21, 0.21, 0.21],
-            "No overfitting: validation loss stays near its lowest, 0.2100 around epoch 3 and 0.2100 in the end",
+        (  # a lucky epoch, lower than those around it
+            run([0.30, 0.21, 0.19, 0.21, 0.21, 0.21]),
+            "No overfitting: validation loss stays near its lowest, 0.2100 around epoch 3 and 0.2100 at the end",
+        ),
+        (
+            run([0.3, 0.2, 0.4, 0.5, 0.6], loss=[0.3, 0.2, 0.3, 0.4, 0.5]),
+            "No overfitting, but it gets worse: validation loss rises from 0.2000",
+        ),
+        (run([0.3]), "Only one epoch, so overfitting cannot be judged."),
+        (
+            {"loss": [0.3, 0.2], "accuracy": [0.9, 0.95]},
+            "No validation split, so overfitting cannot be judged.",
         ),
     ],
 )
-def test_one_noisy_epoch_decides_nothing(val_loss: list[float], words: str) -> None:
-    assert not read(run(val_loss)).overfits
-    assert in_words(run(val_loss)).startswith(words)
-
-
-def test_training_that_gets_worse_by_itself_is_no_overfitting() -> None:
-    history = run([0.3, 0.2, 0.4, 0.5, 0.6], loss=[0.3, 0.2, 0.3, 0.4, 0.5])
+def test_anything_else_is_not_overfitting(history: History, words: str) -> None:
     assert not read(history).overfits
-    assert in_words(history).startswith("No overfitting, yet worse with time: validation loss rises from 0.2000")
-
-
-def test_one_epoch_says_nothing() -> None:
-    assert in_words(run([0.3])) == "One epoch only, so nothing can be said of overfitting."
-    assert read(run([0.3])).best_epoch == 1
-
-
-def test_without_a_validation_split_nothing_can_be_said() -> None:
-    history = {"loss": [0.3, 0.2], "accuracy": [0.9, 0.95]}
-    assert in_words(history) == "No validation split, so nothing can be said of overfitting."
-    assert best_epoch(history) is None
+    assert in_words(history).startswith(words)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_diverged_training_is_called_so(bad: float) -> None:
+def test_a_loss_that_is_not_finite_is_divergence(bad: float) -> None:
     history = run([0.3, 0.2, bad, bad])
     assert read(history).diverged == 3
     assert best_epoch(history) == 2

@@ -164,7 +164,7 @@ def test_three_wrong_digits_are_all_shown(tmp_path: Path, data: Mnist, answered:
     fewer = part(data, evaluation, np.r_[evaluation.correct[:50], evaluation.incorrect[:3]])
     page = written(tmp_path, *fewer, kernel[:, :3], curves=history(1), gallery="random")
     assert "Wrong: 3 of 3." in page.text
-    assert "One epoch only" in page.text
+    assert "Only one epoch" in page.text
     assert "All 3 nodes" in page.text
     assert len(page.pictures) == len(NAMES)
 
@@ -174,7 +174,7 @@ def test_where_none_is_wrong_the_page_says_so(tmp_path: Path, data: Mnist, answe
     fewer = part(data, evaluation, evaluation.correct)
     page = written(tmp_path, *fewer, kernel, curves=history(10, validation=False))
     assert "No digit was predicted wrongly." in page.text
-    assert "No validation split, so nothing can be said of overfitting." in page.text
+    assert "No validation split, so overfitting cannot be judged." in page.text
     assert len(page.pictures) == len(NAMES) - 1
     assert (tmp_path / "figures" / "incorrect.png").exists()
 
