@@ -35,7 +35,7 @@ def evidence(file: Path, made: str, measured: Measured, seconds: dict[str, float
         max_abs_diff=measured.parity.max_abs_diff,
         mean_abs_diff=measured.parity.mean_abs_diff,
         argmax_agreement=measured.parity.argmax_agreement,
-        batch_invariant=measured.invariance is None,
+        batch_invariant=measured.batch_dependence is None,
         seconds_per_image=seconds,
     )
 

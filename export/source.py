@@ -16,7 +16,7 @@ from digits.images import mnist
 from digits.images.errors import DataError
 from digits.images.mnist import AS_THEY_ARE
 from digits.images.settings import ArraySettings
-from digits.storage.checksums import file_sha256
+from digits.storage.checksums import file_sha256, sha256_list
 from digits.train.run_folder import MODEL, REPORT, read_run
 
 if TYPE_CHECKING:
@@ -128,9 +128,8 @@ def _from_elsewhere(path: Path, location: str | None, settings: ImportSettings, 
 def _sha256(path: Path) -> str:
     if path.is_file():
         return file_sha256(path)
-    files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
-    checksums = "".join(f"{file_sha256(file)}  {name}\n" for name, file in files)
-    return hashlib.sha256(checksums.encode(errors="surrogateescape")).hexdigest()
+    files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    return hashlib.sha256(sha256_list(files)).hexdigest()
 
 
 def _from_run(folder: Path, moved_to: str | None) -> Source:

@@ -12,8 +12,7 @@ from digits.export.settings import ImportSettings
 from digits.images import mnist
 from digits.model.acceptance import failure, measure
 from digits.model.engine import Engine
-from digits.model.errors import ModelError
-from digits.model.golden import Golden, check_answers
+from digits.model.golden import Golden, deviation
 from digits.model.manifest import FP32, INT8
 from digits.model.parity import compare
 from digits.model.repository import MANIFEST, open_repository, open_version
@@ -101,7 +100,7 @@ def verify(target: str, settings: VerifySettings, limits: Limits, imported: Impo
         why = _complaint(subject.files[name]) or _self_test(name, engine, subject.golden)
         result = measured[name]
         own = name == INT8 and on_golden
-        why = why or (result.invariance if own else failure(name, result, limits, sample=asked.sample))
+        why = why or (result.batch_dependence if own else failure(name, result, limits, sample=asked.sample))
         if why is not None:
             failed.append(f"{name}: {why}")
     return failed
@@ -111,11 +110,7 @@ def _self_test(name: str, engine: Engine, golden: Golden | None) -> str | None:
     """Why a variant does not answer the golden set as it did where it was exported."""
     if golden is None:
         return None
-    try:
-        check_answers(engine.run, golden, name)
-    except ModelError as error:
-        return str(error)
-    return None
+    return deviation(engine.run, golden, name)
 
 
 def _complaint(file: Path) -> str | None:

@@ -1,1 +1,1 @@
-"""What a model is: the repository of its versions on disk, and the engine that runs one."""
+"""The model: the repository of its versions on disk, and the engine that runs one."""

@@ -6,44 +6,38 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from digits.model.errors import SelfTestError
-from digits.model.golden import check_batch_invariance
+from digits.model.golden import batch_dependence
 from digits.model.manifest import FP16, FP32, INT8
 from digits.model.parity import compare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     from numpy.typing import NDArray
 
+    from digits.model.golden import Pixels, Probabilities, Run
     from digits.model.limits import Limits
     from digits.model.parity import Parity
 
-    Pixels = NDArray[np.uint8]
-    Probabilities = NDArray[np.float32]
-    Run = Callable[[Pixels], Probabilities]
-
-LEVEL = 0.001  # of the one-sided exact binomial test by which a sample is judged
+LEVEL = 0.001  # of the one-sided exact binomial test for a sample
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a variant answers to a set of images, and how that compares.
+    """A variant's answers to a set of images, compared with the reference's.
 
     Attributes:
         answers: float32 [n, 10].
         parity: With the reference.
-        correct: How many images it classifies correctly; None where the labels are not known.
-        reference_correct: How many the reference does.
-        invariance: Why an image's answer depends on its batch; None if it does not, bit for bit.
+        correct: How many images it classifies correctly; None without labels.
+        reference_correct: How many the reference classifies correctly.
+        batch_dependence: How the answers depend on the batch; None if they do not, bit for bit.
     """
 
     answers: Probabilities
     parity: Parity
     correct: int | None
     reference_correct: int | None
-    invariance: str | None
+    batch_dependence: str | None
 
     @property
     def accuracy(self) -> float | None:
@@ -57,34 +51,30 @@ def measure(run: Run, pixels: Pixels, labels: NDArray[np.uint8] | None, referenc
     Args:
         run: The variant.
         pixels: The images.
-        labels: What they show, uint8 [n], if that is known.
+        labels: The digits that they show, uint8 [n], if known.
         reference: The probabilities to compare with, float32 [n, 10].
     """
     answers = run(pixels)
-    try:
-        check_batch_invariance(run, pixels)
-        invariance = None
-    except SelfTestError as error:
-        invariance = str(error)
     correct, reference_correct = (
         None if labels is None else int((probabilities.argmax(axis=1) == labels).sum())
         for probabilities in (answers, reference)
     )
-    return Measured(answers, compare(answers, reference), correct, reference_correct, invariance)
+    return Measured(answers, compare(answers, reference), correct, reference_correct, batch_dependence(run, pixels))
 
 
 def failure(variant: str, measured: Measured, limits: Limits, *, sample: bool = False) -> str | None:
-    """Why a variant does not pass, by how much and with the worst image; None if it does.
+    """Why a variant does not pass: the limit, the measured value and the worst image. None if it passes.
 
-    The limits of int8 are counted in images. Its loss of a single one is allowed, since a test set of fewer than 2,000
-    cannot show less. A sample is not judged more strictly than the whole: its count is too high only where the
-    one-sided exact binomial test, at the level of 0.001, rejects that the whole meets the limit. A limit of 0 stays 0.
+    The limits of int8 are counted in images. A loss of one image is always allowed, since a test set of fewer than
+    2,000 cannot show less. A sample is not judged more strictly than the whole test set: its count is too high only if
+    the one-sided exact binomial test, at the level of 0.001, rejects that the whole meets the limit. A limit of 0
+    stays 0.
 
     Args:
         variant: Its name.
-        measured: Its answers, compared.
-        limits: Of the whole test set.
-        sample: The images are not the whole test set that the limits are for.
+        measured: Its measured answers.
+        limits: The limits for the whole test set.
+        sample: Whether the images are another set than the one that the limits are for.
     """
     parity = measured.parity
     flips, images = len(parity.flipped), parity.images
@@ -102,7 +92,7 @@ def failure(variant: str, measured: Measured, limits: Limits, *, sample: bool = 
     lost = (measured.reference_correct or 0) - (measured.correct or 0)
     if variant == INT8 and lost > (loss := max(most(images, limits.int8_accuracy_loss), 1)):
         return f"{lost} of {images:,} {kind} fewer are right, and {loss} may be; {worst}"
-    return measured.invariance
+    return measured.batch_dependence
 
 
 def _images(images: int, percent: float) -> int:
@@ -111,17 +101,17 @@ def _images(images: int, percent: float) -> int:
 
 
 def _most_in_a_sample(images: int, percent: float) -> int:
-    """The largest count k in a sample whose chance, of k or more, is at least LEVEL if the whole is at the limit."""
+    """The largest count k for which k or more have a chance of at least LEVEL, if the whole is at the limit."""
     share = percent / 100
     if not 0 < share < 1:
         return round(images * share)
-    count, tail = 0, 1.0  # tail: the chance of `count` or more
+    count, tail = 0, 1.0  # tail is the chance of `count` or more
     while count < images and (tail := tail - _binomial(count, images, share)) >= LEVEL:
         count += 1
     return count
 
 
 def _binomial(k: int, n: int, p: float) -> float:
-    """The chance of k successes in n trials. A serving host has no SciPy."""
+    """The chance of k successes in n trials. SciPy is not installed on serving hosts."""
     ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
     return math.exp(ways + k * math.log(p) + (n - k) * math.log1p(-p))

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from digits.model.errors import ModelError, SelfTestError
-from digits.model.golden import Golden, check_answers, check_batch_invariance
+from digits.model.golden import Golden, batch_dependence, deviation
 from digits.model.manifest import FP32
 from digits.model.runtime import CPU, Provider, bare_run, open_session
 
@@ -28,12 +28,12 @@ class Engine:
     """Runs an ONNX file with digits' signature: pixels uint8 [n, 28, 28] to probabilities float32 [n, 10].
 
     Attributes:
-        provider: The execution provider that really runs, such as `CPUExecutionProvider`.
+        provider: The execution provider in use, such as `CPUExecutionProvider`.
         metadata: The file's `metadata_props`.
     """
 
     def __init__(self, path: Path | bytes, *, provider: Provider = "auto", threads: int = 1) -> None:
-        """Opens an ONNX file, or its content. Raises ModelError, of which ProviderError if the provider cannot run."""
+        """Opens an ONNX file, or its content. Raises ModelError; ProviderError if the provider cannot run."""
         session = open_session(path, provider, threads)
         self.provider: str = session.get_providers()[0]
         self.metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
@@ -49,31 +49,27 @@ class Engine:
                 )
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The probabilities of the digits 0 to 9, float32 [n, 10], of images uint8 [n, 28, 28].
+        """The probabilities of the digits 0 to 9, float32 [n, 10], for images uint8 [n, 28, 28].
 
-        Releases the GIL while it computes. On the CPU an image's answer does not depend on its batch.
+        Releases the GIL while it computes. On the CPU the answer for an image does not depend on its batch.
         """
         (probabilities,) = self._run([OUTPUT], {INPUT: pixels}, None)
         return probabilities  # type: ignore[no-any-return] # skipped by mypy: it has no types
 
 
 def load_engine(model: ModelVersion, *, variant: str = FP32, provider: Provider = "auto", threads: int = 1) -> Engine:
-    """Opens a variant and proves on this host, by the golden set, that it answers as it was published.
+    """Opens a variant and runs its self-test: it must answer the golden set on this host as it did when published.
 
     Raises:
-        ModelError: the version has no such variant, it cannot be run, or it fails its self-test.
+        ModelError: the version has no such variant, it cannot run, or it fails its self-test.
     """
     path = model.file(variant)
     engine = Engine(path, provider=provider, threads=threads)
     golden = Golden.read(model.golden)
-    try:
-        check_answers(engine.run, golden, variant)
-    except SelfTestError as error:
-        raise SelfTestError(f"{path}: {error}") from error
-    try:
-        check_batch_invariance(engine.run, golden.pixels)
-    except SelfTestError as error:
+    if (fault := deviation(engine.run, golden, variant)) is not None:
+        raise SelfTestError(f"{path}: {fault}")
+    if (fault := batch_dependence(engine.run, golden.pixels)) is not None:
         if engine.provider == CPU:
-            raise SelfTestError(f"{path}: {error}") from error
-        log.warning("%s: %s", path, error)  # a GPU promises no such thing
+            raise SelfTestError(f"{path}: {fault}")
+        log.warning("%s: %s", path, fault)  # allowed on a GPU
     return engine

@@ -1,17 +1,17 @@
-"""What can be wrong with a model on this host."""
+"""Errors of models on this host."""
 
 
 class ModelError(Exception):
-    """A model that cannot be read, trusted or run here."""
+    """A model that cannot be read or run here, or fails its self-test."""
 
 
 class RepositoryError(ModelError):
-    """A model repository without the version that is asked for, or with a damaged one."""
+    """A model repository without the requested version, or with a damaged one."""
 
 
 class ProviderError(ModelError):
-    """An execution provider that this host cannot run."""
+    """An execution provider that cannot run on this host."""
 
 
 class SelfTestError(ModelError):
-    """A variant whose answers on this host are not the ones it was published with."""
+    """A variant whose answers on this host are not those that it was published with."""

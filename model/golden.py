@@ -1,4 +1,4 @@
-"""The golden set: 256 test images that travel with a version, with the answers that they must get."""
+"""The golden set: 256 test images in every version, with the answers that its variants must give to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from digits.model.errors import RepositoryError, SelfTestError
+from digits.model.errors import RepositoryError
 from digits.model.manifest import FP32
 from digits.model.parity import compare
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Run = Callable[[Pixels], Probabilities]
 
 SIZE = 256
-BATCH_SIZES = (1, 7, 64)  # against the same images in one batch of 513
+BATCH_SIZES = (1, 7, 64)  # compared with one batch of 513
 WHOLE = 513
 REFERENCE_TOLERANCE = 1e-4  # of fp32's probabilities, from the reference's
 OWN_TOLERANCE = 5e-3  # of another variant's, from its own on the exporting host
@@ -32,11 +32,11 @@ OWN_TOLERANCE = 5e-3  # of another variant's, from its own on the exporting host
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """Images and what is to come out of them.
+    """Images and the expected answers.
 
     Attributes:
         pixels: uint8 [n, 28, 28].
-        reference: The probabilities of what was exported, such as Keras's, float32 [n, 10].
+        reference: The probabilities of what was exported, such as the Keras model's, float32 [n, 10].
         answers: Each variant's own probabilities on the exporting host, float32 [n, 10].
     """
 
@@ -61,7 +61,7 @@ class Golden:
         return golden
 
     def _check(self) -> None:
-        """Raises ValueError if an array is none that its name promises."""
+        """Raises ValueError if an array has an unexpected type or shape."""
         images = len(self.pixels)
         if self.pixels.dtype != np.uint8 or self.pixels.shape != (images, 28, 28) or not images:
             raise ValueError(f"pixels are {self.pixels.dtype} {list(self.pixels.shape)}")
@@ -71,14 +71,14 @@ class Golden:
 
 
 def choose(probabilities: Probabilities, seed: int = 0) -> NDArray[np.intp]:
-    """The test images that make the golden set.
+    """Chooses the test images of the golden set.
 
-    Half of them are those of smallest margin between the two best digits, where a fault of arithmetic
-    shows first; the other half is a seeded choice of the rest.
+    Half of them have the smallest margin between the two most probable digits, where an arithmetic error shows first;
+    the other half is a seeded choice of the rest.
 
     Args:
         probabilities: The reference's answer to the whole test set, float32 [n, 10].
-        seed: Of the second half's choice.
+        seed: For the choice of the second half.
 
     Returns:
         Their indices, ascending, intp [min(n, 256)].
@@ -91,33 +91,36 @@ def choose(probabilities: Probabilities, seed: int = 0) -> NDArray[np.intp]:
     return np.sort(np.concatenate([by_margin[:half], chosen]))
 
 
-def check_answers(run: Run, golden: Golden, variant: str) -> None:
-    """Raises SelfTestError unless a variant answers the golden set on this host as it did where it was published.
+def deviation(run: Run, golden: Golden, variant: str) -> str | None:
+    """How a variant's answers to the golden set on this host deviate from the published ones; None if they do not.
 
-    fp32 is held against the reference, any other variant against its own answers: within a tolerance, and with the
-    same digits. A CPU without VNNI, say, saturates in int8, which hardly shows in the accuracy.
+    fp32 is compared with the reference, any other variant with its own answers on the exporting host: the digits must
+    be the same, and the probabilities within a tolerance. int8 on a CPU without VNNI, for example, may saturate, which
+    its accuracy hardly shows.
     """
-    if variant != FP32 and variant not in golden.answers:
-        raise SelfTestError(f"its golden set has no answers of {variant}")
     if variant == FP32:
         expected, tolerance, whose = golden.reference, REFERENCE_TOLERANCE, "the reference's answer"
-    else:
+    elif variant in golden.answers:
         expected, tolerance, whose = golden.answers[variant], OWN_TOLERANCE, "its own answer where it was exported"
+    else:
+        return f"its golden set has no answers of {variant}"
     parity = compare(run(golden.pixels), expected)
     if not parity.max_abs_diff <= tolerance:
-        raise SelfTestError(
+        return (
             f"on this host golden image {parity.worst} is off {whose} by {parity.max_abs_diff:.2g}; "
             f"{tolerance:.0e} is allowed"
         )
     if len(parity.flipped):
-        raise SelfTestError(f"on this host golden image {parity.flipped[0]} gets another digit than in {whose}")
+        return f"on this host golden image {parity.flipped[0]} gets another digit than in {whose}"
+    return None
 
 
-def check_batch_invariance(run: Run, pixels: Pixels) -> None:
-    """Raises SelfTestError unless an image's answer is the same, bit for bit, whatever its batch."""
+def batch_dependence(run: Run, pixels: Pixels) -> str | None:
+    """In which batches the answers differ from those in one batch of 513; None if they are the same, bit for bit."""
     tiled = np.resize(pixels, (WHOLE, *pixels.shape[1:]))
     whole = run(tiled)
     for size in BATCH_SIZES:
         parts = np.concatenate([run(tiled[start : start + size]) for start in range(0, len(tiled), size)])
         if parts.tobytes() != whole.tobytes():
-            raise SelfTestError(f"on this host answers in batches of {size} differ from those in one of {WHOLE}")
+            return f"on this host answers in batches of {size} differ from those in one of {WHOLE}"
+    return None

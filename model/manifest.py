@@ -1,4 +1,4 @@
-"""The manifest: what a published version is made of, and the evidence that it was published with."""
+"""The manifest: what a published version consists of, and what was measured of it before it was published."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from digits.model.errors import RepositoryError
+from digits.storage.json_file import write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SCHEMA = 2
-FP32 = "fp32"  # the variant that every version has
+FP32 = "fp32"  # every version has this variant
 INT8 = "int8"  # for the CPU
 FP16 = "fp16"  # for CUDA
+OBJECTS = ("limits", "left_out", "baselines", "training", "provenance")
+NUMBERS = ("size_bytes", "accuracy", "max_abs_diff", "mean_abs_diff", "argmax_agreement")
 Precision = Literal["auto", "fp32", "int8", "fp16"]
 
 
@@ -24,14 +28,14 @@ class Evidence:
 
     Attributes:
         file: The ONNX file's name in the version's folder.
-        made: How it was made of the reference.
+        made: How it was made from the reference, for people.
         size_bytes: Its size.
         accuracy: Share of test images classified correctly, 0 to 1.
         max_abs_diff: Largest |probability - the reference's probability|.
         mean_abs_diff: Mean of the same.
         argmax_agreement: Share of test images with the reference's own most probable digit, 0 to 1.
-        batch_invariant: Whether an image's answer is the same, bit for bit, in batches of 1, 7, 64 and 513 images,
-            of the first 513.
+        batch_invariant: Whether the answers to the first 513 images are the same, bit for bit, in batches of 1, 7, 64
+            and 513.
         seconds_per_image: By batch size, on the CPU with one thread.
     """
 
@@ -48,22 +52,22 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All that is known of a version.
+    """All that is known about a version.
 
     Attributes:
         name: The model's name.
         created: When it was published, ISO 8601, UTC.
         labels: What each column of the probabilities means.
-        reference: What was exported, and what all variants were held against: `Keras`, or a foreign ONNX file.
+        reference: What was exported, and what all variants were compared with: `Keras`, or the imported model's name.
         reference_sha256: SHA-256 of its file.
         test_source: Where the test set came from.
         test_sha256: SHA-256 of its pixels and labels.
         test_images: How many images it holds.
-        limits: What the variants had to keep to (`digits.model.limits.Limits`).
+        limits: The limits of the acceptance checks (`digits.model.limits.Limits`).
         variants: Evidence by variant, such as `fp32`.
-        left_out: The variants that could not be made or did not keep to it, and why.
-        baselines: Seconds per image by batch size of other ways to run the same model, measured beside the variants.
-        training: The training run's own report, without the places on its machine; empty for a foreign model.
+        left_out: The variants that could not be made or did not pass the checks, and why.
+        baselines: Seconds per image by batch size of other ways to run the same model, measured in turn with them.
+        training: The training run's report, without paths of its machine; empty for an imported model.
         provenance: Machine and versions of the export.
     """
 
@@ -83,7 +87,7 @@ class Manifest:
     provenance: dict[str, Any]
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n", encoding="utf-8")
+        write_json(path, {"schema": SCHEMA, **asdict(self)})
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
@@ -95,22 +99,23 @@ class Manifest:
                 raise RepositoryError(f"{path}: manifest schema {schema}; this program reads {SCHEMA}")
             variants = {name: Evidence(**evidence) for name, evidence in fields.pop("variants").items()}
             manifest = cls(variants=variants, **fields)
-            manifest._check()
+            if fault := next(manifest._faults(), None):
+                raise ValueError(fault)  # noqa: TRY301 - as an error of the same file
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RepositoryError(f"{path}: not a manifest ({type(error).__name__}: {error})") from error
         return manifest
 
-    def _check(self) -> None:
-        """Raises ValueError if a value is none that its name promises."""
+    def _faults(self) -> Iterator[str]:
+        """The fields that have another type than they promise."""
         if FP32 not in self.variants:
-            raise ValueError(f"no {FP32}")
-        tables = (self.limits, self.left_out, self.baselines, self.training, self.provenance)
-        times = [found.seconds_per_image for found in self.variants.values()]
-        if not all(isinstance(table, dict) for table in (*tables, *times, *self.baselines.values())):
-            raise ValueError("a table is none")
-        for found in self.variants.values():
-            numbers = (found.size_bytes, found.accuracy, found.max_abs_diff, found.mean_abs_diff)
-            if not all(isinstance(number, int | float) for number in (*numbers, found.argmax_agreement)):
-                raise ValueError("a number is none")
+            yield f"expected a variant {FP32}"
+        objects = {name: getattr(self, name) for name in OBJECTS}
+        objects |= {f"baselines.{name}": times for name, times in dict(self.baselines).items()}
+        for variant, found in self.variants.items():
+            objects[f"variants.{variant}.seconds_per_image"] = found.seconds_per_image
+            for name in NUMBERS:
+                if not isinstance(getattr(found, name), int | float):
+                    yield f"expected a number for variants.{variant}.{name}"
             if "/" in found.file:
-                raise ValueError(f"{found.file} is not in the version's folder")
+                yield f"{found.file} is not in the version's folder"
+        yield from (f"expected an object for {name}" for name, value in objects.items() if not isinstance(value, dict))

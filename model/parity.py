@@ -1,4 +1,4 @@
-"""Parity: how far a model's answers are from a reference's, over a whole test set."""
+"""Parity: how far a model's answers deviate from a reference's over a set of images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """Two sets of answers to the same images, held against each other.
+    """The differences between two sets of answers to the same images.
 
     Attributes:
         max_abs_diff: Largest |difference of a probability|.
@@ -36,7 +36,7 @@ class Parity:
 
 
 def compare(answers: NDArray[np.float32], reference: NDArray[np.float32]) -> Parity:
-    """Compares probabilities [n, 10] with a reference's, in float64. A NaN counts as infinitely far."""
+    """Compares probabilities [n, 10] with a reference's, in float64. A NaN counts as an infinite difference."""
     difference = np.abs(answers.astype(np.float64) - reference)
     difference[np.isnan(difference)] = np.inf
     return Parity(

@@ -14,7 +14,7 @@ from digits.model.checksums import check_checksums, write_checksums
 from digits.model.errors import RepositoryError
 from digits.model.manifest import Manifest
 from digits.model.triton import config_pbtxt
-from digits.storage.atomic_file import sync
+from digits.storage.atomic_file import replacing, sync
 from digits.storage.lock import locked
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ WITHDRAWN = ".withdrawn-"
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """A published version whose files are the ones that were published."""
+    """A published version whose checksums match."""
 
     folder: Path
     manifest: Manifest
@@ -54,22 +54,18 @@ class ModelVersion:
 
 
 def open_repository(models: Path | None) -> Repository:
-    """The repository in a folder, or else the bundled one."""
+    """The repository in a folder; without a folder, the bundled one."""
     return Repository(BUNDLED if models is None else models)
 
 
 def open_version(folder: Path) -> ModelVersion:
-    """Opens the version in a folder after checking every file's checksum.
-
-    Raises:
-        RepositoryError: it is none, or one of its files is missing or damaged.
-    """
+    """Opens the version in a folder. Raises RepositoryError if a file is missing, damaged or not a version's."""
     check_checksums(folder)
     return ModelVersion(folder, Manifest.read(folder / MANIFEST))
 
 
 class Repository:
-    """The versions of one model. A version appears whole, by rename, and is never overwritten."""
+    """The versions of one model. A version appears complete, by rename, and is never overwritten."""
 
     def __init__(self, root: Path, name: str = "digits") -> None:
         self.folder = root / name
@@ -78,8 +74,12 @@ class Repository:
         """The published version numbers, oldest first."""
         return _numbers(self.folder)
 
+    def withdrawn(self) -> list[int]:
+        """The versions that a rollback withdrew, oldest first; their files are still there."""
+        return _numbers(self.folder, WITHDRAWN)
+
     def open(self, version: int | None = None) -> ModelVersion:
-        """Opens a version (by default the newest) after checking every file's checksum.
+        """Opens a version, by default the newest.
 
         Raises:
             RepositoryError: there is no such version, or one of its files is missing or damaged.
@@ -95,48 +95,43 @@ class Repository:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """A folder beside the versions to fill and `publish`; it vanishes if it is not published.
+        """A folder next to the versions, to fill and `publish`. It is removed if it is not published.
 
-        What a killed export left behind vanishes with it: a folder that nobody holds the lock of any more.
+        The folders of killed exports, whose lock nobody holds any more, are removed first.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             with self._locked():
-                for left in self.folder.glob(f"{STAGING}*"):
-                    _remove_abandoned(left)
+                for abandoned in self.folder.glob(f"{STAGING}*"):
+                    _remove_if_unlocked(abandoned)
                 staged = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder))
                 stack.callback(shutil.rmtree, staged, ignore_errors=True)
                 stack.enter_context(locked(staged, wait=True))
             yield staged
 
     def publish(self, staged: Path) -> ModelVersion:
-        """Makes the staged folder the next version: checksums, then one rename. Then config.pbtxt follows it.
+        """Makes the staged folder the next version, by one rename; config.pbtxt then describes it.
 
-        A number that was used once, by a version that is withdrawn by now, is not used again.
+        The number of a withdrawn version is not used again.
         """
         write_checksums(staged)
         umask = os.umask(0)
         os.umask(umask)
-        staged.chmod(0o777 & ~umask)  # a temporary folder is its owner's alone
+        staged.chmod(0o777 & ~umask)  # a temporary folder is accessible to its owner only
         for path in (*staged.iterdir(), staged):
             sync(path)
         with self._locked():
             folder = self.folder / str(max([*self.versions(), *self.withdrawn()], default=0) + 1)
-            config = self._config_beside(staged)
-            staged.rename(folder)
-            config.replace(self.folder / CONFIG)
+            with self._configured(staged):
+                staged.rename(folder)
             sync(self.folder)
         return ModelVersion(folder, Manifest.read(folder / MANIFEST))
 
-    def withdrawn(self) -> list[int]:
-        """The versions that a rollback took out of service, oldest first; their files are still there."""
-        return _numbers(self.folder, WITHDRAWN)
-
     def rollback(self, version: int | None = None) -> ModelVersion:
-        """Makes an earlier version the newest, by default the second newest: withdraws the ones above it by rename.
+        """Makes an earlier version the newest, by default the second newest: withdraws those above it by rename.
 
         Raises:
-            RepositoryError: there is no such version, it is damaged, or there is none above it.
+            RepositoryError: there is no such version, it is damaged, or it is the newest already.
         """
         with self._locked():
             versions = self.versions()
@@ -149,19 +144,21 @@ class Repository:
             model = self.open(version)
             if version == versions[-1]:
                 raise RepositoryError(f"{self.folder}: version {version} is the newest already; there are {versions}")
-            config = self._config_beside(model.folder)
-            for above in reversed(versions[versions.index(version) + 1 :]):
-                (self.folder / str(above)).rename(self.folder / f"{WITHDRAWN}{above}")
-            config.replace(self.folder / CONFIG)
+            with self._configured(model.folder):
+                for above in reversed(versions[versions.index(version) + 1 :]):
+                    (self.folder / str(above)).rename(self.folder / f"{WITHDRAWN}{above}")
             return model
 
     def prune(self, keep: int) -> list[int]:
-        """Removes all but the newest `keep` versions, one at least, and the withdrawn ones below the newest.
+        """Removes all but the newest `keep` versions, and the withdrawn versions below the newest.
 
-        A version loses its number first, by rename, so that nobody ever reads half of one.
+        A version loses its number first, by rename, so that nobody reads a half-removed one.
+
+        Args:
+            keep: At least 1.
 
         Returns:
-            The numbers of what is removed.
+            The numbers of the removed versions.
 
         Raises:
             RepositoryError: there is no version, or the newest one is damaged: then older ones may be needed.
@@ -170,19 +167,17 @@ class Repository:
             raise RepositoryError(f"--keep {keep}: the last version is never removed; say 1 or more")
         with self._locked():
             newest = self.open().number
-            old = self.versions()[:-keep]
-            below = [number for number in self.withdrawn() if number < newest]
-            gone = [self.folder / str(number) for number in old]
-            gone += [self.folder / f"{WITHDRAWN}{number}" for number in below]
-            for folder in gone:
+            old = {number: self.folder / str(number) for number in self.versions()[:-keep]}
+            old |= {number: self.folder / f"{WITHDRAWN}{number}" for number in self.withdrawn() if number < newest}
+            for folder in old.values():
                 unnumbered = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder))
-                folder.rename(unnumbered)  # over the empty folder
+                folder.rename(unnumbered)  # replaces the empty folder
                 shutil.rmtree(unnumbered)
-            return sorted([*old, *below])
+            return sorted(old)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Whoever publishes, rolls back or prunes does so alone. Readers need no lock: they see whole versions."""
+        """Only one process at once publishes, rolls back or prunes. Readers need no lock: they see whole versions."""
         if not self.folder.is_dir():
             raise self._empty()
         with locked(self.folder, wait=True):
@@ -191,16 +186,17 @@ class Repository:
     def _empty(self) -> RepositoryError:
         return RepositoryError(f"{self.folder}: no model version; publish one with `digits export RUN`")
 
-    def _config_beside(self, version: Path) -> Path:
-        """The config.pbtxt of a version, written where it only has to be renamed."""
-        beside = self.folder / f"{STAGING}{CONFIG}"
-        beside.write_text(config_pbtxt(Manifest.read(version / MANIFEST)), encoding="utf-8")
-        sync(beside)
-        return beside
+    @contextmanager
+    def _configured(self, version: Path) -> Iterator[None]:
+        """Writes config.pbtxt for a version, which replaces the old one when the block ends without an error."""
+        with replacing(self.folder / CONFIG) as temporary:
+            temporary.write_text(config_pbtxt(Manifest.read(version / MANIFEST)), encoding="utf-8")
+            sync(temporary)
+            yield
 
 
 def _numbers(folder: Path, prefix: str = "") -> list[int]:
-    """The numbers that, after the prefix, name a folder here, in order."""
+    """The version numbers of the folders here whose names start with the prefix, ascending."""
     if not folder.is_dir():
         return []
     names = (entry.name for entry in folder.glob(f"{prefix}*") if entry.is_dir())
@@ -208,9 +204,9 @@ def _numbers(folder: Path, prefix: str = "") -> list[int]:
     return sorted(int(tail) for tail in tails if tail.isascii() and tail.isdecimal() and tail == str(int(tail)))
 
 
-def _remove_abandoned(left: Path) -> None:
+def _remove_if_unlocked(left: Path) -> None:
     try:
         with locked(left, wait=False):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     except OSError:
-        return  # somebody is filling it, or somebody else's hands are on it
+        return  # an export is filling it, or it belongs to another user

@@ -1,4 +1,4 @@
-"""The choice of a variant on this host: of those that prove themselves here, the fastest."""
+"""The choice of a variant: the fastest one that passes its self-test on this host."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from digits.model.repository import ModelVersion
     from digits.model.runtime import Provider
 
-WORTH_IT = 1.2  # times as fast as fp32, or fp32 it is
-BATCH_SIZES = (1, 64)  # that are timed
+WORTH_IT = 1.2  # times as fast as fp32; below that, fp32 is used
+BATCH_SIZES = (1, 64)  # timed
 ROUNDS = 7
-LEAST = 2e-4  # seconds of a measurement
+LEAST = 2e-4  # seconds of one measurement
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What answers on this host.
+    """The chosen variant.
 
     Attributes:
         variant: Such as `int8`.
-        engine: It, open and proven.
-        reason: Why this one, for people.
+        engine: Its engine, which passed the self-test.
+        reason: Why it was chosen, for people.
     """
 
     variant: str
@@ -45,22 +45,22 @@ class Selection:
 
 
 def select(model: ModelVersion, *, precision: Precision = "auto", provider: Provider, threads: int = 1) -> Selection:
-    """Opens the variant asked for or, with `auto`, the fastest one that passes its self-test on this host.
+    """Opens the requested variant or, with `auto`, the fastest one that passes its self-test on this host.
 
-    `auto` measures for a few milliseconds. int8 runs on the CPU alone and fp16 on CUDA alone; they win over fp32 only
-    if they are 1.2 times as fast.
+    `auto` measures for a few milliseconds. int8 runs only on the CPU and fp16 only on CUDA; they are preferred to fp32
+    if they are at least 1.2 times as fast.
 
     Raises:
-        ModelError: the version has no such variant, or it cannot be run here or fails its self-test.
+        ModelError: the version has no such variant, or it cannot run here, or it fails its self-test.
     """
     if precision == "auto":
         return _fastest(model, provider, threads)
-    engine = load_engine(model, variant=precision, provider=_home(precision, provider), threads=threads)
+    engine = load_engine(model, variant=precision, provider=_provider_for(precision, provider), threads=threads)
     return Selection(precision, engine, "asked for")
 
 
-def _home(precision: str, provider: Provider) -> Provider:
-    """Where a variant runs, given what is allowed."""
+def _provider_for(precision: str, provider: Provider) -> Provider:
+    """The provider that a variant needs. Raises ProviderError if another one is required."""
     if precision == INT8:
         if provider == "cuda":
             raise ProviderError("int8 runs on the CPU only; say --provider cpu, or --precision fp16 or fp32")
@@ -79,7 +79,7 @@ def _fastest(model: ModelVersion, provider: Provider, threads: int) -> Selection
         why = model.manifest.left_out.get(other, "not exported")
         return Selection(FP32, fp32, f"version {model.number} has no {other}: {why}")
     try:
-        faster = load_engine(model, variant=other, provider=_home(other, "auto"), threads=threads)
+        faster = load_engine(model, variant=other, provider=_provider_for(other, "auto"), threads=threads)
     except ModelError as error:
         log.warning("%s is not served: %s", other, error)
         return Selection(FP32, fp32, f"{other} is not served here: {error}")
@@ -91,7 +91,7 @@ def _fastest(model: ModelVersion, provider: Provider, threads: int) -> Selection
 
 
 def _compare(model: ModelVersion, faster: Engine, fp32: Engine) -> tuple[float, str]:
-    """How many times as fast one is, by the geometric mean over the batch sizes, and the times in words."""
+    """The speedup over fp32, the geometric mean over the batch sizes, and the times as text."""
     pixels = Golden.read(model.golden).pixels
     ratios, times = [], []
     for size in BATCH_SIZES:

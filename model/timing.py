@@ -1,4 +1,4 @@
-"""How long models take, measured in turn, since on a shared machine only ratios within one run count."""
+"""How long models take. They are measured in turn, since on a shared machine only ratios within one run count."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def seconds_per_run(
     runs: Mapping[str, Run], pixels: NDArray[np.uint8], batch_size: int, *, rounds: int, least: float
 ) -> dict[str, NDArray[np.float64]]:
-    """Seconds that each model takes for a batch, [rounds]: every model is measured once in each round.
+    """Seconds that each model takes for a batch, float64 [rounds]; each round measures every model once.
 
     Args:
         runs: The models by name, each taking uint8 [n, 28, 28].
         pixels: Images uint8 [n, 28, 28], repeated as needed.
         batch_size: Images in a batch.
-        rounds: How often it is measured, after two calls of each to warm up.
-        least: Seconds that a measurement takes at least: the mean of so many calls, of 1 to 1000.
+        rounds: The number of measurements, after two calls of each model to warm up.
+        least: The seconds of one measurement: the mean of as many calls as they take, 1 to 1000.
     """
     batch = np.resize(pixels, (batch_size, *pixels.shape[1:]))
     calls = {}

@@ -1,4 +1,4 @@
-"""config.pbtxt: what NVIDIA's Triton reads to serve the same repository by its ONNX Runtime backend."""
+"""config.pbtxt: how NVIDIA's Triton serves the same repository with its ONNX Runtime backend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_BATCH_SIZE = 1024
 
 
 def config_pbtxt(manifest: Manifest) -> str:
-    """A `ModelConfig` of Triton's in protobuf's text format: fp32, which every version has, batched dynamically."""
+    """Triton's `ModelConfig` in protobuf's text format: fp32, which every version has, with dynamic batching."""
     return f"""\
 # {manifest.name}: generated from the manifest.json of the newest version.
 name: "{manifest.name}"

@@ -74,7 +74,7 @@ def disagreement(variant: Variant, asked: Asked, measured: Measured) -> str | No
     off = measured.parity.max_abs_diff
     if variant.name == FP32 and not off <= REFERENCE_TOLERANCE:
         return f"max |dp| {off:.2g} is above {REFERENCE_TOLERANCE:.0e}; image {measured.parity.worst} is worst"
-    return measured.invariance
+    return measured.batch_dependence
 
 
 def compared(variant: Variant, asked: Asked) -> tuple[Measured, dict[str, Any]]:
@@ -96,7 +96,7 @@ def compared(variant: Variant, asked: Asked) -> tuple[Measured, dict[str, Any]]:
         **more,
         "histogram": histogram(measured.answers, keras),
         "flipped": [_flip(asked, measured, int(index)) for index in parity.flipped[:LISTED]],
-        "batch_invariant": measured.invariance is None,
+        "batch_invariant": measured.batch_dependence is None,
         "disagrees": disagreement(variant, asked, measured),
         "excused": variant.excused,
     }

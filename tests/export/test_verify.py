@@ -214,7 +214,7 @@ def test_a_target_that_is_none_is_one_line(digits: Digits, copy: Path, tmp_path:
     (tmp_path / "text.onnx").write_text("not a model")
     for target, expected in (
         ("7", r"no version 7; there are \[1\]"),
-        (str(tmp_path), "no version's folder, or a damaged one"),
+        (str(tmp_path), "not a version's folder, or a damaged one"),
         (str(copy / "golden.npz"), "no ONNX file of its version; say .*/1 for all of it"),
         (str(tmp_path / "text.onnx"), r"text\.onnx: "),
     ):
