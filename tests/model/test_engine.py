@@ -103,7 +103,7 @@ def test_cuda_never_falls_back_in_silence(models: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     if CUDA in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
-    with pytest.raises(ProviderError, match=r"built without CUDA: install digits-serving\[cuda\] instead of digits-serving\[serve\]"):
+    with pytest.raises(ProviderError, match=r"built without CUDA: install digits-serving\[cuda\]"):
         load_engine(Repository(models).open(), provider="cuda")
 
 
