@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     import numpy as np
     from numpy.typing import NDArray
@@ -82,10 +82,7 @@ class Scored:
     confidences: NDArray[np.float32]
     probabilities: NDArray[np.float32] | None
 
-    def spread(self, values: Sequence[T]) -> Sequence[T | None]:
+    def spread(self, values: Iterable[T]) -> list[T | None]:
         """A value for each of the m digits as one for each of the n inputs: None where there is no digit."""
-        problems = self.decoded.problems
-        if not problems:
-            return values
-        rest = iter(values)
+        rest, problems = iter(values), self.decoded.problems
         return [None if index in problems else next(rest) for index in range(len(self.chunk))]

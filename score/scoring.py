@@ -69,14 +69,15 @@ def score(
             new = _fill(journal, sources, settings)
             seconds = time.monotonic() - began
             summary = _write_table(journal, out, settings, known)
+            uncertain = journal.uncertain()
             if settings.contact_sheet:
-                contact_sheet.draw(settings.contact_sheet, journal.uncertain())
+                contact_sheet.draw(settings.contact_sheet, uncertain)
             done()
         journal.remove()
     held = summary.rows - new
     again = f" ({held:,} were there already)" if held else ""
     say(f"{one_line(out)}: {summary.rows:,} rows{again}, {new / seconds:,.0f} a second")
-    for line in summary.lines():
+    for line in summary.lines(uncertain):
         say(line)
     for start, line in zip(chain(["skipped"], repeat("")), sources.skipped.lines(), strict=False):
         say(f"{start:<12}{line}")
@@ -185,7 +186,7 @@ def _new(journal: Journal, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
 
 def _write_table(journal: Journal, out: Path, settings: ScoreSettings, known: Labels | None) -> Summary:
     summary, position = Summary(), 0
-    columns = tables.Columns(probabilities=settings.probabilities, labels=known is not None)
+    columns = tables.Columns(probabilities=settings.probabilities, label=known is not None)
     with tables.writing(out, columns) as write:
         for scored in journal.chunks():
             found = [known.of(position + i, path) for i, path in enumerate(scored.chunk.paths)] if known else []

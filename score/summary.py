@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
-from itertools import count, islice
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +12,12 @@ from digits.images.text import one_line
 from digits.score.chunk import OK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from digits.score.chunk import Scored
+    from digits.score.journal import Uncertain
 
 SHOWN = 8  # files of least confidence, and files without a digit
 
@@ -30,12 +30,11 @@ class Summary:
         self._statuses: Counter[str] = Counter()
         self._digits: NDArray[np.int64] = np.zeros(10, np.int64)
         self._confidence = 0.0
-        self._least: list[tuple[float, int, str, int]] = []  # confidence, position, path, digit; the least first
         self._failed: list[str] = []
         self._confusion: NDArray[np.int64] = np.zeros((10, 11), np.int64)  # label, digit or none
 
     def add(self, scored: Scored, labels: list[int | None]) -> None:
-        """A chunk, and of each of its rows the label."""
+        """A chunk, with the label of each of its rows, if there are labels."""
         problems = scored.decoded.problems
         self._statuses[OK] += len(scored.digits)
         self._statuses.update(problem.status for problem in problems.values())
@@ -43,15 +42,10 @@ class Summary:
             self._failed.append(f"{one_line(scored.chunk.paths[index])}: {problem.error}")
         self._digits += np.bincount(scored.digits, minlength=10)
         self._confidence += float(scored.confidences.sum(dtype=np.float64))
-        digits, confidences = scored.spread(scored.digits.tolist()), scored.spread(scored.confidences.tolist())
-        limit = self._least[-1][0] if len(self._least) == SHOWN else 2.0
-        rows = zip(confidences, count(self.rows), scored.chunk.paths, digits, strict=False)
-        less = [(c, row, path, d) for c, row, path, d in rows if c is not None and d is not None and c < limit]
-        self._least = heapq.nsmallest(SHOWN, self._least + less)
-        for label, digit in zip(labels, digits, strict=False):
+        for label, digit in zip(labels, scored.spread(scored.digits.tolist()), strict=False):
             if label is not None:
                 self._confusion[label, 10 if digit is None else digit] += 1
-        self.rows += len(digits)
+        self.rows += len(scored.chunk)
 
     @property
     def failed(self) -> int:
@@ -63,8 +57,8 @@ class Summary:
         """Rows with a label."""
         return int(self._confusion.sum())
 
-    def lines(self) -> Iterator[str]:
-        """The summary, line by line."""
+    def lines(self, uncertain: Sequence[Uncertain]) -> Iterator[str]:
+        """The summary, line by line, with the first of the digits of least confidence."""
         classified = self._statuses[OK]
         if not self.rows:
             yield "status      nothing to score: no picture, archive or array by its name"
@@ -73,10 +67,8 @@ class Summary:
         if classified:
             yield "digits      " + ", ".join(f"{n:,} x {digit}" for digit, n in enumerate(self._digits) if n)
             yield f"confidence  {self._confidence / classified:.2%} in the mean; the least certain:"
-            yield from (
-                f"            {confidence:7.2%}  {digit}  {one_line(path)}"
-                for confidence, _, path, digit in self._least
-            )
+            for one in uncertain[:SHOWN]:
+                yield f"            {one.confidence:7.2%}  {one.digit}  {one_line(one.path)}"
         if self._failed:
             more = self.failed - len(self._failed)
             yield "no digit    " + "\n            ".join(self._failed + ([f"and {more:,} more"] if more else []))

@@ -1,4 +1,4 @@
-"""Tables as files: CSV, JSON lines, Parquet. Written beside and renamed, so that a table is whole or not there."""
+"""Tables as files: CSV, JSON lines, Parquet. They are written atomically: a table is complete or not there."""
 
 from __future__ import annotations
 
@@ -7,47 +7,61 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import numpy as np
-
 from digits.images.text import csv_writer, readable
 from digits.score.chunk import OK
 from digits.score.errors import ScoreError
 from digits.storage.atomic_file import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    import numpy as np
 
     from digits.score.chunk import Scored
 
+    Labels = Sequence[int | None]
+
 GROUP = 65_536  # rows of a Parquet row group
+TEN = 3  # the place of the probabilities among the columns
 
 
 class Columns(NamedTuple):
-    """What a table has besides path, digit, confidence, status and error.
-
-    Attributes:
-        probabilities: Whether it has the ten probabilities.
-        labels: Whether it has the label.
-    """
+    """What a table has besides path, digit, confidence, status and error."""
 
     probabilities: bool
-    labels: bool
+    label: bool
+
+    def names(self) -> list[str]:
+        names = ["path", "digit", "confidence", "probabilities", "status", "error", "label"]
+        return [name for name in names if getattr(self, name, True)]
+
+    def values(self, scored: Scored, labels: Labels, number: Callable[[np.float32], object]) -> Iterator[list[object]]:
+        """Of each column in turn the values of a chunk's rows. `number` is how the format writes a float32."""
+        problems = [scored.decoded.problems.get(index) for index in range(len(scored.chunk))]
+        yield [readable(path) for path in scored.chunk.paths]
+        yield scored.spread(scored.digits.tolist())
+        yield scored.spread([number(confidence) for confidence in scored.confidences])
+        if self.probabilities:
+            ten = () if scored.probabilities is None else scored.probabilities
+            yield scored.spread([[number(value) for value in row] for row in ten])
+        yield [problem.status if problem else OK for problem in problems]
+        yield [problem.error if problem else None for problem in problems]
+        if self.label:
+            yield [*labels]
 
 
 class Write(Protocol):
-    """Adds a chunk's rows; of each, its label."""
+    """Adds a chunk's rows, with the label of each."""
 
-    def __call__(self, scored: Scored, labels: list[int | None]) -> None: ...
+    def __call__(self, scored: Scored, labels: Labels) -> None: ...
 
 
 @contextlib.contextmanager
 def writing(path: Path, columns: Columns) -> Iterator[Write]:
-    """Gives what takes the rows. The file appears, over an earlier one, when all is well in the end."""
-    with replacing(path) as beside, FORMATS[path.suffix.lower()](beside, columns) as write:
+    """Gives what takes the rows. The file appears, in place of an earlier one, if the block ends without an error."""
+    with replacing(path) as temporary, FORMATS[path.suffix.lower()](temporary, columns) as write:
         yield write
 
 
@@ -67,33 +81,30 @@ def check(path: Path) -> None:
 
 @contextlib.contextmanager
 def _csv(path: Path, columns: Columns) -> Iterator[Write]:
-    """RFC 4180 with a header, UTF-8; what is not there is an empty field."""
+    """RFC 4180 with a header, UTF-8, the probabilities in ten columns; what is missing is an empty field."""
+
+    def fields(row: Sequence[object], ten: Iterable[object]) -> list[object]:
+        return [*row[:TEN], *ten, *row[TEN + 1 :]] if columns.probabilities else [*row]
+
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv_writer(file)
-        ten = [f"p{digit}" for digit in range(10)] if columns.probabilities else []
-        writer.writerow(["path", "digit", "confidence", *ten, "status", "error", *["label"][: columns.labels]])
+        writer.writerow(fields(columns.names(), [f"p{digit}" for digit in range(10)]))
 
-        def write(scored: Scored, labels: list[int | None]) -> None:
-            fields = [*_first(scored, str)]
-            if columns.probabilities:
-                fields += [scored.spread([str(value) for value in column]) for column in _ten(scored).T]
-            writer.writerows(zip(*fields, *_last(scored, labels, columns), strict=True))
+        def write(scored: Scored, labels: Labels) -> None:
+            rows = zip(*columns.values(scored, labels, str), strict=True)
+            writer.writerows(fields(row, row[TEN] or [None] * 10) for row in rows)
 
         yield write
 
 
 @contextlib.contextmanager
 def _jsonl(path: Path, columns: Columns) -> Iterator[Write]:
-    """An object a line; what is not there is null."""
-    names = ["path", "digit", "confidence", *["probabilities"][: columns.probabilities], "status", "error", "label"]
+    """An object on each line; what is missing is null."""
     with path.open("w", encoding="utf-8") as file:
 
-        def write(scored: Scored, labels: list[int | None]) -> None:
-            fields = [*_first(scored, short)]
-            if columns.probabilities:
-                fields.append(scored.spread([[short(value) for value in row] for row in _ten(scored)]))
-            rows = zip(*fields, *_last(scored, labels, columns), strict=True)
-            file.writelines(json.dumps(dict(zip(names, row, strict=False))) + "\n" for row in rows)
+        def write(scored: Scored, labels: Labels) -> None:
+            rows = zip(*columns.values(scored, labels, short), strict=True)
+            file.writelines(json.dumps(dict(zip(columns.names(), row, strict=True))) + "\n" for row in rows)
 
         yield write
 
@@ -104,13 +115,9 @@ def _parquet(path: Path, columns: Columns) -> Iterator[Write]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    fields = [("path", pa.string()), ("digit", pa.uint8()), ("confidence", pa.float32())]
-    if columns.probabilities:
-        fields.append(("probabilities", pa.list_(pa.float32(), 10)))
-    fields += [("status", pa.string()), ("error", pa.string())]
-    if columns.labels:
-        fields.append(("label", pa.uint8()))
-    schema = pa.schema(fields)
+    types = {"digit": pa.uint8(), "confidence": pa.float32(), "label": pa.uint8()}
+    types["probabilities"] = pa.list_(pa.float32(), 10)
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in columns.names()])
     waiting: list[pa.RecordBatch] = []
     with pq.ParquetWriter(path, schema) as writer:
 
@@ -118,39 +125,14 @@ def _parquet(path: Path, columns: Columns) -> Iterator[Write]:
             writer.write_table(pa.Table.from_batches(waiting, schema))
             waiting.clear()
 
-        def write(scored: Scored, labels: list[int | None]) -> None:
-            values = [*_first(scored, float)]
-            if columns.probabilities:
-                values.append(scored.spread(_ten(scored).tolist()))
-            values += _last(scored, labels, columns)
-            arrays = [pa.array(column, field.type) for column, field in zip(values, schema, strict=True)]
-            waiting.append(pa.record_batch(arrays, schema=schema))
+        def write(scored: Scored, labels: Labels) -> None:
+            values = zip(columns.values(scored, labels, float), schema, strict=True)
+            waiting.append(pa.record_batch([pa.array(column, field.type) for column, field in values], schema=schema))
             if sum(batch.num_rows for batch in waiting) >= GROUP:
                 flush()
 
         yield write
         flush()
-
-
-def _first(scored: Scored, number: Callable[[np.float32], object]) -> Iterator[Sequence[object]]:
-    """The first three columns; `number` is how the format writes a float32."""
-    yield [readable(path) for path in scored.chunk.paths]
-    yield scored.spread(scored.digits.tolist())
-    yield scored.spread([number(confidence) for confidence in scored.confidences])
-
-
-def _ten(scored: Scored) -> NDArray[np.float32]:
-    """The probabilities, float32 [m, 10]: none where a chunk has no digit at all."""
-    return np.empty((0, 10), np.float32) if scored.probabilities is None else scored.probabilities
-
-
-def _last(scored: Scored, labels: list[int | None], columns: Columns) -> Iterator[Sequence[object]]:
-    """Status, error, and the label if the table has it."""
-    problems = [scored.decoded.problems.get(index) for index in range(len(scored.chunk))]
-    yield [problem.status if problem else OK for problem in problems]
-    yield [problem.error if problem else None for problem in problems]
-    if columns.labels:
-        yield labels
 
 
 FORMATS: dict[str, Callable[[Path, Columns], AbstractContextManager[Write]]] = {
