@@ -22,9 +22,10 @@ def serve(settings: Annotated[ServeSettings, Parameter(name="*")] = DEFAULTS) ->
     if (workers := count_workers(settings)) > 1:
         return Supervisor(settings, workers).run(partial(print, flush=True))
 
+    from digits.serve.process.worker_configuration import WorkerConfiguration
     from digits.serve.server import Server  # which a supervisor does without
 
-    server = Server(settings)
+    server = Server(WorkerConfiguration(settings))
     server.start()
     print(server, flush=True)
     signal_handling.stay(server, settings.drain_timeout)

@@ -43,7 +43,7 @@ class Decoders:
     """A few threads that decode the pictures of jobs, one of each job in turn, and pass the jobs on to a queue."""
 
     def __init__(self, queue: JobQueue, max_size: int) -> None:
-        """At most `max_size` jobs at a time."""
+        """At most `max_size` jobs."""
         self._queue = queue
         self._max_size = max_size
         self._changed = threading.Condition()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from digits.serve.errors import Draining, QueueFull, TooLate
@@ -13,44 +12,28 @@ from digits.serve.job import FOREVER, living
 
 if TYPE_CHECKING:
     from digits.serve.job import Job
+    from digits.serve.settings import ServeSettings
 
 MEMORY = 0.9  # of the past batches' weight that each batch leaves them in the measured speed
 
 
-@dataclass(frozen=True, slots=True)
-class QueuePolicy:
-    """How jobs wait: Triton's `dynamic_batching`, by its names.
-
-    Attributes:
-        max_batch_size: Most images in a batch.
-        max_queue_size: Most jobs that wait at each level of priority.
-        max_queue_delay: Seconds that the oldest job of a batch with room left waits for others.
-        priority_levels: Level 1 goes first.
-        default_priority_level: That of a job without one, or with one that there is not.
-        instances: How many batches run at a time.
-    """
-
-    max_batch_size: int
-    max_queue_size: int
-    max_queue_delay: float = 0.0
-    priority_levels: int = 1
-    default_priority_level: int = 1
-    instances: int = 1
-
-
 class JobQueue:
-    """First in, first out within a level; closed once, after which it hands out what it holds and ends.
+    """First in, first out within a level of priority; level 1 goes first.
 
-    It never hands out the dead, the cancelled and the expired; where it is full they make room, once for each batch.
+    Closed once, after which it hands out what it holds and ends. It never hands out a job that is cancelled or expired;
+    if it is full these make room, once for each batch.
     """
 
-    def __init__(self, policy: QueuePolicy) -> None:
-        self.policy = policy
-        self._max_size = policy.max_queue_size
-        self._default_level = policy.default_priority_level
-        self._levels: list[deque[Job]] = [deque() for _ in range(policy.priority_levels)]
-        self._images = [0] * policy.priority_levels  # that wait
-        self._swept: set[int] = set()  # levels without dead jobs since the last batch
+    def __init__(self, settings: ServeSettings) -> None:
+        """Reads the fields of Triton's `dynamic_batching` from the settings, where they have the same names."""
+        self._max_size = settings.max_queue_size  # for each level
+        self._max_batch_size = settings.max_batch_size
+        self._delay = settings.max_queue_delay_microseconds / 1e6
+        self._instances = settings.instances
+        self._default_level = settings.default_level
+        self._levels: list[deque[Job]] = [deque() for _ in range(settings.priority_levels)]
+        self._images = [0] * settings.priority_levels  # that wait
+        self._swept: set[int] = set()  # levels without cancelled or expired jobs since the last batch
         self._seconds, self._run = 0.0, 0.0  # of recent batches, and their images: the older, the less they count
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -62,11 +45,11 @@ class JobQueue:
         return any(self._levels)
 
     def put(self, job: Job) -> None:
-        """Takes a job in, or raises at once.
+        """Accepts a job, or raises at once.
 
         Raises:
             QueueFull: `max_queue_size` jobs wait at its level.
-            TooLate: what waits before it takes longer than its caller will wait.
+            TooLate: the jobs before it take longer than its caller waits (deadline-aware admission control).
             Draining: the queue is closed.
         """
         request = job.request
@@ -104,12 +87,12 @@ class JobQueue:
             return self._fill() if self._ready_in() == 0 else []
 
     def ready_in(self) -> float | None:
-        """Seconds until a batch of those who wait is ready, if nobody joins them; None if nobody waits."""
+        """Seconds until a batch of the waiting jobs is ready if no other comes; None if no job waits."""
         with self._lock:
             return self._ready_in()
 
     def ran(self, images: int, seconds: float) -> None:
-        """Tells how long a batch took, answering included: what waits are estimated from."""
+        """Records how long a batch took, answering included: the estimates of waiting times come from it."""
         with self._lock:
             self._seconds = MEMORY * self._seconds + seconds
             self._run = MEMORY * self._run + images
@@ -122,17 +105,16 @@ class JobQueue:
     def _ready_in(self) -> float | None:
         if not any(self._levels):
             return None
-        delay = self.policy.max_queue_delay
-        if not delay or self._closed or sum(self._images) >= self.policy.max_batch_size:
+        if not self._delay or self._closed or sum(self._images) >= self._max_batch_size:
             return 0.0
         oldest = min(line[0].arrived for line in self._levels if line)
-        return max(0.0, oldest + delay - time.monotonic())
+        return max(0.0, oldest + self._delay - time.monotonic())
 
     def _fill(self) -> list[Job]:
-        """All jobs that fit in a batch. One that would overfill it stays first of its level: nobody overtakes it."""
+        """All jobs that fit in a batch. One that would overfill it stays first of its level: no job overtakes it."""
         jobs: list[Job] = []
         self._swept.clear()
-        room = self.policy.max_batch_size
+        room = self._max_batch_size
         now = time.monotonic()
         for level, line in enumerate(self._levels):
             while line:
@@ -148,7 +130,7 @@ class JobQueue:
         return jobs
 
     def _require_room(self, level: int, job: Job) -> None:
-        """Raises QueueFull or TooLate if there is none for a job behind those that wait."""
+        """Raises QueueFull or TooLate if there is no room, or no time, for a job behind those that wait."""
         if len(self._levels[level]) >= self._max_size and level not in self._swept:
             self._sweep(level)
         if (size := len(self._levels[level])) >= self._max_size:
@@ -159,7 +141,7 @@ class JobQueue:
                 raise TooLate(wait, left)
 
     def _sweep(self, level: int) -> None:
-        """Ends the dead of a level; once between two batches, or a flood of calls would cost as many looks at all."""
+        """Ends the cancelled and expired jobs of a level, once between two batches: not at each call of a flood."""
         self._swept.add(level)
         self._levels[level] = deque(living(self._levels[level]))
         self._images[level] = sum(job.request.count for job in self._levels[level])
@@ -167,4 +149,4 @@ class JobQueue:
     def _wait_before(self, level: int) -> float:
         """Seconds that the jobs at a level and above it will take, by the speed of recent batches."""
         waiting = sum(self._images[: level + 1])
-        return waiting * self._seconds / self._run / self.policy.instances if self._run else 0.0
+        return waiting * self._seconds / self._run / self._instances if self._run else 0.0

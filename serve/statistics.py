@@ -1,4 +1,4 @@
-"""What a server has done since its start, counted by all of its worker processes in memory that they share."""
+"""Counters of a server since its start, written by all of its worker processes in memory that they share."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ LARGEST_SIZE = 1024  # of the batches that are counted by size
 FIRST_SIZE_NS = FIRST_SIZE + LARGEST_SIZE
 ROW = FIRST_SIZE_NS + LARGEST_SIZE
 ROW_BYTES = 8 * ROW
-LARGEST = 2**63 - 1  # after which a sum begins anew: 1,000 callers that always wait take half a year
+LARGEST = 2**63 - 1  # after which a sum restarts from 0: with 1,000 callers that always wait, after half a year
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The sums of all workers.
+    """The totals of all workers.
 
     Attributes:
-        batches: How many the model ran on.
+        batches: How many batches the model ran on.
         calls: How many were answered.
         images: How many were in them.
         queue_ns: How long these calls waited for their batches, together.
         compute_ns: How long their batches took, together: a batch counts once for each of its calls.
         last_ms: When the last batch ended, in milliseconds since 1970; 0 if there was none.
-        failures: By reason, the calls that were not answered; those that there were.
-        failure_ns: How long these were here, together.
+        failures: By reason, the number of calls that were not answered, if it is not 0.
+        failure_ns: How long these were in the server, together.
         batch_sizes: By size in images, up to LARGEST_SIZE: how many batches, and how long they took together.
     """
 
@@ -53,7 +53,7 @@ class Totals:
 
 
 def create(workers: int) -> int:
-    """Memory for so many workers, as a file descriptor that child processes inherit. Whoever asks for it closes it."""
+    """Memory for so many workers, as a file descriptor that child processes inherit and the caller closes."""
     fd = os.memfd_create("digits-statistics", 0)
     os.ftruncate(fd, workers * ROW_BYTES)
     return fd
@@ -62,28 +62,19 @@ def create(workers: int) -> int:
 class Statistics:
     """One worker's view: it adds to its own row, from any of its threads, and reads the rows of all.
 
-    No two processes write to one row, so that they need no lock. The row of one that has died counts on; whoever takes
-    its place may go on with it.
+    Each row is written by one process only, so the processes need no lock. The row of a worker that died still counts;
+    the worker that replaces it goes on with it.
     """
 
-    def __init__(self, fd: int, worker: int = 0) -> None:
-        """Maps what `create` made. The descriptor is not needed any more then."""
-        size = os.fstat(fd).st_size
+    def __init__(self, fd: int | None = None, worker: int = 0) -> None:
+        """Maps the memory that `create` returned, or memory of its own; the descriptor may be closed after it."""
+        size = ROW_BYTES if fd is None else os.fstat(fd).st_size
         if not 0 <= worker < size // ROW_BYTES:
             raise ValueError(f"there is no row for worker {worker}: the memory has {size // ROW_BYTES}")
-        memory = mmap.mmap(fd, size)
+        memory = mmap.mmap(-1 if fd is None else fd, size)
         self._rows = np.frombuffer(memory, np.int64).reshape(-1, ROW)
         self._row = memoryview(memory).cast("q")[worker * ROW : (worker + 1) * ROW]  # faster than numpy, one by one
         self._lock = threading.Lock()
-
-    @classmethod
-    def alone(cls) -> Statistics:
-        """Of a server that is one process."""
-        fd = create(1)
-        try:
-            return cls(fd)
-        finally:
-            os.close(fd)
 
     def record_batch(self, calls: int, images: int, queue_seconds: float, compute_seconds: float) -> None:
         """A batch was answered: its calls had waited `queue_seconds` together, and the model took `compute_seconds`."""

@@ -40,7 +40,7 @@ def parse(message: bytes, model: ModelInfo, max_batch_size: int) -> Request:
         if opened is not None:
             form, identifier = opened
             return form.request(message[-IMAGE_BYTES:], identifier)
-    return _parse(message, model, max_batch_size)
+    return understand(read(message), model, max_batch_size)
 
 
 @lru_cache(maxsize=256)
@@ -60,12 +60,16 @@ def opened_by(head: bytes, model: ModelInfo, max_batch_size: int) -> tuple[Form,
     return (form, identifier) if form.pixels.size == IMAGE_BYTES else None
 
 
-def _parse(message: bytes, model: ModelInfo, max_batch_size: int) -> Request:
-    """As `parse`, of whatever message."""
+def read(message: bytes) -> inference_pb2.ModelInferRequest:
+    """Raises InvalidRequest if it is another message."""
     try:
-        request = inference_pb2.ModelInferRequest.FromString(message)
+        return inference_pb2.ModelInferRequest.FromString(message)
     except DecodeError as error:
         raise InvalidRequest(f"the message is not an inference.ModelInferRequest: {error}") from error
+
+
+def understand(request: inference_pb2.ModelInferRequest, model: ModelInfo, max_batch_size: int) -> Request:
+    """As `parse`, of a message that is read already, and that changes by it."""
     identifier = request.id
     try:
         buffers = request.raw_input_contents

@@ -1,9 +1,10 @@
-"""What is served, in the Open Inference Protocol's terms: a model, its version, and its tensors."""
+"""The model that is served, in the Open Inference Protocol's terms: its name, its version, and its tensors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from digits.model.runtime import CPU
 from digits.serve.errors import NotFound
 
 INPUT = "pixels"
@@ -37,11 +38,23 @@ class Output:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelInfo:
-    """One version of one model. Equal to itself alone, which makes it a fast key."""
+    """One version of one model. It is compared by identity, so that it is a fast key of a cache.
+
+    Attributes:
+        name: Its name in the repository.
+        version: Its version there.
+        labels: What each column of the probabilities means.
+        precision: The variant that runs, such as int8.
+        provider: ONNX Runtime's execution provider that runs it.
+        file: The variant's file in the version's folder.
+    """
 
     name: str
     version: str
     labels: tuple[str, ...] = tuple("0123456789")
+    precision: str = "fp32"
+    provider: str = CPU
+    file: str = "model.onnx"
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -64,7 +77,7 @@ class ModelInfo:
 
 
 def shortened(text: str) -> str:
-    """A caller's words for an error's text: gRPC carries no long ones."""
+    """A caller's text for an error message, which gRPC limits in length."""
     return text if len(text) <= LONGEST_WORDS else f"{text[:LONGEST_WORDS]}..."
 
 

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from digits.protos.inference.v2 import inference_pb2 as pb
 from digits.serve.errors import InvalidRequest, NotFound
-from digits.serve.oip.model_config import PLATFORM, Scheduling, model_config
+from digits.serve.oip.model_config import PLATFORM, model_config
 from digits.serve.oip.model_info import INPUT, quoted
 from digits.serve.oip.model_statistics import model_statistics
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from digits.serve.oip.model_info import ModelInfo
+    from digits.serve.settings import ServeSettings
     from digits.serve.statistics import Statistics
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
@@ -34,10 +35,10 @@ class InferenceService:
     """
 
     def __init__(
-        self, model: ModelInfo, scheduling: Scheduling, statistics: Statistics, is_ready: Callable[[], bool]
+        self, model: ModelInfo, settings: ServeSettings, statistics: Statistics, is_ready: Callable[[], bool]
     ) -> None:
         self._model = model
-        self._scheduling = scheduling
+        self._settings = settings
         self._statistics = statistics
         self._is_ready = is_ready
         self._metadata = pb.ServerMetadataResponse(
@@ -97,7 +98,7 @@ class InferenceService:
 
     def model_config(self, request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
         self._model.require(request.name, request.version)
-        return pb.ModelConfigResponse(config=model_config(self._model, self._scheduling))
+        return pb.ModelConfigResponse(config=model_config(self._model, self._settings))
 
     def model_statistics(self, request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
         self._model.require(request.name or self._model.name, request.version)

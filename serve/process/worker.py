@@ -34,25 +34,16 @@ def main() -> int:
     threading.Thread(target=_drain_at_the_end_of_stdin, name="stdin", daemon=True).start()
     with pipe:
         try:
-            server = _start(config)
+            from digits.serve.server import Server
+
+            server = Server(config)
+            server.start()
         except (StartError, ModelError, OSError, ModuleNotFoundError) as error:
             send(pipe, error)
             return 1
         send(pipe, _report(server))
     signal_handling.stay(server, config.settings.drain_timeout, supervised=True)
     return 0
-
-
-def _start(config: WorkerConfiguration) -> Server:
-    from digits.serve.server import Server, Worker
-
-    server = Server(
-        config.settings,
-        Worker(config.statistics, config.number, config.version, config.reason),
-    )
-    os.close(config.statistics)
-    server.start()
-    return server
 
 
 def _report(server: Server) -> Report:

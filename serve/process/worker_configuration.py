@@ -35,24 +35,29 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfiguration:
-    """For one worker.
+    """Of one worker, or of a server that is alone.
 
     Attributes:
-        settings: With the real port.
-        statistics: A descriptor of memory from `statistics.create`, which the worker inherits.
+        settings: For several workers, with the real port.
+        statistics: A descriptor of memory from `statistics.create`, which all workers inherit; None for a server alone.
         number: Its row there, and its name for people.
         version: Which version to serve; None is the newest.
-        reason: Why the settings have that precision; None if they are the user's.
+        reason: Why the settings have that precision; None if it is the user's.
     """
 
     settings: ServeSettings
-    statistics: int
-    number: int
+    statistics: int | None = None
+    number: int = 0
     version: int | None = None
     reason: str | None = None
 
+    @property
+    def shared(self) -> bool:
+        """Whether other workers listen at the same port."""
+        return self.statistics is not None
+
     def settled(self, report: Report) -> WorkerConfiguration:
-        """The same without a choice: all workers answer as the first one does, whatever is published since."""
+        """The same with the first worker's choices: all workers answer as it does, also if a version is published."""
         settings = replace(self.settings, precision=report.precision, provider=report.provider)
         return replace(self, settings=settings, version=report.version, reason=report.reason)
 

@@ -124,7 +124,7 @@ class WorkerMonitor:
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                pass_fds=[self._configuration.statistics],
+                pass_fds=[cast("int", self._configuration.statistics)],
             )
             send(cast("IO[bytes]", self._process.stdin), self._configuration)
             return self._process

@@ -13,8 +13,7 @@ from digits.serve.errors import CallError, Draining, StreamsFull, internal_error
 from digits.serve.job import FOREVER, Job
 from digits.serve.oip.model_info import shortened
 from digits.serve.pictures import Pictures
-from digits.serve.transport.framing import FRAMINGS
-from digits.serve.transport.stream import Stream
+from digits.serve.transport.stream import STREAM_METHODS, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +22,9 @@ if TYPE_CHECKING:
     from digits.serve.pictures import Decoders
     from digits.serve.queue import JobQueue
     from digits.serve.services import Services
-    from digits.serve.transport.framing import Framing
+    from digits.serve.transport.stream import StreamMethod
 
+    Handlers = dict[str, grpc.RpcMethodHandler[bytes, bytes]]
     Respond = Callable[[bytes, grpc.ServicerContext], bytes]
 
 
@@ -48,10 +48,10 @@ class CallJob(Job):
 
 
 class GrpcioCalls:
-    """Bytes in, bytes out: grpcio would answer a malformed message with INTERNAL if it parsed it."""
+    """Handlers of all methods. Bytes in, bytes out: grpcio would answer a malformed message with INTERNAL."""
 
     def __init__(self, services: Services, queue: JobQueue, decoders: Decoders, max_streams: int) -> None:
-        """At most `max_streams` streams are open at the same time."""
+        """At most `max_streams` streams may be open."""
         self._services = services
         self._queue = queue
         self._decoders = decoders
@@ -59,55 +59,48 @@ class GrpcioCalls:
         self._streams: set[Stream] = set()
         self._ending = False
 
-    def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
-        """Handlers of all methods, by their full names."""
-        hot = {method: self._waits_for_a_batch(parse) for method, parse in self._services.hot.items()}
-        cold = {method: self._at_once(respond) for method, respond in self._services.cold.items()}
-        unary: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            method: grpc.unary_unary_rpc_method_handler(self._guarded(each)) for method, each in (hot | cold).items()
+    def handlers(self) -> Handlers:
+        """By the full names of the methods."""
+        hot = {path: partial(self._run_model, parse) for path, parse in self._services.hot.items()}
+        cold = {path: partial(_respond_at_once, respond) for path, respond in self._services.cold.items()}
+        unary: Handlers = {
+            path: grpc.unary_unary_rpc_method_handler(partial(self._answer, each))
+            for path, each in (hot | cold).items()
         }
-        streaming: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            method: grpc.stream_stream_rpc_method_handler(partial(self._stream, framing))
-            for method, framing in FRAMINGS.items()
+        streaming: Handlers = {
+            path: grpc.stream_stream_rpc_method_handler(partial(self._stream, method(self._services)))
+            for path, method in STREAM_METHODS.items()
         }
         return unary | streaming
 
     def end_streams(self) -> None:
-        """Ends every stream once what was read of it is answered: one that stays open would hold up a drain."""
+        """Ends every stream once what was read of it is answered: an open stream would hold up a drain."""
         self._ending = True
         for stream in list(self._streams):
             stream.end()
 
-    def _waits_for_a_batch(self, parse: Callable[[bytes], Request]) -> Respond:
-        def respond(message: bytes, context: grpc.ServicerContext) -> bytes:
-            job = CallJob(self._services.accept(parse, message), _deadline(context))
-            if not context.add_callback(job.cancel):
-                return b""  # it has ended already
-            self._submit(job)
-            return job.outcome.result()
+    def _run_model(self, parse: Callable[[bytes], Request], message: bytes, context: grpc.ServicerContext) -> bytes:
+        job = self._submit(_deadline(context), self._services.accept(parse, message))
+        if not context.add_callback(job.cancel):
+            job.cancel()  # the call has ended already
+        return job.outcome.result()
 
-        return respond
+    def _answer(self, respond: Respond, message: bytes, context: grpc.ServicerContext) -> bytes:
+        try:
+            return respond(message, context)
+        except CancelledError:
+            return b""  # the caller is gone
+        except CallError as error:
+            self._abort(context, error)
+        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has all of it
+            self._abort(context, internal_error("a call failed", unforeseen))
 
-    def _at_once(self, answer: Callable[[bytes], bytes]) -> Respond:
-        return lambda message, _context: answer(message)
-
-    def _guarded(self, respond: Respond) -> Respond:
-        def guarded(message: bytes, context: grpc.ServicerContext) -> bytes:
-            try:
-                return respond(message, context)
-            except CancelledError:
-                return b""  # nobody reads it
-            except CallError as error:
-                self._abort(context, error)
-            except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
-                self._abort(context, internal_error("a call failed", unforeseen))
-
-        return guarded
-
-    def _stream(self, framing: Framing, messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    def _stream(
+        self, method: StreamMethod, messages: Iterator[bytes], context: grpc.ServicerContext
+    ) -> Iterator[bytes]:
         if len(self._streams) >= self._max_streams:
             self._abort(context, StreamsFull(f"{self._max_streams} streams are open; close one, or try another server"))
-        stream = Stream(framing, messages, self._services, self._submit, _deadline(context))
+        stream = Stream(method, messages, self._services, partial(self._submit, _deadline(context)))
         self._streams.add(stream)
         try:
             if self._ending:
@@ -121,17 +114,19 @@ class GrpcioCalls:
         if stream.cut_short:
             self._abort(context, Draining("the server is draining; try another one"))
 
-    def _submit(self, job: Job) -> None:
-        if isinstance(job.request, Pictures):
-            self._decoders.put(job, job.request)
+    def _submit(self, deadline: float, request: Request) -> CallJob:
+        job = CallJob(request, deadline)
+        if isinstance(request, Pictures):
+            self._decoders.put(job, request)
         else:
             self._queue.put(job)
+        return job
 
     def _abort(self, context: grpc.ServicerContext, error: CallError) -> NoReturn:
         """The one place where an error becomes a status of grpcio's."""
         self._services.count(error)
         # A gRPC client that retries by its service config waits for as long as the second key says (gRFC A6). The
-        # native frontend refuses that key.
+        # native frontend rejects that key.
         pushback = (("grpc-retry-pushback-ms", str(error.retry_after_ms)),) if error.retry_after_ms else ()
         context.set_trailing_metadata((*error.trailing_metadata, *pushback))
         context.abort(grpc.StatusCode[error.code], str(error))
@@ -139,7 +134,7 @@ class GrpcioCalls:
 
 
 class Unserved(grpc.GenericRpcHandler):
-    """Answers methods that there are not, such as Triton's for shared memory; grpcio says no more than "not found"."""
+    """Names a method that is not served, such as Triton's for shared memory; grpcio itself says only "not found"."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
         method = shortened(handler_call_details.method)
@@ -149,6 +144,10 @@ class Unserved(grpc.GenericRpcHandler):
             raise AssertionError  # abort has raised
 
         return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _respond_at_once(respond: Callable[[bytes], bytes], message: bytes, _context: grpc.ServicerContext) -> bytes:
+    return respond(message)
 
 
 def _deadline(context: grpc.ServicerContext) -> float:

@@ -1,4 +1,4 @@
-"""The choice of a transport: the native front where all who can reach the address are trusted, else grpcio."""
+"""The choice of a transport: the native frontend if everyone who can reach the address is trusted, otherwise grpcio."""
 
 from __future__ import annotations
 
@@ -12,28 +12,19 @@ from digits.protos.address import UNIX
 if TYPE_CHECKING:
     from digits.serve.settings import ServeSettings
 
-Transport = Literal["native", "grpcio"]
-
-MAX_METADATA_BYTES = 20 * 1024  # of one call: 16 KiB of its caller's, and what client libraries add
-
 
 @dataclass(frozen=True, slots=True)
 class TransportChoice:
-    """What carries the calls.
+    """The transport, and why it was chosen, for people."""
 
-    Attributes:
-        name: Such as `native`.
-        reason: Why, for people.
-    """
-
-    name: Transport
+    name: Literal["native", "grpcio"]
     reason: str
 
 
 def choose(settings: ServeSettings) -> TransportChoice:
-    """What `--transport` asks for; `auto` takes the native front where no stranger can reach the address.
+    """The transport of `--transport`; `auto` is the native one if no untrusted caller can reach the address.
 
-    The front takes a message in before its size is known, and has no TLS (SECURITY.md).
+    The native frontend reads a message before its size is known, and has no TLS (SECURITY.md).
     """
     if settings.transport != "auto":
         return TransportChoice(settings.transport, "asked for")
@@ -48,7 +39,7 @@ def choose(settings: ServeSettings) -> TransportChoice:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether every address of a host is one of loopback. A host without an address is none; binding it says so."""
+    """Whether every address of a host is a loopback address. False for an unknown host: binding it reports that."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):

@@ -1,10 +1,11 @@
-"""The grpcio transport: every service on grpcio's own server, its calls on the way to the queue and back.
+"""The grpcio transport: every service on grpcio's own server.
 
-It serves alone, or behind the native front on a Unix socket, where it gets what the front does not take.
+It serves alone, or behind the native frontend on a Unix socket, where it gets the calls that the frontend passes on.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import grpc
@@ -12,50 +13,40 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from digits.protos.address import UNIX
 from digits.serve.errors import StartError
+from digits.serve.pictures import Decoders
 from digits.serve.process.threads import Pool
+from digits.serve.queue import JobQueue
 from digits.serve.services import DIGITS, INFERENCE
 from digits.serve.transport.calls import GrpcioCalls, Unserved
-from digits.serve.transport.choice import MAX_METADATA_BYTES
 from digits.serve.transport.health import Health
 from digits.serve.transport.reflection import add_reflection
+from digits.serve.transport.transport import LINGER, MAX_METADATA_BYTES, Transport
 
 if TYPE_CHECKING:
-    from digits.serve.pictures import Decoders
     from digits.serve.process.threads import CallThreads
-    from digits.serve.queue import JobQueue
     from digits.serve.services import Services
     from digits.serve.settings import ServeSettings
 
 UNBOUNDED = 2**31 - 1
-GZIP = 0b101  # grpcio's algorithms by number: 0 is none, 1 is deflate, which the native front does not know, 2 is gzip
+GZIP = 0b101  # grpcio's algorithms by number: 0 is none, 1 is deflate, which the native frontend lacks, 2 is gzip
 
 
-class GrpcioTransport:
-    """Turns calls into jobs and answers them. On grpcio's sync server, since grpc.aio's does not drain (grpc#37239)."""
+class GrpcioTransport(Transport):
+    """On grpcio's sync server, since grpc.aio's does not drain (grpc#37239).
+
+    Attributes:
+        decoders: Decode the pictures of jobs, then put them into the queue.
+    """
+
+    calls_hold_threads = True
 
     def __init__(
-        self,
-        settings: ServeSettings,
-        services: Services,
-        queue: JobQueue,
-        decoders: Decoders,
-        address: str,
-        *,
-        threads: CallThreads,
-        reuse_port: bool = False,
+        self, settings: ServeSettings, services: Services, threads: CallThreads, *, reuse_port: bool = False
     ) -> None:
-        """Binds the address without serving it yet. Raises StartError if it cannot be had.
-
-        Args:
-            settings: The limits.
-            services: What the methods do.
-            queue: Where jobs go.
-            decoders: Where jobs with pictures go first.
-            address: HOST:PORT or unix:PATH.
-            threads: How many calls may be in progress.
-            reuse_port: Whether other processes listen at the same port.
-        """
-        self._calls = GrpcioCalls(services, queue, decoders, threads.streams)
+        self._queue = JobQueue(settings)
+        self.sources = [self._queue]
+        self.decoders = Decoders(self._queue, settings.max_queue_size)
+        self._calls = GrpcioCalls(services, self._queue, self.decoders, threads.streams)
         self.health = Health(DIGITS.full_name, INFERENCE.full_name)
         self._server = grpc.server(
             Pool(threads.calls, "call"),
@@ -67,21 +58,36 @@ class GrpcioTransport:
                 # Or grpcio would end some of a burst of calls with CANCELLED, from the 1,000th that waits for a thread.
                 ("grpc.server.max_pending_requests", UNBOUNDED),
                 ("grpc.server.max_pending_requests_hard_limit", UNBOUNDED),
-                # As the native front does (docs/reference/wire.md):
+                # As the native frontend does (docs/wire.md):
                 ("grpc.http2.max_ping_strikes", 0),  # or keepalive pings within five minutes would end the connection
                 ("grpc.max_metadata_size", MAX_METADATA_BYTES),
-                ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),  # or some would be taken, up to 5/4 of it
+                ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),  # or up to 5/4 of it would be accepted
                 *([] if threads.batched else [("grpc.compression_enabled_algorithms_bitset", GZIP)]),
             ],
         )
         self._register()
-        self.address = self._bind(address)
+        self.address = self._bind(settings.address)
+        self.warmup_address = None if reuse_port else self.address  # at a shared port another worker would answer
 
     def start(self) -> None:
         self._server.start()
 
-    def stop(self, timeout: float) -> bool:
-        """Ends when every answer has been sent, after `timeout` seconds at the latest; whether it was in time."""
+    def open(self) -> None:
+        """It is open since its start."""
+
+    def drain(self, end: float) -> bool:
+        self.close_queue(end)
+        return self.stop(end)
+
+    def close_queue(self, end: float) -> None:
+        """Accepts no more jobs once all pictures are decoded, at `end` of time.monotonic() at the latest."""
+        self.decoders.drain(end - time.monotonic())
+        self._queue.close()
+
+    def stop(self, end: float) -> bool:
+        """Stops when every answer has been sent, at `end` of time.monotonic() at the latest; whether all were."""
+        time.sleep(LINGER)
+        timeout = max(LINGER, end - time.monotonic())
         stopped = self._server.stop(timeout)
         self.health.end_watches()
         self._calls.end_streams()

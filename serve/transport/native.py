@@ -1,29 +1,34 @@
-"""The native transport: pygrpc-native's Rust front takes the hot methods; all others pass through it to grpcio.
+"""The native transport: pygrpc-native's HTTP/2 frontend takes the hot methods; all others pass through it to grpcio.
 
-The front hands over a batch of calls at a time and queues others meanwhile: it is a batcher's source by nature. What
-waits in it is unseen, so each take first takes all of it in, refuses what is too much, and only then makes a batch.
+The frontend hands over all calls that have arrived and queues others meanwhile: it is a natural source of a batcher.
+Its queue is not visible, so each take first empties it, refuses what is too much, and only then makes a batch.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from pygrpc_native import EVENT_CALL, NativeGrpcFront
 
 from digits.protos.address import UNIX
-from digits.serve.errors import CallError, StartError, internal_error
+from digits.serve.errors import CallError, MessageTooLarge, StartError, internal_error
 from digits.serve.job import FOREVER, Job, living
 from digits.serve.pictures import Pictures
-from digits.serve.transport.choice import MAX_METADATA_BYTES
+from digits.serve.process.memory_watch import connections
+from digits.serve.process.private_folder import private_folder
+from digits.serve.queue import JobQueue
+from digits.serve.transport.grpcio import GrpcioTransport
+from digits.serve.transport.transport import LINGER, MAX_METADATA_BYTES, Transport
 
 if TYPE_CHECKING:
-    from digits.serve.pictures import Decoders
-    from digits.serve.queue import JobQueue
+    from digits.serve.process.threads import CallThreads
     from digits.serve.services import Services
     from digits.serve.settings import ServeSettings
 
+SOCKET = "grpcio"  # the private one
 LOOK = 0.002  # seconds between two looks whether all calls are answered
 IO_THREADS = 1  # Rust's; a second one only competes with the batcher for the cores
 MAX_EVENTS = 4096  # in one take
@@ -32,12 +37,12 @@ DETAILS, TIME_LEFT = 5, 2  # where the seconds that a call has left are in an ev
 OK = grpc.StatusCode.OK.value[0]
 CODES = {code.name: code.value[0] for code in grpc.StatusCode}
 LONG = 0.002  # seconds of a batch, in which more calls may have come than the next one takes
-SLEEP = 5e-5  # seconds between two looks in the last millisecond in which a batch waits for company
-WAIT = 100  # milliseconds in the front at a time: its end wakes only one of several batchers
+SLEEP = 5e-5  # seconds between two looks in the last millisecond in which a batch waits for more calls
+WAIT = 100  # milliseconds of one wait in the frontend: closing it wakes only one of several batchers
 
 
 class NativeJob(Job):
-    """A call of the front's."""
+    """A call of the frontend's."""
 
     __slots__ = ("call_id", "transport")
 
@@ -57,52 +62,45 @@ class NativeJob(Job):
         self.transport.jobs.pop(self.call_id, None)
 
 
-class NativeTransport:
-    """A source of jobs for one or several batcher threads.
+class NativeTransport(Transport):
+    """The Rust frontend, and the grpcio transport behind it on a private Unix socket.
 
-    Args:
-        settings: Address, limits and spin.
-        services: The hot methods.
-        queue: Admits and orders what the front hands over.
-        decoders: Take the jobs with pictures, and pass them on to another batcher's queue: nothing but the front can
-            wake a thread that waits for it.
-        fallback: The grpcio server's Unix socket.
-        reuse_port: Whether other processes listen at the same port.
+    Jobs with pictures go to the grpcio transport's decoders and queue: a thread that waits in the frontend is woken by
+    calls only.
 
     Attributes:
-        address: Where it listens, with the real port.
-        jobs: By the front's number of their calls, those that are accepted and not answered.
+        jobs: Accepted calls that are not answered yet, by the frontend's number.
         answered: How many calls have got a response.
         respond: Sends a response: respond(call_id, response) tells whether its caller was still there.
     """
 
+    calls_hold_threads = False
+
     def __init__(
-        self,
-        settings: ServeSettings,
-        services: Services,
-        queue: JobQueue,
-        decoders: Decoders,
-        fallback: str,
-        *,
-        reuse_port: bool,
+        self, settings: ServeSettings, services: Services, threads: CallThreads, *, reuse_port: bool = False
     ) -> None:
-        """Binds the address without serving it yet. Raises StartError if it cannot be had."""
         self._spin = settings.spin_microseconds / 1e6
+        self._max_message_bytes = settings.max_message_bytes
+        self._max_batch_size = settings.max_batch_size
+        self._at_once = not settings.max_queue_delay_microseconds
         self._services = services
-        self._queue = queue
-        self._decoders = decoders
+        self._methods = list(services.hot.values())
+        self._queue = JobQueue(settings)
+        self._folder = private_folder(settings.runtime_dir, SOCKET)
+        private = f"{UNIX}{self._folder.name}/{SOCKET}"
+        self._behind = GrpcioTransport(replace(settings, address=private), services, threads)
+        self.health = self._behind.health
+        self.sources = [*self._behind.sources, self]
         self.jobs: dict[int, NativeJob] = {}
         self.answered = 0
-        self._at_once = not queue.policy.max_queue_delay
-        self._behind = False  # whether calls may wait in the front
-        self._methods = list(services.hot.values())
+        self._backlog = False  # whether calls may wait in the frontend
         try:
             self._front = NativeGrpcFront(
                 settings.address,
                 [(method, False) for method in services.hot],
                 io_threads=IO_THREADS,
                 call_details=True,
-                metrics=True,  # to know what has left when it drains
+                metrics=True,  # to know which answers were sent when it drains
                 max_concurrent_streams=MAX_STREAMS,
                 max_metadata_size=MAX_METADATA_BYTES,
                 reuse_port=reuse_port,
@@ -110,17 +108,36 @@ class NativeTransport:
         except (OSError, ValueError, RuntimeError) as error:
             raise StartError(f"cannot listen on {settings.address}: {error}; give another --address") from error
         self.respond = self._front.respond
-        self._front.set_fallback(fallback.removeprefix(UNIX))
+        self._front.set_fallback(private.removeprefix(UNIX))
         host = settings.address.rpartition(":")[0]
         unix = settings.address.startswith(UNIX)
         self.address = settings.address if unix else f"{host}:{self._front.bound_port}"
+        self._shared = reuse_port
+        self.warmup_address = private if reuse_port else self.address
 
     def start(self) -> None:
-        self._front.start()
+        self._behind.start()
+        if not self._shared:
+            self._front.start()
+
+    def open(self) -> None:
+        if self._shared:  # others' calls come as soon as it listens
+            self._front.start()
+
+    def drain(self, end: float) -> bool:
+        self._behind.close_queue(end)
+        self._queue.close()
+        while (left := bool(self.jobs) or self._holds_answers()) and time.monotonic() < end:
+            time.sleep(LOOK)
+        stopped = self._behind.stop(end)
+        self._await_acknowledgements(end)
+        self._front.close()  # answers in its buffers are lost
+        self._folder.cleanup()
+        return stopped and not left
 
     def take(self) -> list[Job] | None:
-        """As JobQueue.take; None once the front is closed. Jobs that need not wait do not pass through the queue."""
-        while (events := self._look_around() if self._queue or self._behind else self._wait_for_call()) is not None:
+        """As JobQueue.take; None once the frontend is closed. Jobs that need not wait do not pass through the queue."""
+        while (events := self._look_around() if self._queue or self._backlog else self._wait_for_call()) is not None:
             jobs = self._accepted(events)
             if jobs and self._at_once and not self._queue and self._fit(jobs):
                 if alive := living(jobs):
@@ -134,30 +151,19 @@ class NativeTransport:
 
     def ran(self, images: int, seconds: float) -> None:
         self._queue.ran(images, seconds)
-        self._behind = seconds > LONG
-
-    def drain(self, end: float) -> bool:
-        """Ends when the answers to all accepted calls have left, at `end` at the latest; whether they have."""
-        self._queue.close()
-        while (left := bool(self.jobs) or self._holds_answers()) and time.monotonic() < end:
-            time.sleep(LOOK)
-        return not left
-
-    def close(self) -> None:
-        """Ends all takes and closes the port. Answers that are still in the front's buffers are lost: drain first."""
-        self._front.close()
+        self._backlog = seconds > LONG
 
     def fail(self, call_id: int, error: CallError) -> None:
-        """The one place where an error becomes a status of the front's."""
+        """The one place where an error becomes a status of the frontend's."""
         self._services.count(error)
         self._front.fail(call_id, CODES[error.code], str(error), error.trailing_metadata)
         self.jobs.pop(call_id, None)
 
     def _holds_answers(self) -> bool:
-        """Whether answers are in the front's buffers still, as for a caller that is slow to read.
+        """Whether answers are still in the frontend's buffers, as for a caller that is slow to read.
 
-        What has left is counted with its status. A call that was cancelled meanwhile never is; but then a moment comes
-        in which the front holds nothing at all.
+        An answer that was sent is counted with its status. A call that was cancelled meanwhile never is; but then a
+        moment comes in which the frontend holds nothing.
         """
         counted = cast("dict[str, Any]", self._front.metrics())["methods"].values()
         sent = sum(method["status"].get(OK, {"count": 0})["count"] for method in counted)
@@ -165,10 +171,17 @@ class NativeTransport:
         started = sum(method["started"] for method in counted)
         return bool(sent < self.answered and ended < started)
 
-    def _wait_for_call(self) -> list[Any] | None:
-        """Without the time that calls have left: nobody waits before them, and the front watches deadlines itself.
+    def _await_acknowledgements(self, end: float) -> None:
+        """Waits until callers receive no more: what passed through the frontend may still be in its buffers."""
+        before, received = -1, 0
+        while before != received and time.monotonic() < end:
+            time.sleep(LINGER)
+            before, received = received, sum(each.answered for _, each in connections(self.address))
 
-        To ask for it takes as long as all else that is done to a small call.
+    def _wait_for_call(self) -> list[Any] | None:
+        """Without the time that calls have left: no call waits before them, and the frontend watches deadlines itself.
+
+        To ask for that time takes as long as everything else that is done for a small call.
         """
         if self._spin:
             end = time.monotonic() + self._spin
@@ -178,16 +191,16 @@ class NativeTransport:
         return self._front.recv_batch(MAX_EVENTS, WAIT)
 
     def _look_around(self) -> list[Any] | None:
-        """What has come while others waited or a long batch ran, with the time left, which admission asks for."""
-        self._behind = False
+        """What has arrived while others waited or a long batch ran, with the time left, which admission needs."""
+        self._backlog = False
         ready_in = self._queue.ready_in() or 0.0
         events = self._front.recv_batch_details(MAX_EVENTS, min(WAIT, int(1000 * ready_in)))
-        if events == [] and 0 < ready_in < 1e-3:  # noqa: PLR2004 the front counts in milliseconds
+        if events == [] and 0 < ready_in < 1e-3:  # noqa: PLR2004 the frontend counts in milliseconds
             time.sleep(min(ready_in, SLEEP))
         return events
 
     def _accepted(self, events: list[Any]) -> list[Job]:
-        """The jobs of new calls, but for those that are answered with a status or have pictures to decode first."""
+        """The jobs of new calls, except those that are answered with a status or have pictures to decode first."""
         arrived = time.monotonic()
         jobs: list[Job] = []
         for event in events:
@@ -199,25 +212,27 @@ class NativeTransport:
         return jobs
 
     def _accept(self, event: Any, arrived: float) -> Job | None:
-        call_id = event[1]
+        call_id, message = event[1], event[3]
         try:
-            request = self._services.accept(self._methods[event[2]], event[3])
+            if len(message) > self._max_message_bytes:
+                raise MessageTooLarge(len(message), self._max_message_bytes)  # noqa: TRY301 answered below
+            request = self._services.accept(self._methods[event[2]], message)
             left = event[DETAILS][TIME_LEFT] if len(event) > DETAILS else None
             job = NativeJob(request, arrived, FOREVER if left is None else arrived + left)
             job.transport, job.call_id = self, call_id
             self.jobs[call_id] = job
             if not isinstance(request, Pictures):
                 return job
-            self._decoders.put(job, request)
+            self._behind.decoders.put(job, request)
         except CallError as error:
             self.fail(call_id, error)
-        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
+        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has all of it
             self.fail(call_id, internal_error("a call could not be accepted", unforeseen))
         return None
 
     def _fit(self, jobs: list[Job]) -> bool:
         """Whether they are no more than one batch."""
-        most = self._queue.policy.max_batch_size
+        most = self._max_batch_size
         return len(jobs) <= most and sum([job.request.count for job in jobs]) <= most
 
     def _put(self, job: Job) -> None:
@@ -225,5 +240,5 @@ class NativeTransport:
             self._queue.put(job)
         except CallError as error:
             job.fail(error)
-        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
+        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has all of it
             job.fail(internal_error("a call could not be queued", unforeseen))

@@ -1,146 +1,218 @@
-"""A stream: many calls on it, each answered, none of them able to end it."""
+"""`ClassifyStream` and `ModelStreamInfer`: many requests on a stream, each answered, none of them able to end it."""
 
 from __future__ import annotations
 
 import threading
-import time
+from abc import ABC, abstractmethod
+from concurrent.futures import CancelledError, Future
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from digits.serve.errors import CallError, StreamsFull, internal_error
-from digits.serve.job import Job
+import grpc
+from google.protobuf.message import DecodeError
+
+from digits.protos.digits.v1 import digits_pb2
+from digits.protos.inference.v2 import inference_pb2
+from digits.serve import classify
+from digits.serve.errors import CallError, InvalidRequest, StreamsFull, internal_error
+from digits.serve.oip import infer
+from digits.serve.services import DIGITS, INFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from digits.serve.job import Request
     from digits.serve.services import Services
-    from digits.serve.transport.framing import Framing
+    from digits.serve.transport.calls import CallJob
 
-WINDOW = 64  # requests of a stream that are unanswered at a time
+WINDOW = 64  # requests of a stream that are in flight
+FINAL = inference_pb2.InferParameter(bool_param=True)
 
 
-class StreamJob(Job):
-    """Request `number` of a stream. Its answer goes to those that wait to be sent."""
+class StreamMethod(ABC):
+    """The messages of one streaming method.
 
-    __slots__ = ("_number", "_request_id", "_stream")
+    Attributes:
+        ordered: Whether answers come in the order of the requests, or as they are done.
+    """
 
-    def __init__(self, request: Request, number: int, request_id: str, stream: Stream, deadline: float) -> None:
-        super().__init__(request, time.monotonic(), deadline)
-        self._number = number
-        self._request_id = request_id
-        self._stream = stream
+    ordered: bool
 
-    def answer(self, response: bytes) -> None:
-        self._stream.settle(self._number, self._stream.framing.answer(self._request_id, response), self)
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
-    def fail(self, error: CallError) -> None:
-        self._stream.fail(self._number, self._request_id, error, self)
+    @abstractmethod
+    def read(self, message: bytes) -> tuple[str, Any]:
+        """The id of a request, and the message of its call. Raises InvalidRequest if it is another message."""
 
-    def drop(self) -> None:
-        self._stream.settle(self._number, b"", self)  # nobody reads it
+    @abstractmethod
+    def request(self, call: Any) -> Request:
+        """What that call asks for. Raises a CallError."""
+
+    @abstractmethod
+    def answer(self, request_id: str, response: bytes) -> bytes:
+        """The message that carries the response of a unary call."""
+
+    @abstractmethod
+    def failure(self, request_id: str, error: CallError) -> bytes:
+        """The message that carries an error."""
+
+
+class ClassifyStream(StreamMethod):
+    """Requests and responses of `Classify` are part of messages with an id."""
+
+    ordered = False
+
+    def read(self, message: bytes) -> tuple[str, Any]:
+        try:
+            request = digits_pb2.ClassifyStreamRequest.FromString(message)
+        except DecodeError as error:
+            raise InvalidRequest(f"the message is not a digits.v1.ClassifyStreamRequest: {error}") from error
+        return request.request_id, request.request
+
+    def request(self, call: Any) -> Request:
+        return classify.understand(call, self._services.max_batch_size)
+
+    def answer(self, request_id: str, response: bytes) -> bytes:
+        outcome = digits_pb2.ClassifyStreamResponse(request_id=request_id)
+        outcome.response.MergeFromString(response)
+        return outcome.SerializeToString()
+
+    def failure(self, request_id: str, error: CallError) -> bytes:
+        code: int = grpc.StatusCode[error.code].value[0]
+        return digits_pb2.ClassifyStreamResponse(
+            request_id=request_id,
+            error=digits_pb2.Error(code=code, message=str(error), retry_after_ms=error.retry_after_ms),
+        ).SerializeToString()
+
+
+class ModelStreamInfer(StreamMethod):
+    """Messages are those of `ModelInfer`. In order, as from Triton: its clients may use no ids."""
+
+    ordered = True
+
+    def read(self, message: bytes) -> tuple[str, Any]:
+        request = infer.read(message)
+        return request.id, request
+
+    def request(self, call: Any) -> Request:
+        return infer.understand(call, self._services.model, self._services.max_batch_size)
+
+    def answer(self, request_id: str, response: bytes) -> bytes:
+        outcome = self._outcome(request_id)
+        outcome.infer_response.MergeFromString(response)
+        return outcome.SerializeToString()
+
+    def failure(self, request_id: str, error: CallError) -> bytes:
+        outcome = self._outcome(request_id)
+        outcome.error_message = str(error)
+        return outcome.SerializeToString()
+
+    def _outcome(self, request_id: str) -> inference_pb2.ModelStreamInferResponse:
+        response = inference_pb2.ModelInferResponse(id=request_id, parameters={"triton_final_response": FINAL})
+        return inference_pb2.ModelStreamInferResponse(infer_response=response)
+
+
+STREAM_METHODS: dict[str, type[StreamMethod]] = {
+    f"/{DIGITS.full_name}/ClassifyStream": ClassifyStream,
+    f"/{INFERENCE.full_name}/ModelStreamInfer": ModelStreamInfer,
+}
 
 
 class Stream:
-    """One stream: a thread reads it and submits jobs, while the caller's thread iterates over their outcomes.
+    """One stream: a thread reads it and submits jobs, while the caller's thread iterates over the answers.
 
-    Flow control goes all the way: while WINDOW requests are unanswered, or their answers unread, no other is read.
-
-    Attributes:
-        framing: What its messages are.
-        cut_short: Whether it was ended before its caller had sent all.
+    Flow control is end to end: while WINDOW requests are unanswered, or their answers unread, no other is read.
     """
 
     def __init__(
         self,
-        framing: Framing,
+        method: StreamMethod,
         messages: Iterator[bytes],
         services: Services,
-        submit: Callable[[Job], None],
-        deadline: float,
+        submit: Callable[[Request], CallJob],
     ) -> None:
-        self.framing = framing
+        """`submit` makes a job of a request and puts it into the queue, or raises a CallError."""
+        self._method = method
         self._messages = messages
-        self._submit = submit
         self._services = services
-        self._deadline = deadline
-        self._outcomes: SimpleQueue[tuple[int, bytes] | None] = SimpleQueue()  # None: no more requests are read
+        self._submit = submit
+        self._outcomes: SimpleQueue[tuple[str, Future[bytes]] | None] = SimpleQueue()  # None: no more are read
         self._window = threading.Semaphore(WINDOW)
-        self._jobs: set[Job] = set()  # that are not answered
+        self._jobs: set[CallJob] = set()  # that are not answered
         self._read = 0
-        self._all_read = False
-        self._over = False
+        self._ended = self._all_read = False
 
     def __iter__(self) -> Iterator[bytes]:
-        """The outcomes; ends when all requests are read and answered, or after `end`."""
+        """The answers; ends when all requests are read and answered, after `end`, or when the caller is gone."""
         try:
             threading.Thread(target=self._read_all, name="stream", daemon=True).start()
-        except RuntimeError as error:  # other processes took its place since the server has counted
+        except RuntimeError as error:  # other processes took its place since the server counted its threads
             raise StreamsFull(f"another stream cannot be read ({error}); close one, or try another server") from error
         reading, answered = True, 0
-        held: dict[int, bytes] = {}  # by the place at which they are sent
         while reading or answered < self._read:
-            outcome = self._outcomes.get()
-            if outcome is None:
+            if (outcome := self._outcomes.get()) is None:
                 reading = False
                 continue
-            number, message = outcome
-            held[number if self.framing.ordered else answered] = message
-            while answered in held:
-                yield held.pop(answered)
-                answered += 1
-                self._window.release()
-
-    def end(self) -> None:
-        """Reads no more; what was read is answered."""
-        self._over = True
-        self._window.release()
-        self._outcomes.put(None)
+            try:
+                message = self._message(*outcome)
+            except CancelledError:
+                return  # the caller is gone
+            yield message
+            answered += 1
+            self._window.release()
 
     @property
     def cut_short(self) -> bool:
-        return self._over and not self._all_read
+        """Whether it ended before its caller had sent everything."""
+        return self._ended and not self._all_read
 
-    def settle(self, number: int, outcome: bytes, job: Job | None = None) -> None:
-        """Takes what is to be sent to a request, and forgets its job."""
-        if job:
-            self._jobs.discard(job)
-        self._outcomes.put((number, outcome))
-
-    def fail(self, number: int, request_id: str, error: CallError, job: Job | None = None) -> None:
-        """Answers a request with a status."""
-        self._services.count(error)
-        self.settle(number, self.framing.failure(request_id, error), job)
+    def end(self) -> None:
+        """Reads no more; what was read is answered."""
+        self._ended = True
+        self._window.release()
+        self._outcomes.put(None)
 
     def cancel(self) -> None:
-        """Says that the caller has gone."""
+        """Records that the caller is gone."""
         self.end()
         for job in list(self._jobs):
             job.cancel()
+
+    def _message(self, request_id: str, outcome: Future[bytes]) -> bytes:
+        try:
+            return self._method.answer(request_id, outcome.result())
+        except CallError as error:
+            self._services.count(error)
+            return self._method.failure(request_id, error)
 
     def _read_all(self) -> None:
         try:
             for message in self._messages:
                 self._window.acquire()
-                if self._over:
+                if self._ended:
                     break
                 self._read += 1
-                self._take(self._read - 1, message)
+                self._take(message)
             else:
                 self._all_read = True
-        except Exception:  # noqa: BLE001, S110 the caller has gone: grpcio's iterator raises a bare Exception
+        except Exception:  # noqa: BLE001, S110 the caller is gone: grpcio's iterator raises a bare Exception
             pass
         self._outcomes.put(None)
 
-    def _take(self, number: int, message: bytes) -> None:
-        request_id, job = "", None
+    def _take(self, message: bytes) -> None:
+        request_id, outcome = "", Future[bytes]()
         try:
-            request_id, call = self.framing.open(message)
-            asked = self._services.accept(self._services.hot[self.framing.call], call)
-            job = StreamJob(asked, number, request_id, self, self._deadline)
+            request_id, call = self._method.read(message)
+            job = self._submit(self._services.accept(self._method.request, call))
+            outcome = job.outcome
             self._jobs.add(job)
-            self._submit(job)
+            outcome.add_done_callback(lambda _: self._jobs.discard(job))
         except CallError as error:
-            self.fail(number, request_id, error, job)
-        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
-            self.fail(number, request_id, internal_error("a request of a stream failed", unforeseen), job)
+            outcome.set_exception(error)
+        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has all of it
+            outcome.set_exception(internal_error("a request of a stream failed", unforeseen))
+        if self._method.ordered:
+            self._outcomes.put((request_id, outcome))
+        else:
+            outcome.add_done_callback(lambda done: self._outcomes.put((request_id, done)))

@@ -18,7 +18,8 @@ from digits.protos.digits.v1 import digits_pb2
 from digits.serve import classify
 from digits.serve.batcher import Batcher
 from digits.serve.errors import CallError, DeadlinePassed, InvalidRequest
-from digits.serve.queue import JobQueue, QueuePolicy
+from digits.serve.queue import JobQueue
+from digits.serve.settings import ServeSettings
 from digits.serve.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def engine(models: Path) -> Engine:
 
 
 def queue_of(max_size: int) -> JobQueue:
-    return JobQueue(QueuePolicy(MAX_BATCH_SIZE, max_size))
+    return JobQueue(ServeSettings(max_batch_size=MAX_BATCH_SIZE, max_queue_size=max_size))
 
 
 def run_all(queue: JobQueue, engine: Engine) -> list[int]:
@@ -55,7 +56,7 @@ def run_all(queue: JobQueue, engine: Engine) -> list[int]:
         return engine.run(pixels)
 
     queue.close()
-    Batcher(run, "7", Statistics.alone()).serve(queue)
+    Batcher(run, "7", Statistics()).serve(queue)
     return batches
 
 
@@ -116,7 +117,7 @@ def test_it_waits_for_nobody_and_counts_what_it_did(
     test_digits: NDArray[np.uint8], engine: Engine, jobs_of: MakeJobs
 ) -> None:
     """A lone job is answered while the queue is open and nobody else comes."""
-    queue, statistics = queue_of(1), Statistics.alone()
+    queue, statistics = queue_of(1), Statistics()
     thread = threading.Thread(target=Batcher(engine.run, "7", statistics).serve, args=(queue,))
     thread.start()
     (job,) = jobs_of(test_digits, [3])
@@ -159,7 +160,7 @@ def test_a_model_that_loses_rows_gives_nobody_a_wrong_answer(
     for job in jobs:
         queue.put(job)
     queue.close()
-    Batcher(lambda pixels: engine.run(pixels)[:-1], "7", Statistics.alone()).serve(queue)
+    Batcher(lambda pixels: engine.run(pixels)[:-1], "7", Statistics()).serve(queue)
     assert [type(job.outcome.exception()) for job in jobs] == [CallError, CallError]
 
 

@@ -11,21 +11,20 @@ from digits.model.repository import open_repository
 from digits.model.triton import config_pbtxt
 from digits.protos.inference.v2 import inference_pb2 as pb
 from digits.serve.errors import InvalidRequest, NotFound
-from digits.serve.oip.model_config import Scheduling
 from digits.serve.oip.model_info import ModelInfo
 from digits.serve.oip.service import SERVICE, InferenceService
+from digits.serve.settings import ServeSettings
 from digits.serve.statistics import Statistics
 
-SCHEDULING = Scheduling(
-    max_batch_size=1024,
+SETTINGS = ServeSettings(
     max_queue_size=512,
     max_queue_delay_microseconds=100,
     priority_levels=3,
     default_priority_level=2,
     default_timeout_microseconds=5_000_000,
     instances=2,
-    parameters={"precision": "int8"},
 )
+MODEL = ModelInfo("digits", "7", precision="int8")
 METADATA = """
 name: "digits" versions: "7" platform: "onnxruntime_onnx"
 inputs { name: "pixels" datatype: "UINT8" shape: [-1, 28, 28] }
@@ -53,7 +52,7 @@ batch_stats {
 
 
 def service(*, ready: bool = True, statistics: Statistics | None = None) -> InferenceService:
-    return InferenceService(ModelInfo("digits", "7"), SCHEDULING, statistics or Statistics.alone(), lambda: ready)
+    return InferenceService(MODEL, SETTINGS, statistics or Statistics(), lambda: ready)
 
 
 def test_every_method_but_inference_is_answered() -> None:
@@ -107,7 +106,7 @@ def test_the_configuration_is_that_of_the_settings_and_of_the_repository() -> No
 
 @pytest.mark.parametrize("name", ["", "digits"])
 def test_the_statistics_are_what_was_recorded_in_tritons_terms(name: str) -> None:
-    recorded = Statistics.alone()
+    recorded = Statistics()
     recorded.record_batch(2, 4, 1.5, 0.5)
     recorded.record_batch(3, 7, 0.5, 0.5)
     recorded.record_failure("queue_full", 0.75)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digits.serve.errors import DeadlinePassed, Draining, QueueFull, TooLate
-from digits.serve.queue import JobQueue, QueuePolicy
+from digits.serve.queue import JobQueue
+from digits.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,9 +31,16 @@ MAX_BATCH_SIZE = 16
 sizes = st.lists(st.integers(1, MAX_BATCH_SIZE), min_size=1, max_size=40)
 
 
-def queue_of(max_size: int, *, max_queue_delay: float = 0.0) -> JobQueue:
-    """A queue with two levels of priority, the second of them the default."""
-    return JobQueue(QueuePolicy(MAX_BATCH_SIZE, max_size, max_queue_delay, priority_levels=2, default_priority_level=2))
+def queue_of(max_size: int, *, delay: float = 0.0, instances: int = 1) -> JobQueue:
+    """A queue with two levels of priority, the second of them the default; `delay` in seconds."""
+    return JobQueue(
+        ServeSettings(
+            max_batch_size=MAX_BATCH_SIZE,
+            max_queue_size=max_size,
+            max_queue_delay_microseconds=round(delay * 1e6),
+            instances=instances,
+        )
+    )
 
 
 def batches(queue: JobQueue) -> list[list[Job]]:
@@ -118,7 +126,7 @@ def test_who_cannot_be_in_time_is_not_queued(test_digits: NDArray[np.uint8], job
 def test_what_waits_above_counts_for_who_comes_below(test_digits: NDArray[np.uint8], job_of: MakeJob) -> None:
     """16 images wait at the first level; two batches at a time take half as long."""
     for instances, refused in ((1, True), (4, False)):
-        queue = JobQueue(QueuePolicy(MAX_BATCH_SIZE, 9, 0.0, 2, 2, instances))
+        queue = queue_of(9, instances=instances)
         queue.ran(4, 4.0)
         queue.put(job_of(test_digits[:16], priority=1))
         late = job_of(test_digits[:1], deadline=time.monotonic() + 8)
@@ -155,7 +163,7 @@ def test_a_batch_with_room_waits_for_others_until_its_delay_is_over_or_it_is_ful
     test_digits: NDArray[np.uint8], jobs_of: MakeJobs
 ) -> None:
     """The delay counts from the oldest job; a full batch, and a closed queue, wait for nothing."""
-    queue = queue_of(99, max_queue_delay=3600)
+    queue = queue_of(99, delay=3600)
     lone, *others = jobs_of(test_digits, [1] * MAX_BATCH_SIZE)
     queue.put(lone)
     assert queue.take_ready() == []
@@ -174,7 +182,7 @@ def test_a_batch_with_room_waits_for_others_until_its_delay_is_over_or_it_is_ful
 def test_a_delayed_batch_is_handed_out_when_its_delay_is_over(
     test_digits: NDArray[np.uint8], jobs_of: MakeJobs
 ) -> None:
-    queue = queue_of(9, max_queue_delay=0.05)
+    queue = queue_of(9, delay=0.05)
     (job,) = jobs_of(test_digits, [1])
     queue.put(job)
     assert queue.take() == [job]

@@ -36,7 +36,7 @@ sys.stdin.read()
 )
 def test_the_totals_are_the_sums_of_what_was_recorded(batches: list[tuple[int, int, int, int]]) -> None:
     """A call's time in the model is its whole batch's; batches by size are those up to the largest size."""
-    counted = Statistics.alone()
+    counted = Statistics()
     for calls, images, queue, compute in batches:
         counted.record_batch(calls, images, queue, compute)
     totals = counted.totals()
@@ -54,7 +54,7 @@ def test_the_totals_are_the_sums_of_what_was_recorded(batches: list[tuple[int, i
 
 
 def test_failures_are_counted_by_reason() -> None:
-    counted = Statistics.alone()
+    counted = Statistics()
     for count, reason in enumerate(REASONS):
         for _ in range(count):
             counted.record_failure(reason, 0.5)
@@ -93,7 +93,7 @@ def test_worker_processes_count_in_one_memory() -> None:
 
 
 def test_threads_of_one_worker_lose_no_batch() -> None:
-    counted = Statistics.alone()
+    counted = Statistics()
 
     def record() -> None:
         for _ in range(5000):

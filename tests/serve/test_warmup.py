@@ -10,6 +10,7 @@ from digits.client import Client
 from digits.serve.errors import StartError
 from digits.serve.process import warmup
 from digits.serve.process.warmup import warm_up
+from digits.serve.process.worker_configuration import WorkerConfiguration
 from digits.serve.server import Server
 from digits.serve.settings import ServeSettings
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def test_a_server_that_nobody_can_connect_to_does_not_start(tmp_path: Path, transport: str) -> None:
     """The file of its socket is deleted before it starts."""
     path = tmp_path / "socket"
-    server = Server(ServeSettings(address=f"unix:{path}", transport=transport, lame_duck=0))  # type: ignore[arg-type] # a parameter
+    server = Server(WorkerConfiguration(ServeSettings(address=f"unix:{path}", transport=transport, lame_duck=0)))  # type: ignore[arg-type] # a parameter
     path.unlink()
     with pytest.raises(StartError, match=rf"does not answer its own call at unix:{path}: UNAVAILABLE: "):
         server.start()

@@ -1,0 +1,93 @@
+"""The engine host: the model version that a server serves, the variant chosen for this machine, and what they are."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from digits.model.repository import open_repository
+from digits.model.selection import select
+from digits.protos.digits.v1 import digits_pb2
+from digits.serve.oip.model_info import ModelInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from digits.serve.settings import ServeSettings
+    from digits.serve.transport.choice import TransportChoice
+
+log = logging.getLogger(__name__)
+
+
+class EngineHost:
+    """Opens one version of a model, and runs the variant that the settings ask for or that is fastest here.
+
+    Attributes:
+        model: The version in its repository.
+        selection: Its variant, open and tested, and why it was chosen.
+        info: What callers are told of it.
+        run: Runs it: uint8 [n, 28, 28] to probabilities, float32 [n, 10].
+    """
+
+    def __init__(self, settings: ServeSettings, version: int | None, reason: str | None) -> None:
+        """Opens a version, or the newest one if None; a `reason` replaces the one that the selection gives.
+
+        Raises:
+            ModelError: there is no version, it is damaged, or it fails its self-test on this machine.
+        """
+        self.model = open_repository(settings.models).open(version)
+        log.info("model: %s", "bundled" if settings.models is None else self.model.folder)
+        selection = select(
+            self.model, precision=settings.precision, provider=settings.provider, threads=settings.threads
+        )
+        self.selection = replace(selection, reason=reason or selection.reason)
+        log.info("%s is served: %s", self.selection.variant, self.selection.reason)
+        manifest = self.model.manifest
+        self.info = ModelInfo(
+            name=manifest.name,
+            version=str(self.model.number),
+            labels=tuple(manifest.labels),
+            precision=selection.variant,
+            provider=selection.engine.provider,
+            file=manifest.variants[selection.variant].file,
+        )
+        self._delay = settings.slow_down_microseconds / 1e6
+        self.run = self._run_slowly if self._delay else selection.engine.run
+
+    def describe(self, settings: ServeSettings, transport: TransportChoice) -> bytes:
+        """The GetModelResponse: the model, its measurements from before it was published, and the limits in force."""
+        manifest, info = self.model.manifest, self.info
+        evidence = manifest.variants[info.precision]
+        return digits_pb2.GetModelResponse(
+            name=info.name,
+            version=info.version,
+            provider=info.provider,
+            precision=info.precision,
+            precision_reason=self.selection.reason,
+            transport=transport.name,
+            transport_reason=transport.reason,
+            labels=info.labels,
+            created=manifest.created,
+            evidence=digits_pb2.Evidence(
+                test_source=manifest.test_source,
+                test_images=manifest.test_images,
+                accuracy=evidence.accuracy,
+                max_abs_diff=evidence.max_abs_diff,
+                mean_abs_diff=evidence.mean_abs_diff,
+                argmax_agreement=evidence.argmax_agreement,
+            ),
+            limits=digits_pb2.Limits(
+                max_batch_size=settings.max_batch_size,
+                max_queue_size=settings.max_queue_size,
+                max_message_bytes=settings.max_message_bytes,
+                priority_levels=settings.priority_levels,
+                default_priority_level=settings.default_level,
+            ),
+        ).SerializeToString()
+
+    def _run_slowly(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        time.sleep(self._delay)
+        return self.selection.engine.run(pixels)
