@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from onnx import TensorProto
 
 from digits.export.errors import ExportError
+from digits.images.digit import CLASSES, SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,9 +52,9 @@ def _draw_column(axes: Axes, graph: onnx.GraphProto, rows: int) -> None:
     """Operators from top to bottom in the order in which they run; an arrow that passes others by bends around them."""
     constants = {constant.name: constant for constant in graph.initializer}
     (given,), (answer,) = graph.input, graph.output
-    boxes = [(f"{given.name}\nuint8 [batch, 28, 28]", "ends")]
+    boxes = [(f"{given.name}\nuint8 [batch, {SIDE}, {SIDE}]", "ends")]
     boxes += [_box(node, constants) for node in graph.node]
-    boxes.append((f"{answer.name}\nfloat32 [batch, 10]", "ends"))
+    boxes.append((f"{answer.name}\nfloat32 [batch, {CLASSES}]", "ends"))
     made = {given.name: 0} | {name: row for row, node in enumerate(graph.node, 1) for name in node.output}
     for row, (text, kind) in enumerate(boxes):
         style = {"boxstyle": "round,pad=0.35", "facecolor": COLORS[kind], "edgecolor": "#666666", "linewidth": 0.8}

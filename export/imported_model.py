@@ -12,6 +12,7 @@ from onnx import TensorProto
 
 from digits.export.errors import ExportError
 from digits.export.preprocessing import Preprocessing, attach, prune
+from digits.images.digit import CLASSES, PIXELS, SIDE, WHITE
 from digits.model.errors import ModelError
 from digits.model.runtime import open_session
 
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
 
     Run = Callable[[NDArray[Any]], NDArray[np.float32]]
 
-SHAPES = ((784,), (1, 28, 28), (28, 28, 1), (28, 28))
+SHAPES = ((PIXELS,), (1, SIDE, SIDE), (SIDE, SIDE, 1), (SIDE, SIDE))
 OLDEST_OPSET = 13
-CLASSES = 10
 SUM_TOLERANCE = 1e-3  # of the probabilities of an image, from 1
 TAILS = {"probabilities": None, "logits": "Softmax", "log-probabilities": "Exp"}
 LAST = {"Softmax": "probabilities", "LogSoftmax": "log-probabilities"} | dict.fromkeys(
@@ -65,7 +65,7 @@ class ImportedModel:
     def described(self) -> str:
         """What it takes and gives, for people, in a line."""
         given = _described(self.core.graph.input[0]).replace("batch", "N")
-        pixels = "" if given.startswith("uint8") else f" of 0 to {255 // int(self.preprocessing.divisor)}"
+        pixels = "" if given.startswith("uint8") else f" of 0 to {WHITE // int(self.preprocessing.divisor)}"
         tail = TAILS[self.output]
         ending = f", which {last_operator(self.core)} ends" + (f"; {tail} is put behind it" if tail else "")
         return f"takes {given}{pixels} and gives {self.output}{ending}"
@@ -145,7 +145,7 @@ def understood(
     model.graph.input.append(onnx.helper.make_tensor_value_info(given.name, _type(given), ["batch", *shape]))
     model.graph.output.append(onnx.helper.make_tensor_value_info(answer, TensorProto.FLOAT, ["batch", CLASSES]))
     prune(model)
-    divisor = 255.0 if settings.input_scale == 1 else 1.0
+    divisor = float(WHITE) if settings.input_scale == 1 else 1.0
     preprocessing = Preprocessing(divisor, settings.mean, settings.std, (-1, *shape))
     return ImportedModel(path, model, preprocessing, output or LAST.get(last_operator(model), "probabilities"), opened)
 
@@ -181,7 +181,7 @@ def _input(path: Path, model: onnx.ModelProto) -> tuple[Any, tuple[int, ...]]:
         shape = tuple(dimension.dim_value for dimension in given.type.tensor_type.shape.dim[1:])
         if _type(given) == TensorProto.FLOAT and shape in SHAPES:
             return given, shape
-        if _type(given) == TensorProto.UINT8 and shape == (28, 28):
+        if _type(given) == TensorProto.UINT8 and shape == (SIDE, SIDE):
             return given, shape
     raise ExportError(
         f"{path}: its input is {described or 'nothing'}; expected one of uint8 [N,28,28], or float32 [N,784], "

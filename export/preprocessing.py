@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from digits.images.digit import CLASSES, PIXELS, SIDE, WHITE
 from digits.model.engine import INPUT, OUTPUT
 
 PREPROCESSING = "front/"
@@ -26,10 +27,10 @@ class Preprocessing:
         shape: What the model takes, such as (-1, 784).
     """
 
-    divisor: float = 255.0
+    divisor: float = float(WHITE)
     mean: float = 0.0
     std: float = 1.0
-    shape: tuple[int, ...] = (-1, 784)
+    shape: tuple[int, ...] = (-1, PIXELS)
 
     @property
     def scale(self) -> float:
@@ -85,8 +86,8 @@ def attach(core: onnx.ModelProto, preprocessing: Preprocessing, tail: str | None
     graph = helper.make_graph(
         nodes,
         "digits",
-        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", 28, 28])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", 10])],
+        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", SIDE, SIDE])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", CLASSES])],
         [*constants, *core.graph.initializer],
     )
     whole = helper.make_model(graph, opset_imports=core.opset_import, ir_version=core.ir_version)

@@ -15,6 +15,7 @@ from digits.export.fp16 import to_fp16
 from digits.export.openvino import openvino_run
 from digits.export.preprocessing import label
 from digits.export.source import read_source
+from digits.images.digit import CLASSES
 from digits.model.acceptance import Measured, failure, measure
 from digits.model.engine import Engine
 from digits.model.errors import ModelError
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from digits.model.limits import Limits
 
 NAME = "digits"
-LABELS = list("0123456789")
+LABELS = [str(digit) for digit in range(CLASSES)]
 FILES = {FP32: "model.onnx", INT8: "model.int8.onnx", FP16: "model.fp16.onnx"}
 
 

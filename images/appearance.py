@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from digits.images.arrays import WHITE, Pixels
-from digits.images.digit import SIDE
+from digits.images.digit import SIDE, WHITE
+
+if TYPE_CHECKING:
+    from digits.images.arrays import Pixels
 
 SAMPLE = 1000  # images, spread over all
 FAINT = 15  # of 255

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from digits.images.digit import PIXELS, SIDE
+from digits.images.digit import PIXELS, SIDE, WHITE
 from digits.images.errors import ArrayError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WHITE = 255
 PixelRange: TypeAlias = Literal["0-1", "0-255"]
 TOPS: dict[PixelRange, int] = {"0-1": 1, "0-255": WHITE}
 SLACK = 0.49 / WHITE  # half a shade of 0-1; of 0-255 it is little, so that normalized pixels (-0.42) are refused

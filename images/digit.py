@@ -1,4 +1,4 @@
-"""The size of a digit, and its pixels as a network takes them."""
+"""A digit: uint8 [28, 28] from 0, background, to 255, ink; of ten classes; and its pixels as a network takes them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 SIDE = 28
 PIXELS = SIDE * SIDE
+WHITE = 255  # the greatest pixel value, which is ink
 CLASSES = 10
 
 
 def flatten(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Images uint8 [n, 28, 28] as rows float32 [n, 784] in 0 to 1. Training and export share it."""
-    return images.reshape(-1, PIXELS).astype(np.float32) / np.float32(255)
+    return images.reshape(-1, PIXELS).astype(np.float32) / np.float32(WHITE)

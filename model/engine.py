@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from digits.images.digit import CLASSES, SIDE
 from digits.model.errors import ModelError, SelfTestError
 from digits.model.golden import Golden, batch_dependence, deviation
 from digits.model.manifest import FP32
@@ -39,8 +40,8 @@ class Engine:
         self.metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         self._run = bare_run(session)
         for kind, wanted, nodes in (
-            ("input", (INPUT, "tensor(uint8)", [28, 28]), session.get_inputs()),
-            ("output", (OUTPUT, "tensor(float)", [10]), session.get_outputs()),
+            ("input", (INPUT, "tensor(uint8)", [SIDE, SIDE]), session.get_inputs()),
+            ("output", (OUTPUT, "tensor(float)", [CLASSES]), session.get_outputs()),
         ):
             found = [(node.name, node.type, node.shape[1:]) for node in nodes]
             if found != [wanted]:

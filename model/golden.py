@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digits.images.digit import CLASSES, SIDE
 from digits.model.errors import RepositoryError
 from digits.model.manifest import FP32
 from digits.model.parity import compare
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Probabilities = NDArray[np.float32]
     Run = Callable[[Pixels], Probabilities]
 
-SIZE = 256
+SIZE = 256  # images
 BATCH_SIZES = (1, 7, 64)  # compared with one batch of 513
 WHOLE = 513
 REFERENCE_TOLERANCE = 1e-4  # of fp32's probabilities, from the reference's
@@ -63,10 +64,10 @@ class Golden:
     def _check(self) -> None:
         """Raises ValueError if an array has an unexpected type or shape."""
         images = len(self.pixels)
-        if self.pixels.dtype != np.uint8 or self.pixels.shape != (images, 28, 28) or not images:
+        if self.pixels.dtype != np.uint8 or self.pixels.shape != (images, SIDE, SIDE) or not images:
             raise ValueError(f"pixels are {self.pixels.dtype} {list(self.pixels.shape)}")
         for name, answers in {"reference": self.reference, **self.answers}.items():
-            if answers.dtype != np.float32 or answers.shape != (images, 10):
+            if answers.dtype != np.float32 or answers.shape != (images, CLASSES):
                 raise ValueError(f"{name} is {answers.dtype} {list(answers.shape)}")
 
 

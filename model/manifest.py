@@ -19,7 +19,8 @@ INT8 = "int8"  # for the CPU
 FP16 = "fp16"  # for CUDA
 OBJECTS = ("limits", "left_out", "baselines", "training", "provenance")
 NUMBERS = ("size_bytes", "accuracy", "max_abs_diff", "mean_abs_diff", "argmax_agreement")
-Precision = Literal["auto", "fp32", "int8", "fp16"]
+CpuPrecision = Literal["auto", "fp32", "int8"]
+Precision = Literal[CpuPrecision, "fp16"]
 
 
 @dataclass(frozen=True, slots=True)

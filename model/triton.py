@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from digits.images.digit import CLASSES, SIDE
+from digits.model.engine import INPUT, OUTPUT
 from digits.model.manifest import FP32
 
 if TYPE_CHECKING:
@@ -21,8 +23,8 @@ backend: "onnxruntime"
 platform: "onnxruntime_onnx"
 default_model_filename: "{manifest.variants[FP32].file}"
 max_batch_size: {MAX_BATCH_SIZE}
-input [ {{ name: "pixels" data_type: TYPE_UINT8 dims: [ 28, 28 ] }} ]
-output [ {{ name: "probabilities" data_type: TYPE_FP32 dims: [ {len(manifest.labels)} ] }} ]
+input [ {{ name: "{INPUT}" data_type: TYPE_UINT8 dims: [ {SIDE}, {SIDE} ] }} ]
+output [ {{ name: "{OUTPUT}" data_type: TYPE_FP32 dims: [ {CLASSES} ] }} ]
 version_policy {{ latest {{ num_versions: 1 }} }}
 dynamic_batching {{ }}
 """

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from digits.client.errors import ClientError
     from digits.client.predictions import Predictions
-    from digits.score.settings import Precision, ScoreSettings
+    from digits.model.manifest import CpuPrecision
+    from digits.score.settings import ScoreSettings
 
 AWAY = (UnavailableError, OverloadedError, DeadlineError)
 PAUSE = 0.5  # seconds between two tries
@@ -44,7 +45,7 @@ class Classifier(Model, Protocol):
 
 
 def opened(
-    settings: ScoreSettings, precision: Precision, say: Callable[[str], None]
+    settings: ScoreSettings, precision: CpuPrecision, say: Callable[[str], None]
 ) -> AbstractContextManager[Classifier]:
     """The server that the settings name, or else the model in this process, in that precision."""
     if settings.server is not None:

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from digits.model.manifest import CpuPrecision
     from digits.score.chunk import Chunk
     from digits.score.classifiers import Classifier
     from digits.score.engine import Engine
     from digits.score.labels import Labels
-    from digits.score.settings import Precision, ScoreSettings
+    from digits.score.settings import ScoreSettings
 
 
 def score(
@@ -138,11 +139,11 @@ def _kept(journal: Journal) -> Iterator[None]:
         raise
 
 
-def _precision(journal: Journal, settings: ScoreSettings) -> Precision:
+def _precision(journal: Journal, settings: ScoreSettings) -> CpuPrecision:
     """For `auto` and a journal that was begun, the precision of its rows."""
     if settings.precision != "auto":
         return settings.precision
-    return cast("Precision", journal.facts.get("precision", "auto"))
+    return cast("CpuPrecision", journal.facts.get("precision", "auto"))
 
 
 def _begin(journal: Journal, settings: ScoreSettings, classifier: Classifier) -> None:

@@ -10,8 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from digits.images.settings import ArraySettings
-
-Precision = Literal["auto", "fp32", "int8"]
+from digits.model.manifest import CpuPrecision  # noqa: TC001 the command line resolves it at run time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,7 @@ class ScoreSettings(ArraySettings):
     models: Path | None = None
     """The model repository, for classifying in this process. Default: the bundled model."""
 
-    precision: Precision = "auto"
+    precision: CpuPrecision = "auto"
     """Which variant of it; `auto` takes the fastest one that proves itself on this host."""
 
     processes: Annotated[int, Parameter(validator=Number(gte=0, lte=1024))] = 0

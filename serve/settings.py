@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 from digits.model.manifest import Precision  # noqa: TC001 the command line resolves it at run time
 from digits.serve.errors import StartError
 
-MB = 2**20
+MB = 2**20  # bytes
 Count = Annotated[int, Parameter(validator=Number(gte=1, lte=2**31 - 1))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0, lte=86400))]
 Microseconds = Annotated[int, Parameter(validator=Number(gte=0, lte=86400 * 10**6))]

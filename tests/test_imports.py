@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "report": set[str](),
     "images": set[str](),
     "train": {"images", "model"},
-    "model": set[str](),
+    "model": {"images"},
     "export": {"images", "model", "train"},
     "lab": {"images", "model", "train"},
     "protos": set[str](),
@@ -24,6 +24,11 @@ MAY_IMPORT = {
     "score": {"client", "images", "model"},
     "benchmarks": {"client", "export", "images", "model", "protos", "score", "train"},
     "cli": {"benchmarks", "client", "export", "images", "lab", "model", "score", "serve", "train"},
+}
+# Only what trains, or reads what a training wrote, imports train/.
+MAY_TRAIN = {"cli/environment.py", "cli/recipe.py", "cli/train.py", "export/source.py"} | {
+    "benchmarks/parity/reference.py",
+    "benchmarks/training.py",
 }
 NEUTRAL = {"storage", "report"}  # they import nothing of ours, and every package may import them
 ONLY_IN = {
@@ -64,6 +69,22 @@ def test_a_package_imports_only_what_stands_before_it(package: str) -> None:
         ours = {name.split(".")[1] for name in names if name.startswith("digits.")}
         allowed = MAY_IMPORT[package] if package in NEUTRAL else MAY_IMPORT[package] | NEUTRAL
         assert ours - {package} <= allowed, file
+
+
+def test_only_what_trains_or_reads_a_run_imports_train() -> None:
+    files = {
+        str(file.relative_to(ROOT))
+        for package in MAY_IMPORT.keys() - {"lab", "train"}
+        for file, names in imports(package).items()
+        if any(name.startswith("digits.train.") for name in names)
+    }
+    assert files <= MAY_TRAIN
+
+
+def test_what_serves_and_asks_never_imports_tensorflow() -> None:
+    for package in MAY_IMPORT.keys() - {"benchmarks", "export", "lab", "train"}:
+        for file, names in imports(package).items():
+            assert not any(name.startswith("digits.model.tensorflow") for name in names), file
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)

@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digits.protos.address import UNIX
+from digits.serve.settings import MB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
 
-MB = 2**20
 PAGE = os.sysconf("SC_PAGESIZE")
 FASTEST_GROWTH = 4096 * MB  # bytes a second; a sender on the same host makes 1 to 2 GB/s of it
 SHORTEST, LONGEST = 0.002, 0.1  # seconds between two samples; to wake up costs up to 0.2 ms of a core

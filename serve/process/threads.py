@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digits.serve.errors import StartError
+from digits.serve.settings import MB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MB = 2**20
 PAGE = resource.getpagesize()
 MAX_STREAMS = 64  # open at the same time: each holds two threads
 SPARE = 16  # threads for calls that wait for no batch: refusals, health, reflection
