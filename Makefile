@@ -19,7 +19,7 @@ help:
 	@echo "make bench-score    100,000 pictures scored, beside their decoding alone: three minutes"
 	@echo "make bench-peers    the server beside an echo and what others use: twenty minutes"
 	@echo "make test           the tests, in a few minutes"
-	@echo "make test-all       the tests, the slow ones too"
+	@echo "make test-all       the tests with branch coverage, in build/coverage; then the slow tests"
 	@echo "make check          lint, types, and whether the generated code is fresh"
 	@echo "make docs           the documentation as a web site, in build/site"
 	@echo "make docs-images    the figures of the documentation, made again"
@@ -71,12 +71,15 @@ bench-report: $(READY)
 	$(BIN)/digits bench report --results benchmarks/results --readme benchmarks/README.md
 	$(BIN)/python -m digits.benchmarks.readme
 
+FAST := -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	@$(BIN)/python -m pytest $(FAST)
 
 test-all: $(READY)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(FAST) --cov --cov-report=html:build/coverage --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -m slow
 
 check: $(READY)
 	$(BIN)/ruff check .
