@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import grpc
 
+from digits.client.async_stream import AsyncStream
 from digits.client.calls import TIMEOUT, WINDOW, Asked, Calls, left
 from digits.client.channel import options
 from digits.client.event_loop import off_the_loop
-from digits.client.predictions import joined
+from digits.client.pipeline import Pipeline
+from digits.client.predictions import from_response, joined
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierStub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
 
-    from digits.client.async_stream import Call
     from digits.client.pixels import Images, Pixels
     from digits.client.predictions import Predictions
     from digits.images.arrays import PixelRange
@@ -66,8 +67,12 @@ class AsyncClient:
         pixels = await off_the_loop(images, pixel_range)
         deadline = self._calls.deadline(timeout)
         asked = Asked(include_probabilities, priority)
-        answers = await self._answers(asked, await self._parts(pixels, deadline), deadline)
-        return joined(answers, time.monotonic() - started, include_probabilities=include_probabilities)
+        parts = await self._parts(pixels, deadline)
+        if len(parts) == 1:  # without a task
+            return from_response(await self._call(self._stub().Classify, asked.request(pixels), deadline), started)
+        pipeline = Pipeline(self._calls, lambda: deadline, window=WINDOW)
+        stream = AsyncStream(pipeline, partial(self._ask, asked), _unchanged, self._calls.most_concurrent)
+        return joined([answer async for answer in stream.answers(parts)], started)
 
     @overload
     def stream(
@@ -111,12 +116,12 @@ class AsyncClient:
         Here a task draws the items, at most `window` ahead: an answer is handed out when it is there, even if the next
         item is not. To leave the loop early and be sure of the moment, use `contextlib.aclosing`.
         """
-        from digits.client.async_stream import AsyncStream
-        from digits.client.pipeline import Pipeline
-
-        asked = Asked(include_probabilities, priority)
-        pipeline = Pipeline(self._calls, asked, timeout, window=window, return_exceptions=return_exceptions)
-        return AsyncStream(pipeline, self._open_stream, self._parts, pixel_range, window).answers(items)
+        pipeline = Pipeline(
+            self._calls, partial(self._calls.deadline, timeout), window=window, return_exceptions=return_exceptions
+        )
+        ask = partial(self._ask, Asked(include_probabilities, priority))
+        read = partial(off_the_loop, pixel_range=pixel_range)
+        return AsyncStream(pipeline, ask, read, self._calls.most_concurrent).answers(items)
 
     async def model(self, *, timeout: float | None = None) -> digits_pb2.GetModelResponse:  # noqa: ASYNC109 as above
         """As `Client.model`."""
@@ -167,10 +172,6 @@ class AsyncClient:
             )
         return next(self._stubs)
 
-    def _open_stream(self, requests: AsyncIterator[digits_pb2.ClassifyStreamRequest]) -> Call:
-        with self._calls.begun():
-            return self._stub().ClassifyStream(requests)
-
     async def _model(self, deadline: float) -> digits_pb2.GetModelResponse:
         return await self._call(self._stub().GetModel, digits_pb2.GetModelRequest(), deadline)
 
@@ -180,25 +181,14 @@ class AsyncClient:
             self._calls.limits = (await self._model(deadline)).limits
         return self._calls.parts(pixels)
 
-    async def _answers(self, asked: Asked, parts: list[Pixels], deadline: float) -> list[digits_pb2.ClassifyResponse]:
-        """The responses to the parts, of which some are under way at a time, in their order."""
-        if len(parts) == 1:  # without a task
-            return [await self._call(self._stub().Classify, asked.request(parts[0]), deadline)]
-        under_way: deque[asyncio.Task[digits_pb2.ClassifyResponse]] = deque()
-        answers = []
-        try:
-            for part in parts:
-                if len(under_way) == self._calls.most_under_way:
-                    answers.append(await under_way.popleft())
-                call = self._call(self._stub().Classify, asked.request(part), deadline)
-                under_way.append(asyncio.create_task(call))
-            while under_way:
-                answers.append(await under_way.popleft())
-        finally:
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
-        return answers
+    async def _ask(self, asked: Asked, pixels: Pixels, deadline: float) -> Predictions:
+        """As of `Client`."""
+        started = time.monotonic()
+        parts = [
+            from_response(await self._call(self._stub().Classify, asked.request(part), deadline), started)
+            for part in await self._parts(pixels, deadline)
+        ]
+        return parts[0] if len(parts) == 1 else joined(parts, started)
 
     async def _call(self, method: grpc.aio.UnaryUnaryMultiCallable[Q, A], request: Q, deadline: float) -> A:
         """The response, in the end. Raises ClientError."""
@@ -211,3 +201,7 @@ class AsyncClient:
                 for pause in self._calls.pauses(error, deadline, tries):
                     await asyncio.sleep(pause)
             tries += 1
+
+
+async def _unchanged(pixels: Pixels) -> Pixels:
+    return pixels

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import math
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -14,7 +15,6 @@ import grpc
 
 from digits.client.address import check
 from digits.client.errors import ClientError, ClosedError, OverloadedError, UnavailableError, client_error
-from digits.client.event_loop import is_cancelled
 from digits.client.pixels import IMAGE_BYTES
 from digits.client.retry import RetryBudget, backoff
 from digits.protos.digits.v1 import digits_pb2
@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from digits.client.pixels import Pixels
 
 TIMEOUT = 10.0  # seconds, unless the caller says otherwise
-WINDOW = 64  # items of a stream that are under way; the server reads no further than so many unanswered requests
-PARTS_PER_CHANNEL = 2  # of one call that are under way at a time: one is computed while the next one travels
-ENVELOPE = 128  # bytes of a message beside its pixels, at most
-CODES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
+WINDOW = 64  # items of a stream that are drawn and not handed out
+CONCURRENT = 2  # requests of one caller on each channel: one is computed while the next one travels
+ENVELOPE = 128  # bytes of a message besides its pixels, at most
 RETRY_AFTER = "retry-after-ms"
 
 A = TypeVar("A")
@@ -97,9 +96,17 @@ class Calls:
         self.budget.give()
 
     @property
-    def most_under_way(self) -> int:
-        """Parts of one call that are sent before the first is answered."""
-        return PARTS_PER_CHANNEL * self.channels
+    def most_concurrent(self) -> int:
+        """Requests of one caller that are sent before the first is answered."""
+        return CONCURRENT * self.channels
+
+    @property
+    def most_images(self) -> int:
+        """Images that fit in one request, as far as the limits are known. A limit of 0 is no limit."""
+        limits = self.limits or digits_pb2.Limits()
+        by_images = limits.max_batch_size or sys.maxsize
+        by_bytes = (limits.max_message_bytes - ENVELOPE) // IMAGE_BYTES if limits.max_message_bytes else sys.maxsize
+        return max(1, min(by_images, by_bytes))
 
     def seconds(self, timeout: float | None) -> float:
         """The caller's own time, or else the client's."""
@@ -115,7 +122,7 @@ class Calls:
 
     def parts(self, pixels: Pixels) -> list[Pixels]:
         """The images, in pieces that the server takes, as far as that is known."""
-        most = _most_images(self.limits or digits_pb2.Limits(), len(pixels))
+        most = min(self.most_images, len(pixels))
         return [pixels[start : start + most] for start in range(0, len(pixels), most)]
 
     def pauses(self, error: grpc.RpcError, deadline: float, tries: int = 0) -> Iterator[float]:
@@ -159,16 +166,15 @@ class Calls:
         return client_error(self.address, code, words, retry_after)
 
 
+def is_cancelled() -> bool:
+    """Whether a CancelledError means this task, and not a call: gRPC ends those of a closed channel like that."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def left(deadline: float) -> float | None:
     """The seconds until then, as gRPC takes them: None is for ever."""
     return None if deadline == math.inf else deadline - time.monotonic()
-
-
-def _most_images(limits: digits_pb2.Limits, count: int) -> int:
-    """How many of so many images fit in one call. A limit of 0 is none."""
-    by_images = limits.max_batch_size or count
-    by_bytes = (limits.max_message_bytes - ENVELOPE) // IMAGE_BYTES if limits.max_message_bytes else count
-    return max(1, min(by_images, by_bytes))
 
 
 def _retry_after(milliseconds: str | None) -> float | None:

@@ -5,29 +5,30 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import deque
+import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import grpc
 
 from digits.client.calls import TIMEOUT, WINDOW, Asked, Calls, left
 from digits.client.channel import options
+from digits.client.pipeline import Pipeline
 from digits.client.pixels import pixels_of
-from digits.client.predictions import joined
+from digits.client.predictions import from_response, joined
+from digits.client.stream import Stream
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierStub
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from digits.client.pixels import Images, Pixels
     from digits.client.predictions import Predictions
-    from digits.client.stream import Answers
     from digits.images.arrays import PixelRange
 
-    _Classify = grpc.UnaryUnaryMultiCallable[digits_pb2.ClassifyRequest, digits_pb2.ClassifyResponse]
-    _Background = tuple[_Classify, digits_pb2.ClassifyRequest, grpc.Future[digits_pb2.ClassifyResponse]]
 
+T = TypeVar("T")
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -67,6 +68,7 @@ class Client:
         # Stubs are made once: to make one on a closed channel would end the interpreter.
         self._stubs = itertools.cycle([DigitClassifierStub(channel) for channel in self._channels])
         self._lock = threading.Lock()
+        self._streams = weakref.WeakSet[Stream[Any]]()
         self._check: Any = None  # the health's, made by the first `ready`
 
     def classify(
@@ -103,8 +105,11 @@ class Client:
         pixels = pixels_of(images, pixel_range)
         deadline = self._calls.deadline(timeout)
         asked = Asked(include_probabilities, priority)
-        answers = self._answers(asked, self._parts(pixels, deadline), deadline)
-        return joined(answers, time.monotonic() - started, include_probabilities=include_probabilities)
+        parts = self._parts(pixels, deadline)
+        if len(parts) == 1:  # without threads
+            return from_response(self._call(next(self._stubs).Classify, asked.request(pixels), deadline), started)
+        pipeline = Pipeline(self._calls, lambda: deadline, window=WINDOW)
+        return joined(list(self._stream(pipeline, asked, lambda part: part, parts)), started)
 
     @overload
     def stream(
@@ -143,13 +148,14 @@ class Client:
         return_exceptions: bool = False,
         window: int = WINDOW,
     ) -> Generator[Predictions | Exception, None, None]:
-        """Classifies many items on one stream, and yields one answer for each, in their order.
+        """Classifies many items, and yields one answer for each, in their order.
 
-        Items are drawn in the caller's thread, while others are under way. So with a window of more than 1, an answer
-        is handed out when the next item was drawn, at the latest when the window is full; a window of 1 waits for each
-        answer before it draws the next item. A stream that breaks is opened again while its items have time left, and
-        what is unanswered is sent again. Closed early, it ends its call; to be sure of the moment, use
-        `contextlib.closing`.
+        Items that are drawn while calls are under way share the next call, so a fast source makes few large calls, and
+        an item of a slow source is sent at once. Items are drawn in the caller's thread. So with a window of more than
+        1, an answer is handed out when the next item was drawn, at the latest when the window is full; a window of 1
+        waits for each answer before it draws the next item. Calls are retried as those of `classify`. If the server
+        refuses a call, its items are asked for again, one by one. Closed early, a stream ends its calls; to be sure of
+        the moment, use `contextlib.closing`.
 
         Args:
             items: Each what `classify` takes, and split as there.
@@ -158,18 +164,17 @@ class Client:
             priority: As in `classify`.
             timeout: Seconds that each item's answer may take, instead of the client's.
             return_exceptions: Whether the error of an item is yielded in its place, instead of being raised there.
-            window: Most items that are drawn and not yet handed out. The server reads no further than 64.
+            window: Most items that are drawn and not yet handed out. A call takes at most half of them.
 
         Raises:
             ValueError, PictureError, OSError, ClientError: as `classify`, where the item's turn has come. What ends the
                 stream itself, such as ClosedError or an exception of `items`, is raised in any case.
         """
-        from digits.client.pipeline import Pipeline
-        from digits.client.stream import Stream
-
+        pipeline = Pipeline(
+            self._calls, partial(self._calls.deadline, timeout), window=window, return_exceptions=return_exceptions
+        )
         asked = Asked(include_probabilities, priority)
-        pipeline = Pipeline(self._calls, asked, timeout, window=window, return_exceptions=return_exceptions)
-        return Stream(pipeline, self._open_stream, self._parts, pixel_range).answers(items)
+        return self._stream(pipeline, asked, partial(pixels_of, pixel_range=pixel_range), items)
 
     def model(self, *, timeout: float | None = None) -> digits_pb2.GetModelResponse:
         """The model that answers, its evidence, and the server's limits. Raises ClientError."""
@@ -194,6 +199,9 @@ class Client:
         """Ends all calls and connections. Calls that are under way, and later ones, raise ClosedError."""
         with self._lock:  # no stub is made from here on
             self._calls.closed.set()
+            streams = list(self._streams)
+        for stream in streams:
+            stream.close()
         for channel in self._channels:
             channel.close()
 
@@ -214,62 +222,50 @@ class Client:
             self._check = self._check or health.check_of(self._channels[0])
             return self._check
 
-    def _open_stream(self, requests: Iterator[digits_pb2.ClassifyStreamRequest]) -> Answers:
-        with self._calls.begun():
-            return next(self._stubs).ClassifyStream(requests)
+    def _stream(
+        self, pipeline: Pipeline, asked: Asked, read: Callable[[T], Pixels], items: Iterable[T]
+    ) -> Generator[Any, None, None]:
+        stream = Stream(pipeline, partial(self._ask, asked), read, self._calls.most_concurrent)
+        with self._lock:
+            self._calls.require_open()
+            self._streams.add(stream)
+        return stream.answers(items)
 
-    def _model(self, deadline: float) -> digits_pb2.GetModelResponse:
-        return self._call(next(self._stubs).GetModel, digits_pb2.GetModelRequest(), deadline)
+    def _ask(self, asked: Asked, pixels: Pixels, deadline: float, stream: Stream[Any]) -> Predictions:
+        """The answers to images of a stream, by one request if the server takes them so."""
+        started = time.monotonic()
+        parts = [
+            from_response(self._call(next(self._stubs).Classify, asked.request(part), deadline, stream), started)
+            for part in self._parts(pixels, deadline, stream)
+        ]
+        return parts[0] if len(parts) == 1 else joined(parts, started)
 
-    def _parts(self, pixels: Pixels, deadline: float) -> list[Pixels]:
+    def _model(self, deadline: float, stream: Stream[Any] | None = None) -> digits_pb2.GetModelResponse:
+        return self._call(next(self._stubs).GetModel, digits_pb2.GetModelRequest(), deadline, stream)
+
+    def _parts(self, pixels: Pixels, deadline: float, stream: Stream[Any] | None = None) -> list[Pixels]:
         """The images as the server takes them."""
         if self._calls.wants_limits(pixels):
-            self._calls.limits = self._model(deadline).limits
+            self._calls.limits = self._model(deadline, stream).limits
         return self._calls.parts(pixels)
 
-    def _answers(self, asked: Asked, parts: list[Pixels], deadline: float) -> list[digits_pb2.ClassifyResponse]:
-        """The responses to the parts, of which some are under way at a time, in their order."""
-        if len(parts) == 1:  # without gRPC's thread for calls in the background
-            return [self._call(next(self._stubs).Classify, asked.request(parts[0]), deadline)]
-        under_way: deque[_Background] = deque()
-        answers = []
-        try:
-            for part in parts:
-                if len(under_way) == self._calls.most_under_way:
-                    answers.append(self._answer(under_way.popleft(), deadline))
-                under_way.append(self._begin(asked.request(part), deadline))
-            while under_way:
-                answers.append(self._answer(under_way.popleft(), deadline))
-        finally:
-            for _, _, call in under_way:
-                call.cancel()
-        return answers
-
-    def _begin(self, request: digits_pb2.ClassifyRequest, deadline: float) -> _Background:
-        method = next(self._stubs).Classify
-        with self._calls.begun():
-            return method, request, method.future(request, timeout=left(deadline))
-
-    def _answer(self, begun: _Background, deadline: float) -> digits_pb2.ClassifyResponse:
-        method, request, call = begun
-        try:
-            return call.result()
-        except grpc.RpcError as error:
-            self._wait(self._calls.pauses(error, deadline))
-        return self._call(method, request, deadline)
-
-    def _call(self, method: grpc.UnaryUnaryMultiCallable[Q, A], request: Q, deadline: float) -> A:
-        """The response, in the end. Raises ClientError."""
+    def _call(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Q, A],
+        request: Q,
+        deadline: float,
+        stream: Stream[Any] | None = None,
+    ) -> A:
+        """The response, after as many tries as it takes. A call of a stream ends with it. Raises ClientError."""
         tries = 0
         while True:
             try:
                 with self._calls.begun():
-                    return method(request, timeout=left(deadline))
+                    if stream is None:
+                        return method(request, timeout=left(deadline))
+                    return stream.result(method.future(request, timeout=left(deadline)))
             except grpc.RpcError as error:
-                self._wait(self._calls.pauses(error, deadline, tries))
+                for pause in self._calls.pauses(error, deadline, tries):
+                    (stream or self._calls).closed.wait(pause)
+                    self._calls.require_open()
             tries += 1
-
-    def _wait(self, pauses: Iterator[float]) -> None:
-        for pause in pauses:
-            self._calls.closed.wait(pause)
-            self._calls.require_open()

@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from digits.images.arrays import PixelRange
 
 
-def is_cancelled() -> bool:
-    """Whether a CancelledError means this task, and not a call: gRPC ends those of a closed channel like that."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 async def off_the_loop(images: Images, pixel_range: PixelRange) -> Pixels:
     """As `pixels_of`; what may be slow is done in a thread."""
     if isinstance(images, np.ndarray) and images.dtype == np.uint8:

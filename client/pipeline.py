@@ -1,104 +1,64 @@
-"""The items of a stream, between their being drawn and their being handed out, in order. It knows no gRPC call."""
+"""The items of a stream: which of them share the next call, and which is handed out next. It makes no call itself."""
 
 from __future__ import annotations
 
-import contextlib
-import heapq
-import itertools
-import math
+import copy
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from digits.client.calls import CODES
-from digits.client.errors import UnavailableError
-from digits.client.predictions import joined
-from digits.client.retry import backoff
-from digits.protos.digits.v1 import digits_pb2
+import numpy as np
+
+from digits.client.errors import ClientError, UnavailableError
+from digits.client.predictions import Predictions, split
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator
 
-    import grpc
-
-    from digits.client.calls import Asked, Calls
+    from digits.client.calls import Calls
     from digits.client.pixels import Pixels
-    from digits.client.predictions import Predictions
-
-GOODBYE = 1.0  # seconds for the server to end a stream that has nothing more to send
-
-
-class Clock:
-    """The monotonic clock; it stands while the caller is busy with something else."""
-
-    def __init__(self) -> None:
-        self._away = 0.0
-        self._stopped: float | None = None
-
-    def now(self) -> float:
-        return (time.monotonic() if self._stopped is None else self._stopped) - self._away
-
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        self._stopped = time.monotonic()
-        try:
-            yield
-        finally:
-            self._away += time.monotonic() - self._stopped
-            self._stopped = None
 
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """What the caller gave, and in the end what it gets."""
+    """What the caller gave, uint8 [n, 28, 28], and its outcome. Times are those of the monotonic clock."""
 
-    drawn: float
-    deadline: float
-    answers: list[digits_pb2.ClassifyResponse | None]
-    missing: int
-    outcome: Predictions | Exception | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """A request: an item, or a piece of one that exceeds the server's limits."""
-
-    item: Item
-    place: int
     pixels: Pixels
+    started: float
+    deadline: float
+    alone: bool = False  # it shares no call, since a call that it shared has failed
+    outcome: Predictions | Exception | None = None
+    ends: bool = False  # its outcome is an error that ends the stream
 
 
 class Pipeline:
-    """Says what is to be sent, takes what comes back, and hands it out in order.
+    """Holds the items from the moment when they are drawn until they are handed out, in order.
 
-    Attributes:
-        clock: What the times of items are measured by.
-        gave_up: Whether some request was given up while the server had it.
+    A few calls run concurrently. Each takes all items that wait when it begins, up to half a window, so a fast source
+    makes large calls, and an item of a slow source is sent at once. Not safe to share between threads; only `finished`
+    may run while another thread uses the other methods.
     """
 
     def __init__(
-        self, calls: Calls, asked: Asked, timeout: float | None, *, window: int, return_exceptions: bool
+        self, calls: Calls, deadline: Callable[[], float], *, window: int, return_exceptions: bool = False
     ) -> None:
-        """Raises ValueError for a window that nothing fits in, and ClosedError."""
+        """`deadline` says until when an item has to be answered that is drawn now.
+
+        Raises:
+            ValueError: the window has no room for an item.
+            ClosedError: the client is closed.
+        """
         calls.require_open()
         if window < 1:
             raise ValueError(f"window is {window}; expected at least 1 item")
-        self.clock = Clock()
-        self.gave_up = False
         self._calls = calls
-        self._asked = asked
-        self._seconds = calls.seconds(timeout)
+        self._deadline = deadline
         self._window = window
         self._return_exceptions = return_exceptions
-        self._items: deque[Item] = deque()
-        self._numbers = itertools.count()
-        self._unanswered: dict[int, Part] = {}  # by number, and so by age
-        self._due: deque[int] = deque()  # to be sent
-        self._later: list[tuple[float, int]] = []  # a heap of those to be sent again, and when
-        self._breaks = 0  # in a row, without an answer between
-        self._opens: float | None = None  # when a stream that broke may be opened again
-        self._words: str | None = None  # what the last break was
+        self._items: deque[Item] = deque()  # all of them
+        self._waiting: deque[Item] = deque()  # those that are in no call
+        self._lost: UnavailableError | None = None  # the last call's error, if no server took it
 
     @property
     def has_room(self) -> bool:
@@ -108,136 +68,68 @@ class Pipeline:
     def is_empty(self) -> bool:
         return not self._items
 
-    def deadline(self) -> float:
-        """When an item that is drawn now has to be answered, by the monotonic clock."""
-        return self._calls.deadline(self._seconds)
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is something to hand out."""
+        return bool(self._items) and self._items[0].outcome is not None
 
-    def add(self, drawn: float, parts: list[Pixels]) -> None:
-        """Takes an item in that was drawn at that time, by the monotonic clock."""
-        item = Item(drawn, self.clock.now() + self._seconds, [None] * len(parts), len(parts))
+    def add(self, pixels: Pixels, started: float) -> None:
+        item = Item(pixels, started, self._deadline())
         self._items.append(item)
-        for place, pixels in enumerate(parts):
-            number = next(self._numbers)
-            self._unanswered[number] = Part(item, place, pixels)
-            self._due.append(number)
+        self._waiting.append(item)
 
-    def add_failed(self, error: Exception) -> None:
-        """Takes an item in that is none."""
-        self._items.append(Item(0.0, 0.0, [], 0, error))
+    def add_error(self, error: Exception, *, ends: bool = False) -> None:
+        """Takes the error of an item that cannot be sent, or of the source, which ends the stream."""
+        self._items.append(Item(np.empty(0, np.uint8), 0, 0, outcome=error, ends=ends))
 
-    def due(self) -> Iterator[digits_pb2.ClassifyStreamRequest]:
-        """The requests to send now: new ones, and those whose time to be sent again has come."""
-        now = self.clock.now()
-        if self._opens is not None and not self._may_open(now):
-            return
-        while self._later and self._later[0][0] <= now:
-            self._due.append(heapq.heappop(self._later)[1])
-        while self._due:
-            number = self._due.popleft()
-            if part := self._unanswered.get(number):
-                request = self._asked.request(part.pixels)
-                request.timeout_microseconds = _microseconds(part.item.deadline - now)
-                yield digits_pb2.ClassifyStreamRequest(request_id=str(number), request=request)
+    def take(self) -> list[Item]:
+        """The items of the next call; empty if none waits. Items whose time is over fail here."""
+        self._expire()
+        most = self._calls.most_images
+        taken: list[Item] = []
+        while self._waiting and len(taken) < (self._window + 1) // 2:
+            item = self._waiting[0]
+            most -= len(item.pixels)
+            if taken and (most < 0 or item.alone or taken[0].alone):
+                break
+            taken.append(self._waiting.popleft())
+        return taken
 
-    def _may_open(self, now: float) -> bool:
-        """Whether a stream that broke is to be opened again now."""
-        if self._opens is None or now < self._opens:
-            return False
-        may = self._calls.budget.take(time.monotonic())
-        self._opens = None if may else now + backoff(self._breaks)
-        return may
-
-    def wait(self) -> float:
-        """Seconds until something is due or too late; infinite if nothing is under way."""
-        oldest = next(iter(self._unanswered.values()), None)
-        opens = self._opens or 0.0
-        times = [oldest.item.deadline] if oldest else []
-        times += [opens] if self._due else []
-        times += [max(opens, self._later[0][0])] if self._later else []
-        return max(0.0, min(times, default=math.inf) - self.clock.now())
-
-    def take(self, answer: digits_pb2.ClassifyStreamResponse) -> None:
-        """Takes the server's answer to a request."""
-        self._breaks, self._words = 0, None
-        number = int(answer.request_id or -1)
-        part = self._unanswered.get(number)
-        if part is None:  # the item has failed meanwhile
-            return
-        if answer.HasField("error"):
-            self._refused(number, part.item, answer.error)
-            return
-        del self._unanswered[number]
-        item = part.item
-        item.answers[part.place] = answer.response
-        item.missing -= 1
-        if not item.missing:
-            item.outcome = joined(
-                [answer for answer in item.answers if answer],
-                time.monotonic() - item.drawn,
-                include_probabilities=self._asked.include_probabilities,
-            )
-
-    def broke(self, error: grpc.RpcError | None) -> None:
-        """The stream has ended, with a status or well: what is unanswered is due again, after a while.
-
-        Raises:
-            ClientError: it ended with another status than UNAVAILABLE, or is not to be waited for.
-        """
-        words = "the stream was ended too early"
-        failure = self._calls.error(error) if error else self._calls.failure("UNAVAILABLE", words)
-        if not isinstance(failure, UnavailableError) or not self._calls.wait_for_ready:
-            raise failure from error
-        if self._unanswered:
-            self._opens = self.clock.now() + backoff(self._breaks)
-            self._breaks += 1
-            self._words = error.details() if error else words
-        later = {number for _, number in self._later}
-        self._due = deque(number for number in self._unanswered if number not in later)
-
-    def expire(self) -> None:
-        """Fails the items whose time is over, with what kept them from the server if something did."""
-        now = self.clock.now()
-        while self._unanswered:
-            item = next(iter(self._unanswered.values())).item
-            if item.deadline > now:
-                return
-            self.gave_up = True
-            if self._words is None:
-                failure = self._calls.failure("DEADLINE_EXCEEDED", f"no answer within {self._seconds:g} s")
-            else:
-                failure = self._calls.failure("UNAVAILABLE", self._words)
-            self._fail(item, failure)
+    def settle(self, taken: list[Item], outcome: Predictions | Exception) -> None:
+        """Takes the outcome of a call. The items of a call that failed are asked for again, one by one."""
+        self._lost = outcome if isinstance(outcome, UnavailableError) else None
+        if isinstance(outcome, Predictions):
+            parts = split(outcome, [len(item.pixels) for item in taken], [item.started for item in taken])
+            for item, part in zip(taken, parts, strict=True):
+                item.outcome = part
+        elif len(taken) == 1 or not isinstance(outcome, ClientError):
+            taken[0].ends = not isinstance(outcome, ClientError)
+            taken[0].outcome = outcome
+        else:
+            for item in reversed(taken):
+                item.alone = True
+                self._waiting.appendleft(item)
 
     def finished(self) -> Generator[Predictions | Exception, None, None]:
-        """Hands out what is done and has its turn. Raises an item's error, unless such are to be returned.
+        """Hands out the outcomes that are next. Raises an item's error, unless such errors are to be returned.
 
         Raises ClosedError once the client is closed.
         """
         self._calls.require_open()
         while self._items and (outcome := self._items[0].outcome) is not None:
-            self._items.popleft()
-            if isinstance(outcome, Exception) and not self._return_exceptions:
+            item = self._items.popleft()
+            if isinstance(outcome, Exception) and (item.ends or not self._return_exceptions):
                 raise outcome
-            with self.clock.stopped():
-                yield outcome
+            yield outcome
             self._calls.require_open()
 
-    def _refused(self, number: int, item: Item, error: digits_pb2.Error) -> None:
-        code = CODES.get(error.code, "UNKNOWN")
-        failure = self._calls.failure(code, error.message, error.retry_after_ms / 1e3 or None)
-        now = self.clock.now()
-        wait = self._calls.retry_in(failure, item.deadline - now, tries=1)
-        if wait is None:
-            self._fail(item, failure)
-        else:
-            heapq.heappush(self._later, (now + wait, number))
-
-    def _fail(self, item: Item, error: Exception) -> None:
-        item.outcome = error
-        for number in [number for number, part in self._unanswered.items() if part.item is item]:
-            del self._unanswered[number]
+    def _expire(self) -> None:
+        now = time.monotonic()
+        while self._waiting and self._waiting[0].deadline <= now:
+            words = "the time was over before the answer came"
+            self._waiting.popleft().outcome = copy.copy(self._lost) or self._calls.failure("DEADLINE_EXCEEDED", words)
 
 
-def _microseconds(seconds: float) -> int:
-    """As the wire has them, where 0 is for ever."""
-    return 0 if seconds == math.inf else max(1, min(int(seconds * 1e6), 2**62))
+def images(items: list[Item]) -> Pixels:
+    """Those of all items, in their order."""
+    return items[0].pixels if len(items) == 1 else np.concatenate([item.pixels for item in items])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -58,23 +59,50 @@ class Predictions:
         return len(self.digits)
 
 
-def joined(answers: Sequence[ClassifyResponse], total: float, *, include_probabilities: bool) -> Predictions:
-    """The Predictions of a call that took `total` seconds, from the responses to its parts in their order."""
-    digits = [np.fromiter(answer.digits, np.uint8, len(answer.digits)) for answer in answers]
-    confidences = [np.fromiter(answer.confidences, np.float32, len(answer.confidences)) for answer in answers]
-    probabilities = None
-    if include_probabilities:
-        rows = [np.fromiter(answer.probabilities, np.float32, len(answer.probabilities)) for answer in answers]
-        probabilities = np.concatenate(rows).reshape(-1, CLASSES)
+def from_response(response: ClassifyResponse, started: float) -> Predictions:
+    """Those of a call that started at that time, by the monotonic clock."""
+    probabilities = np.fromiter(response.probabilities, np.float32, len(response.probabilities))
     return Predictions(
-        digits=np.concatenate(digits),
-        confidences=np.concatenate(confidences),
-        probabilities=probabilities,
-        model_version=",".join(dict.fromkeys(answer.model_version for answer in answers)),
-        timing=Timing(
-            total=total,
-            queue=max(answer.queue_microseconds for answer in answers) / 1e6,
-            compute=sum(answer.compute_microseconds for answer in answers) / 1e6,
-            batch_size=max(answer.batch_size for answer in answers),
+        np.fromiter(response.digits, np.uint8, len(response.digits)),
+        np.fromiter(response.confidences, np.float32, len(response.confidences)),
+        probabilities.reshape(-1, CLASSES) if len(probabilities) else None,
+        response.model_version,
+        Timing(
+            time.monotonic() - started,
+            response.queue_microseconds / 1e6,
+            response.compute_microseconds / 1e6,
+            response.batch_size,
         ),
     )
+
+
+def joined(parts: Sequence[Predictions], started: float) -> Predictions:
+    """Those of a call that was split, from those of its parts."""
+    rows = [part.probabilities for part in parts if part.probabilities is not None]
+    return Predictions(
+        np.concatenate([part.digits for part in parts]),
+        np.concatenate([part.confidences for part in parts]),
+        np.concatenate(rows) if rows else None,
+        ",".join(dict.fromkeys(part.model_version for part in parts)),
+        Timing(
+            time.monotonic() - started,
+            max(part.timing.queue for part in parts),
+            sum(part.timing.compute for part in parts),
+            max(part.timing.batch_size for part in parts),
+        ),
+    )
+
+
+def split(whole: Predictions, sizes: Sequence[int], started: Sequence[float]) -> Iterator[Predictions]:
+    """Those of items that shared a call: how many images each has, and when it started."""
+    now, stop = time.monotonic(), 0
+    timing, probabilities = whole.timing, whole.probabilities
+    for size, each in zip(sizes, started, strict=True):
+        start, stop = stop, stop + size
+        yield Predictions(
+            whole.digits[start:stop],
+            whole.confidences[start:stop],
+            None if probabilities is None else probabilities[start:stop],
+            whole.model_version,
+            Timing(now - each, timing.queue, timing.compute, timing.batch_size),
+        )

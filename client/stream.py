@@ -1,161 +1,131 @@
-"""`Client.stream`: a pipeline that is fed and emptied by the caller's thread, and a thread that reads."""
+"""`Client.stream`: the caller's thread draws items and hands out answers, and a few threads make the calls."""
 
 from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import grpc
-
-from digits.client.pipeline import GOODBYE
-from digits.client.pixels import pixels_of
+from digits.client.pipeline import images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-    from digits.client.pipeline import Pipeline
-    from digits.client.pixels import Images, Pixels
+    import grpc
+
+    from digits.client.pipeline import Item, Pipeline
+    from digits.client.pixels import Pixels
     from digits.client.predictions import Predictions
-    from digits.images.arrays import PixelRange
-    from digits.protos.digits.v1.digits_pb2 import ClassifyStreamRequest, ClassifyStreamResponse
 
-    Method = Callable[[Iterator[ClassifyStreamRequest]], "Answers"]
-    Cut = Callable[[Pixels, float], list[Pixels]]
+    Ask = Callable[[Pixels, float, "Stream[Any]"], Predictions]
 
-LONGEST = 3600.0  # seconds in one wait
+T = TypeVar("T")
+A = TypeVar("A")
 
 
-class Answers(Protocol):
-    """The answers of a call, as gRPC gives them."""
+class Stream(Generic[T]):
+    """One stream of items and its calls.
 
-    def __iter__(self) -> Iterator[ClassifyStreamResponse]: ...
+    Attributes:
+        closed: Set when it has ended, with its calls.
+    """
 
-    def cancel(self) -> bool: ...
-
-
-class Ended:
-    """The last of what a call gives: its status, None if it ended well."""
-
-    def __init__(self, error: grpc.RpcError | None) -> None:
-        self.error = error
-
-
-class StreamCall:
-    """One call of ClassifyStream: a queue of requests, and a thread that puts all that comes back in another one."""
-
-    def __init__(self, method: Method, incoming: SimpleQueue[ClassifyStreamResponse | Ended]) -> None:
-        self._requests: SimpleQueue[ClassifyStreamRequest | None] = SimpleQueue()
-        self._call = method(iter(self._requests.get, None))
-        self._incoming = incoming
-        self._reader = threading.Thread(target=self._read, name="digits-stream", daemon=True)
-        self._reader.start()
-
-    def send(self, request: ClassifyStreamRequest) -> None:
-        self._requests.put(request)
-
-    def end(self) -> None:
-        """Says that no more requests come, and waits for the server's end."""
-        self._requests.put(None)
-        self._reader.join(GOODBYE)
-
-    def close(self) -> None:
-        """Leaves no thread and no call behind, whatever the server does."""
-        self._call.cancel()
-        self._requests.put(None)  # gRPC's own thread waits for it
-        self._reader.join()
-
-    def _read(self) -> None:
-        try:
-            for answer in self._call:
-                self._incoming.put(answer)
-        except grpc.RpcError as error:
-            self._incoming.put(Ended(error))
-        else:
-            self._incoming.put(Ended(None))
-
-
-class Stream:
-    """The items of one `Client.stream` on their way: over one call, or one after another if they break."""
-
-    def __init__(self, pipeline: Pipeline, method: Method, cut: Cut, pixel_range: PixelRange) -> None:
-        """Opens nothing yet.
+    def __init__(self, pipeline: Pipeline, ask: Ask, read: Callable[[T], Pixels], threads: int) -> None:
+        """Starts nothing yet.
 
         Args:
             pipeline: Holds the items.
-            method: Makes a call.
-            cut: Gives the parts of some images, until a deadline.
-            pixel_range: What the floats of items are.
+            ask: Gives the answers to some images, until a deadline; it makes its calls by `result`.
+            read: Makes an item's images.
+            threads: Most calls that run concurrently.
         """
+        self.closed = threading.Event()
         self._pipeline = pipeline
-        self._method = method
-        self._cut = cut
-        self._pixel_range = pixel_range
-        self._call: StreamCall | None = None
-        self._incoming: SimpleQueue[ClassifyStreamResponse | Ended] = SimpleQueue()
-        self._drawn = False  # all of them
-        self._broken: Exception | None = None  # what the source ended with
+        self._ask = ask
+        self._read = read
+        self._calls: set[grpc.Future[Any]] = set()
+        self._lock = threading.Lock()
+        self._added = threading.Condition(self._lock)
+        self._settled = threading.Condition(self._lock)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"digits-stream-{i}", daemon=True) for i in range(threads)
+        ]
 
-    def answers(self, items: Iterable[Images]) -> Generator[Predictions | Exception, None, None]:
-        source = iter(items)
+    def answers(self, items: Iterable[T]) -> Generator[Predictions | Exception, None, None]:
+        source, drawing = iter(items), True
         try:
-            while True:
+            for thread in self._threads:
+                thread.start()
+            while drawing or not self._pipeline.is_empty:
                 yield from self._pipeline.finished()
-                if self._pipeline.has_room and not self._drawn:
-                    self._draw(source)
-                    self._exchange(wait=False)
+                if drawing and self._pipeline.has_room:
+                    drawing = self._draw(source)
                 elif not self._pipeline.is_empty:
-                    self._exchange(wait=True)
-                else:
-                    break
-            if self._call and not self._pipeline.gave_up:
-                self._call.end()
+                    with self._lock:
+                        self._settled.wait_for(lambda: self._pipeline.is_ready or self.closed.is_set())
         finally:
-            self._hang_up()
-        if self._broken:
-            raise self._broken
+            self.close()
+            for thread in self._threads:
+                if thread.ident is not None:
+                    thread.join()
 
-    def _draw(self, source: Iterator[Images]) -> None:
+    def result(self, call: grpc.Future[A]) -> A:
+        """Waits for the response to a call, which ends with the stream."""
+        self._calls.add(call)
+        if self.closed.is_set():
+            call.cancel()
         try:
-            with self._pipeline.clock.stopped():
-                item = next(source)
+            return call.result()
+        finally:
+            self._calls.discard(call)
+
+    def close(self) -> None:
+        """Ends it, from any thread."""
+        self.closed.set()
+        for call in list(self._calls):
+            call.cancel()
+        with self._lock:
+            self._added.notify_all()
+            self._settled.notify_all()
+
+    def _draw(self, source: Iterator[T]) -> bool:
+        """Whether there was another item."""
+        try:
+            item = next(source)
         except StopIteration:
-            self._drawn = True
+            return False
         except Exception as error:  # noqa: BLE001 the caller's own: raised when what came before is handed out
-            self._drawn, self._broken = True, error
-        else:
-            self._add(item)
-
-    def _add(self, item: Images) -> None:
-        pipeline = self._pipeline
-        drawn = time.monotonic()
+            self._pipeline.add_error(error, ends=True)
+            return False
+        started = time.monotonic()
         try:
-            pipeline.add(drawn, self._cut(pixels_of(item, self._pixel_range), pipeline.deadline()))
-        except Exception as error:  # noqa: BLE001 of this item alone: the pipeline raises it in its turn
-            pipeline.add_failed(error)
+            pixels = self._read(item)
+        except Exception as error:  # noqa: BLE001 of this item alone: raised in its turn
+            self._pipeline.add_error(error)
+            return True
+        with self._lock:
+            self._pipeline.add(pixels, started)
+            self._added.notify()
+        return True
 
-    def _exchange(self, *, wait: bool) -> None:
-        """Sends what is due and takes what has come, or waits for it."""
-        for request in self._pipeline.due():
-            self._call = self._call or StreamCall(self._method, self._incoming)
-            self._call.send(request)
-        with suppress(Empty):
-            event = self._incoming.get(timeout=min(self._pipeline.wait(), LONGEST) if wait else 0)
-            while True:
-                self._take(event)
-                event = self._incoming.get_nowait()
-        self._pipeline.expire()
+    def _work(self) -> None:
+        while taken := self._take():
+            outcome: Predictions | Exception
+            try:
+                outcome = self._ask(images(taken), taken[0].deadline, self)
+            except Exception as error:  # noqa: BLE001 raised in the caller's thread
+                outcome = error
+            with self._lock:
+                self._pipeline.settle(taken, outcome)
+                self._settled.notify()
+                self._added.notify()  # items that are asked for again
 
-    def _take(self, event: ClassifyStreamResponse | Ended) -> None:
-        if isinstance(event, Ended):
-            self._hang_up()
-            self._pipeline.broke(event.error)
-        else:
-            self._pipeline.take(event)
-
-    def _hang_up(self) -> None:
-        if self._call:
-            self._call.close()
-            self._call = None
+    def _take(self) -> list[Item]:
+        """Waits for items to ask for; empty when the stream is closed."""
+        with self._lock:
+            while not self.closed.is_set():
+                if taken := self._pipeline.take():
+                    return taken
+                self._settled.notify()  # items whose time is over
+                self._added.wait()
+        return []

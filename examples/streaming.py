@@ -1,4 +1,4 @@
-"""Classifies any number of picture files on one stream, and prints each answer when it and those before it are there.
+"""Classifies any number of picture files, and prints each answer when it and those before it are there.
 
 pip install digits
 python examples/streaming.py localhost:50051 pictures/*.png

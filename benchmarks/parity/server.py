@@ -9,6 +9,8 @@ import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.client import Client
+from digits.protos.digits.v1 import digits_pb2
+from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierStub
 from digits.protos.inference.v2 import inference_pb2
 from digits.protos.inference.v2.inference_pb2_grpc import GRPCInferenceServiceStub
 
@@ -51,9 +53,26 @@ def _classify(address: str, pixels: Pixels) -> Rows:
 
 
 def _stream(address: str, pixels: Pixels) -> Rows:
-    """One image an item: the server makes batches of what has come, of one size now and of another then."""
-    with Client(address) as client:
-        return _joined(client.stream(pixels, include_probabilities=True, timeout=PATIENCE))
+    """One image a request: the server makes batches of what has come, of one size now and of another then."""
+    requests = (
+        digits_pb2.ClassifyStreamRequest(
+            request_id=str(i),
+            request=digits_pb2.ClassifyRequest(pixels=image.tobytes(), include_probabilities=True),
+        )
+        for i, image in enumerate(pixels)
+    )
+    rows = np.zeros((len(pixels), 12), np.float32)
+    with grpc.insecure_channel(address) as channel:
+        stream = DigitClassifierStub(channel).ClassifyStream(requests, timeout=10 * PATIENCE)
+        try:
+            for answer in stream:
+                if answer.HasField("error"):
+                    raise BenchmarkError(f"ClassifyStream at {address}: {answer.error.message}")
+                found = answer.response
+                rows[int(answer.request_id)] = [*found.probabilities, *found.confidences, *found.digits]
+        except grpc.RpcError as error:
+            raise BenchmarkError(f"ClassifyStream at {address}: {error.code().name}: {error.details()}") from error
+    return rows
 
 
 def _infer(address: str, pixels: Pixels) -> Rows:

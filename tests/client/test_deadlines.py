@@ -66,7 +66,7 @@ def test_each_item_of_a_stream_has_its_time(silent: str, test_digits: NDArray[np
         answers = list(client.stream(test_digits[:3], timeout=SOON, return_exceptions=True))
     for answer in (*answers, *asyncio.run(streamed())):
         assert isinstance(answer, DeadlineError)
-        assert str(answer) == f"{silent}: DEADLINE_EXCEEDED: no answer within 0.2 s"
+        assert str(answer).startswith(f"{silent}: DEADLINE_EXCEEDED: ")
 
 
 def test_a_closed_client_ends_its_calls_and_cancels_no_task(silent: str, test_digits: NDArray[np.uint8]) -> None:

@@ -1,70 +1,80 @@
-"""What a stream does when it breaks or is turned away, without a server."""
+"""Which items of a stream share a call, and what becomes of them when it fails, without a server."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Any
 
-import grpc
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from digits.client import UnavailableError
-from digits.client.calls import Asked, Calls
-from digits.client.pipeline import Clock, Pipeline
-from digits.client.retry import LONGEST
+from digits.client import DeadlineError, Predictions, RequestError, Timing, UnavailableError
+from digits.client.calls import Calls
+from digits.client.errors import ClientError, client_error
+from digits.client.pipeline import Item, Pipeline, images
 from digits.protos.digits.v1 import digits_pb2
 
 
-def broken(timeout: float) -> Pipeline:
-    """A pipeline whose two items were sent, and whose stream broke then."""
-    pipeline = Pipeline(Calls("host:1", timeout), Asked(), None, window=2, return_exceptions=True)
-    for _ in range(2):
-        pipeline.add(0.0, [np.zeros((1, 28, 28), np.uint8)])
-    assert [request.request_id for request in pipeline.due()] == ["0", "1"]
-    pipeline.broke(None)
+def holding(sizes: list[int], *, most: int = 0) -> Pipeline:
+    """A pipeline with items of so many images, for a server that takes at most so many in a call."""
+    calls = Calls("host:1", math.inf)
+    calls.limits = digits_pb2.Limits(max_batch_size=most)
+    pipeline = Pipeline(calls, partial(calls.deadline, None), window=len(sizes), return_exceptions=True)
+    for number, size in enumerate(sizes):
+        pipeline.add(np.full((size, 28, 28), number, np.uint8), 0.0)
     return pipeline
 
 
-def test_a_stream_that_breaks_over_and_over_is_opened_again_while_its_items_have_time() -> None:
-    """Never at once, after a second at most, and within the budget of all retries of the client."""
-    pipeline = broken(math.inf)
-    for _ in range(50):
-        assert list(pipeline.due()) == []
-        assert 0 < pipeline.wait() <= LONGEST
-        pipeline.broke(None)
+def answer(items: list[Item]) -> Predictions:
+    """The digit of each image is its item's number."""
+    digits = images(items)[:, 0, 0]
+    return Predictions(digits, digits.astype(np.float32), None, "1", Timing(0, 0, 0, len(digits)))
 
 
-def test_the_items_of_a_broken_stream_fail_when_their_time_is_over_and_say_why() -> None:
-    pipeline = broken(1e-9)
-    pipeline.expire()
-    outcomes = list(pipeline.finished())
-    assert [type(outcome) for outcome in outcomes] == [UnavailableError] * 2
-    assert str(outcomes[0]) == "host:1: UNAVAILABLE: the stream was ended too early"
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=40), st.integers(1, 20), st.data())
+def test_each_item_gets_its_own_answer_in_order_whatever_calls_fail(
+    sizes: list[int], most: int, data: st.DataObject
+) -> None:
+    """Calls stay within the limits and half a window, and a shared one that fails costs no item its answer."""
+    pipeline = holding(sizes, most=most)
+    running: list[list[Item]] = []
+    outcomes: list[Any] = []
+    while not pipeline.is_empty:
+        if len(running) < 2 and (taken := pipeline.take()):
+            assert len(taken) <= math.ceil(len(sizes) / 2)
+            assert len(taken) == 1 or len(images(taken)) <= most
+            running.append(taken)
+            continue
+        taken = running.pop(data.draw(st.integers(0, len(running) - 1)))
+        refused = len(taken) > 1 and data.draw(st.booleans())
+        pipeline.settle(taken, client_error("host:1", "INVALID_ARGUMENT", "") if refused else answer(taken))
+        outcomes += list(pipeline.finished())
+    assert [part.digits.tolist() for part in outcomes] == [[i] * size for i, size in enumerate(sizes)]
 
 
-def test_a_client_that_does_not_wait_gives_up_a_stream_that_breaks() -> None:
-    pipeline = Pipeline(Calls("host:1", 10, wait_for_ready=False), Asked(), None, window=2, return_exceptions=True)
-    with pytest.raises(UnavailableError):
-        pipeline.broke(None)
+def test_a_call_of_one_item_that_fails_fails_the_item() -> None:
+    """Also one that was asked for again after its shared call had failed."""
+    pipeline = holding([1, 1, 1, 1])
+    shared, refusal = pipeline.take(), client_error("host:1", "INVALID_ARGUMENT", "no")
+    pipeline.settle(shared, refusal)
+    for _ in range(2):
+        pipeline.settle(alone := pipeline.take(), refusal)
+        assert len(alone) == 1
+    pipeline.settle(rest := pipeline.take(), answer(rest))
+    assert len(rest) == 2
+    assert list(map(type, pipeline.finished())) == [RequestError, RequestError, Predictions, Predictions]
 
 
-def test_requests_that_a_draining_server_turns_away_are_sent_again_later() -> None:
-    pipeline = Pipeline(Calls("host:1", math.inf), Asked(), None, window=1, return_exceptions=False)
-    pipeline.add(0.0, [np.zeros((1, 28, 28), np.uint8)])
-    assert pipeline.wait() == 0
-    (request,) = pipeline.due()
-    assert request.request.timeout_microseconds == 0
-    assert pipeline.wait() == math.inf
-    draining = digits_pb2.Error(code=grpc.StatusCode.UNAVAILABLE.value[0], message="draining")
-    pipeline.take(digits_pb2.ClassifyStreamResponse(request_id="0", error=draining))
-    assert list(pipeline.due()) == []
-    assert 0 < pipeline.wait() < 1
-    assert list(pipeline.finished()) == []
-
-
-def test_a_clock_stands_while_the_caller_is_busy() -> None:
-    clock = Clock()
-    with clock.stopped():
-        before = clock.now()
-        assert clock.now() == before
-    assert clock.now() >= before
+@pytest.mark.parametrize(("code", "kind"), [("UNAVAILABLE", UnavailableError), ("INTERNAL", DeadlineError)])
+def test_items_fail_when_their_time_is_over_and_say_what_kept_them_from_the_server(
+    code: str, kind: type[ClientError]
+) -> None:
+    pipeline = holding([2, 1, 1], most=2)
+    pipeline.settle(pipeline.take(), client_error("host:1", code, "draining"))
+    for item in pipeline._waiting:
+        item.deadline = 0
+    assert pipeline.take() == []
+    assert list(map(type, pipeline.finished()))[1:] == [kind, kind]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from digits.tests.client.conftest import ScriptedServer
+
 ITEMS = 60
 BATCH = 16
 
@@ -68,7 +70,12 @@ def expected(client: Client, test_digits: NDArray[np.uint8]) -> list[int]:
     return [int(digit) for digit in client.classify(test_digits[:ITEMS]).digits]
 
 
-def digits_of(answers: list[Predictions]) -> list[int]:
+def image(number: int) -> NDArray[np.uint8]:
+    """One that the scripted server takes for this number."""
+    return np.full((28, 28), number, np.uint8)
+
+
+def digits_of(answers: Iterable[Predictions]) -> list[int]:
     return [int(digit) for answer in answers for digit in answer.digits]
 
 
@@ -142,6 +149,64 @@ def test_asyncio_gets_an_answer_even_if_the_next_item_never_comes(server: Any, t
                 answered.set()
 
     asyncio.run(run())
+
+
+def test_an_item_is_sent_while_the_source_waits_for_the_next_one(
+    scripted: ScriptedServer, connect: Callable[..., Any]
+) -> None:
+    """As from a source of one item a second: no call waits for company."""
+    arrived = threading.Semaphore(0)
+    scripted.before = lambda _images, _context: arrived.release()
+
+    def items() -> Iterator[NDArray[np.uint8]]:
+        for number in range(5):
+            yield image(number)
+            assert arrived.acquire(timeout=60)
+
+    async def asynchronous_items() -> AsyncIterator[NDArray[np.uint8]]:
+        for number in range(5):
+            yield image(number)
+            assert await asyncio.to_thread(arrived.acquire, timeout=60)
+
+    with connect(scripted.address) as client:
+        source = items() if isinstance(client, Client) else asynchronous_items()
+        assert digits_of(client.stream(source)) == list(range(5))
+    assert scripted.calls == [[number] for number in range(5)]
+
+
+def test_items_of_a_fast_source_share_calls_of_half_a_window(
+    scripted: ScriptedServer, connect: Callable[..., Any]
+) -> None:
+    """The first calls are answered when the whole window is drawn."""
+    drawn = threading.Event()
+    scripted.before = lambda _images, _context: drawn.wait(60)
+
+    def items() -> Iterator[NDArray[np.uint8]]:
+        for number in range(64):
+            yield image(number)
+            if number == 62:
+                drawn.set()
+
+    with connect(scripted.address) as client:
+        assert digits_of(client.stream(items(), window=64)) == list(range(64))
+    assert len(scripted.calls) <= 4
+    assert max(map(len, scripted.calls)) <= 32
+
+
+def test_a_bad_item_of_64_fails_alone(scripted: ScriptedServer, connect: Callable[..., Any]) -> None:
+    """The server refuses the call that it shares; the others of that call are asked for again, one by one."""
+
+    def refuse(images: list[int], context: grpc.ServicerContext) -> None:
+        if 40 in images:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "bad")
+
+    scripted.before = refuse
+    with connect(scripted.address) as client:
+        answers = list(client.stream(map(image, range(64)), return_exceptions=True))
+        assert digits_of(answers[:40] + answers[41:]) == [*range(40), *range(41, 64)]
+        assert str(answers[40]) == f"{scripted.address}: INVALID_ARGUMENT: bad"
+        with pytest.raises(RequestError):
+            list(client.stream(map(image, range(64))))
 
 
 def test_a_bad_item_is_raised_in_its_turn(client: Client, test_digits: NDArray[np.uint8], tmp_path: Path) -> None:
