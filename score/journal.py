@@ -1,8 +1,7 @@
-"""What is done of a scoring, beside its table: an SQLite file that a crash at any moment leaves whole."""
+"""The rows that a scoring has finished: an SQLite file next to the table, which a crash at any moment leaves valid."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
 from pathlib import Path
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# A record is a chunk: one a row would cost more time than the model.
+# A record is a chunk: a record for each row would cost more time than the model.
 SCHEMA = """
     CREATE TABLE IF NOT EXISTS about (facts TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS chunks (
@@ -34,13 +33,12 @@ UNCERTAIN = 60  # digits of least confidence whose pixels are kept
 
 
 class Uncertain(NamedTuple):
-    """One of the digits of least confidence.
+    """One of the digits of least confidence, with the path of its row.
 
     Attributes:
-        path: Its row's.
         digit: The answer, 0 to 9.
         confidence: Its probability.
-        pixels: What the model saw, uint8 [28, 28].
+        pixels: The model's input, uint8 [28, 28].
     """
 
     path: str
@@ -53,31 +51,29 @@ class Journal:
     """The rows so far, in their order, without a gap. A context manager; no other process may open it meanwhile.
 
     Args:
-        path: Of the file; it is made where there is none.
+        path: Of the file; it is made if there is none.
 
     Attributes:
         facts: What all its rows have in common; empty for a new journal.
 
     Raises:
-        ScoreError: another process has it, or it is no journal.
+        ScoreError: another process has it open, or it is not a journal.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            # Autocommit: `add` begins and ends its transaction itself.
-            self._database = sqlite3.connect(path, timeout=0, isolation_level=None)
+            self._database = sqlite3.connect(path, timeout=0)
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")  # a crash of the system may lose the last chunks
             self._database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
         except sqlite3.Error as error:
             busy = "locked" in str(error)
-            what = "another scoring writes it" if busy else f"it is no journal of digits score: {error}"
+            what = "another scoring writes it" if busy else f"it is not a journal of digits score: {error}"
             raise ScoreError(f"{path}: {what}; give another --out") from error
         found = self._database.execute("SELECT facts FROM about").fetchone()
         self.facts: dict[str, str] = json.loads(found[0]) if found else {}
-        self._look_for_worst()
 
     @property
     def rows(self) -> int:
@@ -86,9 +82,10 @@ class Journal:
         return last[0] if last else 0
 
     def begin(self, facts: dict[str, str]) -> None:
-        """Writes down what all rows will have in common."""
-        self._database.execute("DELETE FROM about")
-        self._database.execute("INSERT INTO about VALUES (?)", (json.dumps(facts),))
+        """Stores what all rows will have in common."""
+        with self._database:
+            self._database.execute("DELETE FROM about")
+            self._database.execute("INSERT INTO about VALUES (?)", (json.dumps(facts),))
         self.facts = facts
 
     def holds(self, start: int, chunk: Chunk) -> bool:
@@ -98,31 +95,24 @@ class Journal:
         return bool(found == (json.dumps(chunk.paths), json.dumps(chunk.stamps)))
 
     def truncate(self, start: int) -> None:
-        """Forgets the rows from there on."""
-        with self._transaction():
+        """Removes the rows from there on."""
+        with self._database:
             self._database.execute("DELETE FROM chunks WHERE start >= ?", (start,))
             self._database.execute("DELETE FROM uncertain WHERE position >= ?", (start,))
-        self._look_for_worst()
 
     def add(self, scored: Scored) -> None:
         """Adds a chunk's rows after the others, all or none of them."""
         chunk, problems, start = scored.chunk, scored.decoded.problems, self.rows
-        record = (
-            start,
-            len(chunk),
-            json.dumps(chunk.paths),
-            json.dumps(chunk.stamps),
-            scored.digits.tobytes(),
-            scored.confidences.tobytes(),
-            None if scored.probabilities is None else scored.probabilities.tobytes(),
-            json.dumps(problems),
-        )
-        with self._transaction():
+        probabilities = None if scored.probabilities is None else scored.probabilities.tobytes()
+        texts = (json.dumps(chunk.paths), json.dumps(chunk.stamps))
+        blobs = (scored.digits.tobytes(), scored.confidences.tobytes(), probabilities)
+        record = (start, len(chunk), *texts, *blobs, json.dumps(problems))
+        with self._database:  # commits, or rolls back
             self._database.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", record)
             self._keep_uncertain(start, scored)
 
     def chunks(self) -> Iterator[Scored]:
-        """All rows, in their order, a chunk at a time, without the inputs' contents."""
+        """All rows, in their order, chunk by chunk, without the inputs' contents."""
         for paths, stamps, digits, confidences, probabilities, problems in self._database.execute(
             "SELECT paths, stamps, digits, confidences, probabilities, problems FROM chunks ORDER BY start"
         ):
@@ -145,7 +135,7 @@ class Journal:
         ]
 
     def remove(self) -> None:
-        """Ends it and deletes its file: the table is there."""
+        """Closes it and deletes its files: the table is written."""
         self._database.close()
         for file in journal_files(self._path):
             file.unlink(missing_ok=True)
@@ -154,35 +144,20 @@ class Journal:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """Closes it. Raises ScoreError for what SQLite raised meanwhile: a full disk, say."""
+        """Closes it. Raises ScoreError for SQLite's error in the block, such as a full disk."""
         self._database.close()
         if isinstance(error, sqlite3.Error):
             raise ScoreError(f"{self._path}: {error}; is there space left, and may it be written?") from error
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All of it or nothing, also where a signal ends it in the middle."""
-        self._database.execute("BEGIN")
-        try:
-            yield
-            self._database.execute("COMMIT")
-        finally:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-
-    def _look_for_worst(self) -> None:
-        kept, worst = self._database.execute("SELECT COUNT(*), MAX(confidence) FROM uncertain").fetchone()
-        self._worst = worst if kept >= UNCERTAIN else 2.0  # below which a digit is among the least certain
-
     def _keep_uncertain(self, start: int, scored: Scored) -> None:
-        candidates = np.flatnonzero(scored.confidences < self._worst)
+        kept, worst = self._database.execute("SELECT COUNT(*), MAX(confidence) FROM uncertain").fetchone()
+        candidates = np.flatnonzero(scored.confidences < (worst if kept >= UNCERTAIN else 2.0))
         if not candidates.size:
             return
-        candidates = candidates[np.argsort(scored.confidences[candidates], kind="stable")][:UNCERTAIN]
         places = [index for index in range(len(scored.chunk)) if index not in scored.decoded.problems]
         self._database.executemany(
             "INSERT INTO uncertain VALUES (?, ?, ?, ?, ?)",
-            [
+            (
                 (
                     start + places[i],
                     json.dumps(scored.chunk.paths[places[i]]),  # which need not be UTF-8
@@ -190,17 +165,16 @@ class Journal:
                     float(scored.confidences[i]),
                     scored.decoded.pixels[i].tobytes(),
                 )
-                for i in candidates
-            ],
+                for i in candidates[np.argsort(scored.confidences[candidates], kind="stable")][:UNCERTAIN]
+            ),
         )
         self._database.execute(
             "DELETE FROM uncertain WHERE position NOT IN "
             "(SELECT position FROM uncertain ORDER BY confidence, position LIMIT ?)",
             (UNCERTAIN,),
         )
-        self._look_for_worst()
 
 
 def journal_files(path: Path) -> list[Path]:
-    """A journal's file, and those that SQLite may lay beside it."""
+    """A journal's file, and those that SQLite may write next to it."""
     return [Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")]
