@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from digits.images.text import one_line
-from digits.lab.comparison_settings import CompareSettings
+from digits.lab.settings import CompareSettings
 
 DEFAULTS = CompareSettings()
 
@@ -24,7 +24,7 @@ def compare(
     from digits.lab import comparison, comparison_report
 
     result = comparison.compare(runs)
-    print(comparison_report.shown(result))
+    print(comparison_report.table(result).text())
     print(f"test: {result.test_images:,} images ({result.test_source})\n")
     print("\n".join(result.words))
     print(f"\nreport: {one_line(comparison_report.write(result, settings.out))}")

@@ -63,8 +63,7 @@ def _known_variables() -> set[str]:
     from digits.cli.models import ModelsSettings, PruneSettings, ShowSettings
     from digits.cli.settings import ClassifySettings, DemoSettings
     from digits.export.settings import ExportSettings, ImportSettings, VerifySettings
-    from digits.lab.comparison_settings import CompareSettings
-    from digits.lab.sweep_settings import SweepSettings
+    from digits.lab.settings import CompareSettings, SweepSettings
     from digits.model.limits import Limits
     from digits.score.settings import ScoreSettings
     from digits.serve.settings import ServeSettings

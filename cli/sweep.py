@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import shlex
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from digits.images.text import one_line
-from digits.lab.sweep_settings import SweepSettings
+from digits.lab.settings import SweepSettings
 
 DEFAULTS = SweepSettings()
 
@@ -19,8 +18,8 @@ def sweep(settings: Annotated[SweepSettings, Parameter(name="*")] = DEFAULTS) ->
     print(f"\n{sweep_report.shown(result)}\n")
     for number, why in result.failures.items():
         print(f"trial {number} could not be trained: {why}")
-    for name, why in sweep_report.remarks(result).items():
+    for name, why in sweep_report.not_drawn(result).items():
         print(f"{name}: {why}")
     print(f"report: {one_line(sweep_report.write(result, settings))}")
     print(f"best: {sweep_report.best(result)}")
-    print(f"next: {shlex.join(sweep_report.training_command(result, settings))}")
+    print(f"next: {sweep_report.training_command(result, settings)}")

@@ -1,1 +1,1 @@
-"""Runs held against each other: comparison and sweep."""
+"""Comparing finished runs, and sweeps over hyperparameters."""

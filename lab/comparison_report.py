@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from digits.lab.errors import LabError
 from digits.report.figure import png
@@ -20,72 +20,44 @@ if TYPE_CHECKING:
     from digits.lab.comparison import Comparison, Row
 
 TEMPLATE = Path(__file__).with_name("comparison.jinja")
-HEADER = (
-    "run",
-    "settings",
-    "parameters",
-    "epochs",
-    "best val loss",
-    "last val loss",
-    "test loss",
-    "test accuracy",
-    "time",
+HEAD = (
+    *("run", "settings", "parameters", "epochs", "best val loss", "last val loss"),
+    *("test loss", "test accuracy", "time"),
 )
 
 
-def shown(comparison: Comparison) -> str:
-    """The runs as a table of text."""
-    return _table(comparison).text()
+def table(comparison: Comparison) -> Table:
+    return Table(HEAD, [_cells(row) for row in comparison.rows], names=2)
 
 
 def write(comparison: Comparison, out: Path) -> Path:
-    """Writes comparison.html, .png and .json into the folder, each beside and renamed; gives the page.
+    """Writes comparison.html, .png and .json into the folder, each atomically; gives the page.
 
     Raises:
         LabError: the folder cannot be written.
     """
     figure = png(overlaid_curves(comparison.histories))
-    page = render(TEMPLATE, title="Runs compared", table=_table(comparison), comparison=comparison, figure=figure)
-    files = {
-        "comparison.png": figure,
-        "comparison.json": json_bytes(_portable(comparison)),
-        "comparison.html": page.encode(),
-    }
+    page = render(TEMPLATE, title="Runs compared", table=table(comparison), comparison=comparison, figure=figure)
+    # The test set's checksum and not its path, so that the file says the same on another machine.
+    test = {"sha256": comparison.test_sha256, "images": comparison.test_images}
+    content = {"test": test, "rows": [asdict(row) for row in comparison.rows], "words": comparison.words}
+    files = {"comparison.png": figure, "comparison.json": json_bytes(content), "comparison.html": page.encode()}
     if (out / REPORT).exists() or (out / UNFINISHED).exists():
         raise LabError(f"{out}: is a run folder; give another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            write_bytes(out / name, content)
+        for name, file in files.items():
+            write_bytes(out / name, file)
     except OSError as error:
         raise LabError(f"{out}: cannot be written ({error.strerror or error})") from error
     return out / "comparison.html"
 
 
-def _portable(comparison: Comparison) -> dict[str, Any]:
-    """What says the same on another machine: the test set's hash instead of its path; the curves are in the runs."""
-    return {
-        "test": {"sha256": comparison.test_sha256, "images": comparison.test_images},
-        "rows": [asdict(row) for row in comparison.rows],
-        "words": comparison.words,
-    }
-
-
-def _table(comparison: Comparison) -> Table:
-    return Table(HEADER, [_cells(row) for row in comparison.rows], names=2)
-
-
 def _cells(row: Row) -> tuple[str, ...]:
-    best = "-" if row.best_validation_loss is None else f"{row.best_validation_loss:.4f} @ {row.best_epoch}"
-    last = "-" if row.last_validation_loss is None else f"{row.last_validation_loss:.4f}"
+    best, last = row.best_validation_loss, row.last_validation_loss
     return (
-        row.run,
-        row.settings,
-        f"{row.parameters:,}",
-        f"{row.epochs}",
-        best,
-        last,
-        f"{row.test_loss:.4f}",
-        percent(row.test_accuracy),
-        f"{row.training_seconds:.1f} s",
+        *(row.run, row.settings, f"{row.parameters:,}", str(row.epochs)),
+        "-" if best is None else f"{best:.4f} @ {row.best_epoch}",
+        "-" if last is None else f"{last:.4f}",
+        *(f"{row.test_loss:.4f}", percent(row.test_accuracy), f"{row.training_seconds:.1f} s"),
     )

@@ -1,4 +1,4 @@
-"""What a sweep is to try, in which order."""
+"""The trials of a sweep and their order."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from digits.lab.errors import LabError
 from digits.train.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from digits.lab.sweep_settings import SweepSettings
+    from digits.lab.settings import SweepSettings
 
 RANDOM_TRIALS = 20
 DATA = "data_sha256"
+SHARED = ("data", "validation_split", "seed", *(field.name for field in fields(ArraySettings)))  # with each training
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +33,20 @@ class Candidate:
         return f"{self.layers} x {self.nodes} {self.activation}, {self.epochs} epoch{'s' * (self.epochs > 1)}"
 
     def training(self, settings: SweepSettings) -> TrainSettings:
-        """How `digits train` is told the same."""
+        """The settings with which `digits train` trains it."""
+        own: dict[str, Any] = {"layers": (self.nodes,) * self.layers}
         return TrainSettings(
-            data=settings.data,
-            pixel_range=settings.pixel_range,
-            invert=settings.invert,
-            transpose=settings.transpose,
-            layers=(self.nodes,) * self.layers,
-            activation=self.activation,
-            epochs=self.epochs,
-            validation_split=settings.validation_split,
-            seed=settings.seed,
+            **own, activation=self.activation, epochs=self.epochs, **{name: getattr(settings, name) for name in SHARED}
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The candidates in their order, no two alike.
+    """The candidates in their order, no two equal.
 
     Attributes:
-        choices: The values of each hyperparameter that they are combined of.
-        terms: What makes it this plan and no other, as JSON has it.
+        choices: The values of each hyperparameter.
+        terms: What distinguishes it from other plans, as in JSON.
     """
 
     candidates: list[Candidate]
@@ -61,10 +55,10 @@ class Plan:
 
 
 def plan(settings: SweepSettings, data_sha256: str) -> Plan:
-    """The whole grid as it is listed, or a choice of it by the seed, on the data of that hash.
+    """The whole grid in order, or a choice from it by the seed, for the data with that checksum.
 
     Raises:
-        LabError: there are fewer combinations than trials asked for.
+        LabError: there are fewer combinations than `settings.trials`.
     """
     choices: dict[str, tuple[Any, ...]] = {
         "layers": settings.layers,
@@ -72,15 +66,14 @@ def plan(settings: SweepSettings, data_sha256: str) -> Plan:
         "activation": settings.activations,
         "epochs": settings.epochs,
     }
-    every = [Candidate(*values) for values in product(*choices.values())]
-    if (settings.trials or 0) > len(every):
-        raise LabError(f"--trials {settings.trials}: the lists have only {len(every):,} combinations; give no more")
-    trials = settings.trials or (len(every) if settings.sampler == "grid" else min(RANDOM_TRIALS, len(every)))
-    if settings.sampler == "grid" and trials == len(every):
-        chosen = every
-    else:
-        chosen = [every[i] for i in np.random.default_rng(settings.seed).permutation(len(every))[:trials]]
-    others = {"out", "data", *(field.name for field in fields(ArraySettings))}  # the hash is of what they lead to
+    grid = [Candidate(*values) for values in product(*choices.values())]
+    if (settings.trials or 0) > len(grid):
+        raise LabError(f"--trials {settings.trials}: the lists have only {len(grid):,} combinations; give no more")
+    trials = settings.trials or (len(grid) if settings.sampler == "grid" else min(RANDOM_TRIALS, len(grid)))
+    chosen = grid
+    if settings.sampler == "random" or trials < len(grid):
+        chosen = [grid[i] for i in np.random.default_rng(settings.seed).permutation(len(grid))[:trials]]
+    others = {"out", "data", *(field.name for field in fields(ArraySettings))}  # the checksum is of their result
     terms = {name: value for name, value in asdict(settings).items() if name not in others}
     lists = {name: list(value) for name, value in terms.items() if isinstance(value, tuple)}
     return Plan(chosen, choices, terms | lists | {"trials": trials, DATA: data_sha256})

@@ -15,7 +15,7 @@ from digits.images import mnist
 from digits.images.text import one_line
 from digits.lab.errors import LabError
 from digits.lab.plan import plan
-from digits.lab.sweep_study import STUDY, Result, Score, check_free, opened
+from digits.lab.study import STUDY, Result, Score, check_free, opened
 from digits.model.tensorflow import keras
 from digits.report.number_format import percent
 from digits.storage.deferred_signals import Deferred, deferred
@@ -26,12 +26,11 @@ from digits.train.run_folder import UNFINISHED
 from digits.train.training import fit, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from digits.lab.plan import Plan
-    from digits.lab.sweep_settings import SweepSettings
-    from digits.lab.sweep_study import Study
+    from digits.lab.settings import SweepSettings
+    from digits.lab.study import Study
     from digits.train.settings import TrainSettings
 
 
@@ -43,7 +42,7 @@ class Sweep:
         results: Its trials, the best first.
         varied: The hyperparameters of which more than one value was tried.
         importances: Of these, as `Study.importances` gives them.
-        source: What was trained on.
+        source: The name of the data.
         failures: Why a trial could not be trained, by its number, for each that could not.
     """
 
@@ -55,31 +54,34 @@ class Sweep:
 
 
 def sweep(settings: SweepSettings) -> Sweep:
-    """Trains each combination of the plan that is not trained yet. No test image is ever looked at.
+    """Trains each combination of the plan that is not trained yet, without any look at the test images.
 
-    A trial is trained as `digits train` would do it, and kept when it is done; the one that runs keeps its last whole
-    epoch. The same call goes on from there, whatever interrupted the first.
+    A trial is trained as `digits train` does it, and kept when it is done; the one that runs keeps its last whole
+    epoch. After any interruption the same call continues from there.
 
     Raises:
         DataError: the data cannot be used.
-        RunError: a setting is not one that Keras or the data can do with.
-        LabError: the folder is not this sweep's, or cannot be written; or no trial could be trained.
+        RunError: a setting does not suit Keras or the data.
+        LabError: the folder belongs to something else, or cannot be written; or no trial could be trained.
     """
     check_free(settings.out)
     data = mnist.load(settings.data, settings)
     print(f"data: {data.source}")
     planned = plan(settings, data.sha256)
-    if not (settings.out / STUDY).exists():
-        _check(planned, settings, data)
-    logging.getLogger("tensorflow").addFilter(_is_no_retracing)
+    if not (settings.out / STUDY).exists():  # what cannot be trained fails before the first trial
+        for activation in settings.activations:
+            require_activation(activation, "--activations")
+        prepare(replace(planned.candidates[0].training(settings), layers=(1,)), data)
+    # Each trial's network is traced anew, of which TensorFlow warns.
+    logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in record.getMessage())
     with opened(settings.out, planned) as study:
         try:
             print(f"sweep: {trials(study.total)}, {len(study.results())} done, in {one_line(settings.out)}", flush=True)
-            with deferred() as interruption:
-                _run(study, settings, data, interruption)
+            with deferred() as signals:
+                _run(study, settings, data, signals)
         except (KeyboardInterrupt, SystemExit):
             print(f"unfinished: {len(study.results())} of {trials(study.total)} are done and kept")
-            print("next: the same command again goes on")
+            print("next: the same command again continues")
             raise
         results = best_first(study.results())
         if not results:
@@ -102,66 +104,49 @@ def trials(count: int) -> str:
     return f"{count:,} trial{'s' * (count != 1)}"
 
 
-def _check(planned: Plan, settings: SweepSettings, data: mnist.Mnist) -> None:
-    """What cannot be trained is said before the first trial."""
-    for activation in settings.activations:
-        require_activation(activation, "--activations")
-    prepare(replace(planned.candidates[0].training(settings), layers=(1,)), data)
-
-
-def _is_no_retracing(record: logging.LogRecord) -> bool:
-    """TensorFlow warns of functions that are traced again and again; each trial's network has to be."""
-    return "retracing" not in record.getMessage()
-
-
-def _run(study: Study, settings: SweepSettings, data: mnist.Mnist, interruption: Deferred) -> None:
-    """Runs the trials that wait; shows a bar on a terminal, or else a line for each that ends."""
+def _run(study: Study, settings: SweepSettings, data: mnist.Mnist, signals: Deferred) -> None:
+    """Runs the waiting trials; shows a bar on a terminal, or else a line for each that ends."""
     shown, ended = sys.stderr.isatty(), len(study.results()) + len(study.failures())
     with tqdm(total=study.total, initial=ended, unit="trial", dynamic_ncols=True, disable=not shown) as bar:
-        bar.set_postfix_str(_best(study.results()))
+        bar.set_postfix_str(_best(study))
         while taken := study.take():
             trial, candidate = taken
             work = settings.out / UNFINISHED / f"trial-{trial.number + 1}"
             try:
-                score = _train(candidate.training(settings), data, work, interruption)
+                score = _train(candidate.training(settings), data, work, signals)
                 study.finish(trial, score)
-                said = f"validation accuracy {percent(score.val_accuracy)}, {_best(study.results(), named=False)}"
+                ending = f"validation accuracy {percent(score.val_accuracy)}, {_best(study, named=False)}"
             except CheckpointError:
-                raise  # no fault of the trial's
+                raise  # the trial itself may still succeed
             except RunError as error:
                 study.fail(trial, str(error))
-                said = f"cannot be trained ({error})"
+                ending = f"cannot be trained ({error})"
             shutil.rmtree(work, ignore_errors=True)
-            bar.set_postfix_str(_best(study.results()), refresh=False)
+            bar.set_postfix_str(_best(study), refresh=False)
             bar.update()
             if not shown:
-                print(f"trial {trial.number + 1} of {study.total}: {candidate}: {said}", flush=True)
+                print(f"trial {trial.number + 1} of {study.total}: {candidate}: {ending}", flush=True)
     shutil.rmtree(settings.out / UNFINISHED, ignore_errors=True)
 
 
-def _train(settings: TrainSettings, data: mnist.Mnist, work: Path, interruption: Deferred) -> Score:
-    """Trains from the last whole epoch on that `work` holds, if it holds one; stops after an epoch if it has to."""
-    keras.backend.clear_session()  # what the trial before has left
+def _train(settings: TrainSettings, data: mnist.Mnist, work: Path, signals: Deferred) -> Score:
+    """Trains, from the checkpoint in `work` if there is one; a signal that waits ends it after an epoch."""
+    keras.backend.clear_session()  # of the trial before
     model, training, validation = prepare(settings, data)
     work.mkdir(parents=True, exist_ok=True)
     progress = Progress(work, settings.early_stopping)
-    progress.interruption = interruption
+    progress.signals = signals
     progress.restore(model)
     fit(model, training, validation, settings, progress, quiet=True)
-    last = {name: values[-1] for name, values in progress.history.items()}
     return Score(
-        val_accuracy=last["val_accuracy"],
-        val_loss=last["val_loss"],
-        accuracy=last["accuracy"],
-        loss=last["loss"],
+        **{name: values[-1] for name, values in progress.history.items()},
         validation_images=len(data.x_train) - len(training[0]),
         parameters=model.count_params(),
         seconds=round(progress.seconds, 3),
     )
 
 
-def _best(done: Sequence[Result], *, named: bool = True) -> str:
-    if not done:
-        return ""
-    best = best_first(done)[0]
-    return f"best {percent(best.score.val_accuracy)}" + (f" ({best.candidate})" if named else "")
+def _best(study: Study, *, named: bool = True) -> str:
+    for best in best_first(study.results())[:1]:
+        return f"best {percent(best.score.val_accuracy)}" + (f" ({best.candidate})" if named else "")
+    return ""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from digits.lab.sweep_study import Result
+    from digits.lab.study import Result
 
 BAND = 0.5  # of the way from one value to the next is for the lines through it, the best on top
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
+from digits.images.digit import SIDE
 from digits.report.figure import BLUE, GREY, ORANGE, RUNS, tidy
 from digits.report.number_format import percent
 from digits.train.curves import best_epoch
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from digits.train.curves import History
     from digits.train.evaluation import Evaluation
 
-FEW = 12  # epochs: each gets a marker
-NODES = 64
+FEW = 12  # epochs that get a marker each
+NODES = 64  # whose weights are shown, in rows of 8
 NAME = 60  # characters of a run's name
+DARK = 0.55  # mean of a cell's colour below which its text is white
 
 
 def sample(images: NDArray[np.uint8], labels: NDArray[np.uint8], seed: int) -> Figure:
@@ -38,26 +40,25 @@ def sample(images: NDArray[np.uint8], labels: NDArray[np.uint8], seed: int) -> F
 def gallery(
     images: NDArray[np.uint8], evaluation: Evaluation, indices: NDArray[np.intp], kind: Literal["correctly", "wrongly"]
 ) -> Figure:
-    """The images at the indices with predicted digit, its confidence and true digit; one line of text if none."""
+    """The images at the indices with predicted digit, its confidence and true digit; a line of text without images."""
     if not len(indices):
         figure = Figure(figsize=(5.2, 0.8))
         figure.text(0.5, 0.5, f"no digit was predicted {kind}", ha="center", va="center", fontsize=12, color=GREY)
         return figure
-    predicted, confidences = evaluation.digits[indices], evaluation.confidences[indices]
-    rows = zip(predicted, confidences, evaluation.truth[indices], strict=True)
+    columns = (evaluation.digits, evaluation.confidences, evaluation.truth)
+    rows = zip(*(column[indices] for column in columns), strict=True)
     labels = [f"predicted {digit}, {percent(confidence)}\ntrue {truth}" for digit, confidence, truth in rows]
     return _labelled(images[indices], labels, columns=3, width=5.2)
 
 
 def weights(kernel: NDArray[np.float32]) -> Figure:
-    """The weights [784, nodes] of the first layer, of each of the first 64 nodes as an image of 28 x 28."""
-    images = np.nan_to_num(kernel.T[:NODES].reshape(-1, 28, 28))
+    """The weights [784, nodes] of the first layer: an image of 28 x 28 for each of the first 64 nodes."""
+    images = np.nan_to_num(kernel.T[:NODES].reshape(-1, SIDE, SIDE))
     limit = float(np.quantile(np.abs(images), 0.995)) or 1.0  # a few outliers would leave the rest pale
     columns = min(8, len(images))
     tiles = _tiles(images, columns, gap=(2, 2))
     width = 5.4 if columns == 8 else 1.2 * columns  # noqa: PLR2004 - a full row
-    height = width * tiles.shape[0] / tiles.shape[1]
-    whole = width + 0.9
+    height, whole = width * tiles.shape[0] / tiles.shape[1], width + 0.9
     figure = Figure(figsize=(whole, height))
     axes = figure.add_axes((0, 0, width / whole, 1))
     axes.axis("off")
@@ -68,7 +69,7 @@ def weights(kernel: NDArray[np.float32]) -> Figure:
 
 
 def learning_curves(history: History) -> Figure:
-    """Loss and accuracy per epoch, training beside validation, and the epoch of the lowest validation loss."""
+    """Loss and accuracy per epoch, for training and validation, and the epoch of the lowest validation loss."""
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     panels = figure.subplots(2, 1, sharex=True)
     best, epochs = best_epoch(history), len(history["loss"])
@@ -91,25 +92,20 @@ def overlaid_curves(histories: Mapping[str, History]) -> Figure:
     """Loss and accuracy per epoch of up to about ten runs by name, a colour each: training dashed, validation solid."""
     names = ["…" + name[1 - NAME :] if len(name) > NAME else name for name in histories]
     columns = max(1, min(4, 100 // (8 + max(map(len, names)))))
-    rows = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(9.6, 4.2 + 0.22 * rows), layout="constrained")
+    figure = Figure(figsize=(9.6, 4.2 + 0.22 * math.ceil(len(names) / columns)), layout="constrained")
     epochs = max(len(history["loss"]) for history in histories.values())
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        # The shorter on top, for two runs may go the same way as far as the shorter goes.
+        # The shorter on top, since two runs may have the same course as far as the shorter goes.
         for i, history in sorted(enumerate(histories.values()), key=lambda run: -len(run[1]["loss"])):
-            color = RUNS[i % len(RUNS)]
-            for curve in (history[name], history.get(f"val_{name}")):
-                if curve:
-                    axes.plot(len(curve), curve[-1], "o", color=color, zorder=3)
-            _curve(axes, history[name], epochs, color=color, linestyle="--", markerfacecolor="white")
-            if validation := history.get(f"val_{name}"):
-                _curve(axes, validation, epochs, color=color)
+            dashed = {"linestyle": "--", "markerfacecolor": "white"}
+            for curve, style in ((history[name], dashed), (history.get(f"val_{name}", ()), {})):
+                axes.plot(len(curve) or [], curve[-1:], "o", color=RUNS[i % len(RUNS)], zorder=3)
+                _curve(axes, curve, epochs, color=RUNS[i % len(RUNS)], **style)
         _epochs(axes, name, epochs)
     styles = [Line2D([], [], color=GREY, linestyle=style) for style in ("--", "-")]
     figure.legend(styles, ["training", "validation"], loc="outside upper center", ncols=2, frameon=False)
     lines = [Line2D([], [], color=RUNS[i % len(RUNS)], linewidth=3) for i in range(len(names))]
-    # An invisible space first: a label that begins with "_" would be left out.
-    labels = [f"\u200b{name}" for name in names]
+    labels = [f"\u200b{name}" for name in names]  # an invisible space: matplotlib leaves out a label that begins with _
     legend = figure.legend(lines, labels, loc="outside lower center", ncols=columns, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
@@ -119,19 +115,17 @@ def overlaid_curves(histories: Mapping[str, History]) -> Figure:
 def confusion(evaluation: Evaluation) -> Figure:
     """The confusion matrix: blue where right, orange where wrong, each the deeper the larger its share of the row."""
     matrix = evaluation.confusion
+    right = np.eye(len(matrix), dtype=np.bool_)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    wrong = share * (1 - np.eye(len(matrix)))
-    colours = np.ones((*matrix.shape, 4))
-    colours[..., :3] -= (wrong / (wrong.max() or 1))[..., None] * (1 - np.array(to_rgba(ORANGE)[:3]))
-    for digit in range(len(matrix)):
-        colours[digit, digit, :3] = 1 - share[digit, digit] * (1 - np.array(to_rgba(BLUE)[:3]))
+    depth = np.where(right, share, share / (share[~right].max() or 1))
+    ink = 1 - np.where(right[..., None], to_rgba(BLUE)[:3], to_rgba(ORANGE)[:3])
+    colours = 1 - depth[..., None] * ink
     figure = Figure(figsize=(6.4, 6.2), layout="constrained")
     axes = figure.subplots()
     axes.imshow(colours)
     for (row, column), count in np.ndenumerate(matrix):
-        dark = colours[row, column, :3].mean() < 0.55  # noqa: PLR2004 - by eye
-        text = f"{count:,}" if count else "·"
-        axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
+        color = "white" if colours[row, column].mean() < DARK else "black"
+        axes.text(column, row, f"{count:,}" if count else "·", ha="center", va="center", fontsize=9, color=color)
     axes.set(xticks=range(len(matrix)), yticks=range(len(matrix)), xlabel="predicted digit", ylabel="true digit")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -139,7 +133,7 @@ def confusion(evaluation: Evaluation) -> Figure:
 
 
 def precision_recall(evaluation: Evaluation) -> Figure:
-    """Precision and recall of each digit; one that is undefined is said to be so."""
+    """Precision and recall of each digit, or a note where one is undefined."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
     both = np.array([evaluation.precision, evaluation.recall])
@@ -163,20 +157,17 @@ def precision_recall(evaluation: Evaluation) -> Figure:
 def reliability(evaluation: Evaluation) -> Figure:
     """The reliability diagram: accuracy by confidence, above the number of images in each bin."""
     calibration = evaluation.calibration()
-    bins, error = len(calibration.counts), calibration.expected_calibration_error
-    centres, width = (np.arange(bins) + 0.5) / bins, 1 / bins
+    bins, error, dots = len(calibration.counts), calibration.expected_calibration_error, calibration.confidences
+    centres, bar = (np.arange(bins) + 0.5) / bins, {"width": 1 / bins, "edgecolor": "white"}
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    bar = {"width": width, "edgecolor": "white"}
     upper.bar(centres, np.nan_to_num(calibration.accuracies), color=BLUE, label="accuracy", **bar)
-    dots = calibration.confidences
     upper.plot(dots, dots, "o", color=ORANGE, label="mean confidence", zorder=3)
     upper.plot([0, 1], [0, 1], color="black", linestyle=":", label="perfectly calibrated")
     value = "undefined" if math.isnan(error) else percent(error)
     upper.set(ylabel="accuracy", ylim=(0, 1.03), xlim=(0, 1), title=f"expected calibration error {value}")
     upper.yaxis.set_major_formatter(PercentFormatter(1.0))
-    handles, labels = upper.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     lower.bar(centres, calibration.counts, color=GREY, **bar)
     scale = "log" if calibration.counts.any() else "linear"
     lower.set(yscale=scale, ylim=(0.7, None), ylabel="images", xlabel="confidence")
@@ -190,10 +181,9 @@ def reliability(evaluation: Evaluation) -> Figure:
 
 
 def _labelled(images: NDArray[np.uint8], labels: Sequence[str], *, columns: int, width: float) -> Figure:
-    """The images in rows, each below its label of so many lines."""
-    lines = 1 + labels[0].count("\n")
-    inches = width / columns  # a tile's
-    above = round(0.24 * lines * 32 / inches)  # pixels for the label
+    """The images in rows, each below its label; all labels have the same number of lines."""
+    tile = SIDE + 4  # pixels
+    above = round(0.24 * (1 + labels[0].count("\n")) * tile * columns / width)  # pixels for the label
     tiles = _tiles(images / 255, columns, gap=(above, 4))
     figure = Figure(figsize=(width, width * tiles.shape[0] / tiles.shape[1]))
     axes = figure.add_axes((0, 0, 1, 1))
@@ -201,19 +191,17 @@ def _labelled(images: NDArray[np.uint8], labels: Sequence[str], *, columns: int,
     axes.axis("off")
     for i, label in enumerate(labels):
         row, column = divmod(i, columns)
-        x, y = column * 32 + 15.5, row * (28 + above) + above - 1.5
+        x, y = column * tile + 15.5, row * (SIDE + above) + above - 1.5
         axes.text(x, y, label, ha="center", va="bottom", fontsize=10, linespacing=1.1)
     return figure
 
 
 def _tiles(images: NDArray[Any], columns: int, gap: tuple[int, int]) -> NDArray[np.float64]:
-    """The images [n, 28, 28] in rows of so many columns, with NaN between: above each and to both sides."""
-    rows, (above, beside) = math.ceil(len(images) / columns), gap
-    tiles = np.full((rows, 28 + above, columns, 28 + beside), np.nan)
-    for i, image in enumerate(images):
-        row, column = divmod(i, columns)
-        tiles[row, above:, column, beside // 2 : beside // 2 + 28] = image
-    return tiles.reshape(rows * (28 + above), columns * (28 + beside))
+    """The images [n, 28, 28] in rows of `columns`, with NaN between them: above each and at both sides."""
+    rows, (above, between) = math.ceil(len(images) / columns), gap
+    tiles = np.full((rows * columns, SIDE + above, SIDE + between), np.nan)
+    tiles[: len(images), above:, between // 2 : between // 2 + SIDE] = images
+    return tiles.reshape(rows, columns, *tiles.shape[1:]).swapaxes(1, 2).reshape(rows * tiles.shape[1], -1)
 
 
 def _curve(axes: Axes, values: Sequence[float], epochs: int, **style: Any) -> None:

@@ -12,8 +12,7 @@ from digits.report.number_format import comma_list
 from digits.train.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
+    from collections.abc import Callable, Iterable
 
     from digits.train.settings import TrainSettings
 
@@ -25,17 +24,14 @@ def build(settings: TrainSettings, steps: int) -> Any:
     """The compiled model: float32 [n, 784] in 0 to 1, to probabilities float32 [n, 10].
 
     With the default layers 512 and 256 it has 401,920 + 131,328 + 2,570 = 535,818 parameters. One call of its training
-    function does a whole epoch.
-
-    Args:
-        settings: The hyperparameters.
-        steps: Gradient steps in an epoch.
+    function runs a whole epoch of so many gradient `steps`.
 
     Raises:
         RunError: Keras knows no such activation or optimizer, or cannot build the network with it.
     """
     require_activation(settings.activation)
-    _require_known("--optimizer", settings.optimizer, keras.optimizers.get, keras.optimizers)
+    optimizers = (name.lower() for name, value in vars(keras.optimizers).items() if inspect.isclass(value))
+    _require_known("--optimizer", settings.optimizer, keras.optimizers.get, optimizers)
     try:
         model = keras.Sequential(
             [
@@ -52,20 +48,26 @@ def build(settings: TrainSettings, steps: int) -> Any:
             steps_per_execution=steps,
             jit_compile=_is_compiled(settings, steps),
         )
-        model(keras.ops.zeros((1, PIXELS)))  # what does not fit together says so here
-        _optimizer(settings, steps).build(model.trainable_variables)  # a twin: once built, it counts as parameters
-    except Exception as error:  # whatever a layer or an optimizer raises that cannot do with its name alone
+        model(keras.ops.zeros((1, PIXELS)))  # fails here if the layers do not fit together
+        _optimizer(settings, steps).build(model.trainable_variables)  # a copy: a built optimizer counts as parameters
+    except Exception as error:  # layers and optimizers that need more than a name raise anything
         layers, activation = comma_list(settings.layers), settings.activation
         given = f"--layers {layers} --activation {activation} --optimizer {settings.optimizer}"
         raise RunError(f"{given}: {_in_a_line(error)}") from error
     return model
 
 
-def _is_compiled(settings: TrainSettings, steps: int) -> bool:
-    """Whether XLA compiles the gradient step: where there are enough of them to pay for it.
+def require_activation(name: str, option: str = "--activation") -> None:
+    """Raises RunError, with the known names, if Keras cannot make an activation from this one."""
+    functions = {known for known, value in vars(keras.activations).items() if inspect.isfunction(value)}
+    _require_known(option, name, _try_activation, functions - NOT_ACTIVATIONS)
 
-    It does not pay with dropout, since XLA is ten times as slow at random numbers on a CPU; and Keras does not do it
-    for a deterministic training.
+
+def _is_compiled(settings: TrainSettings, steps: int) -> bool:
+    """Whether XLA compiles the gradient step: only where there are enough steps to make up for it.
+
+    With dropout there never are, since XLA is ten times as slow at random numbers on a CPU. Keras does not compile a
+    deterministic training.
     """
     return steps * settings.epochs >= COMPILED_FROM and not settings.dropout and not settings.deterministic
 
@@ -81,20 +83,13 @@ def _hidden(settings: TrainSettings) -> list[Any]:
 
 def _optimizer(settings: TrainSettings, steps: int) -> Any:
     optimizer = keras.optimizers.get(settings.optimizer)
-    changes: dict[str, Any] = {}
-    if settings.weight_decay is not None:
-        changes["weight_decay"] = settings.weight_decay
     rate = settings.learning_rate or float(optimizer.learning_rate)
+    changes: dict[str, Any] = {"learning_rate": rate}
     if settings.schedule == "cosine":
         changes["learning_rate"] = keras.optimizers.schedules.CosineDecay(rate, settings.epochs * steps)
-    else:
-        changes["learning_rate"] = rate
+    if settings.weight_decay is not None:
+        changes["weight_decay"] = settings.weight_decay
     return type(optimizer).from_config(optimizer.get_config() | changes)
-
-
-def require_activation(name: str, option: str = "--activation") -> None:
-    """Raises RunError, with the names there are, if Keras cannot make an activation from this one."""
-    _require_known(option, name, _try_activation, keras.activations)
 
 
 def _try_activation(name: str) -> None:
@@ -103,31 +98,24 @@ def _try_activation(name: str) -> None:
         raise TypeError("it changes the number of nodes")
 
 
-def _require_known(option: str, name: str, attempt: Callable[[str], object], module: ModuleType) -> None:
-    if (complaint := _complaint(name, attempt)) is None:
+def _require_known(option: str, name: str, attempt: Callable[[str], object], names: Iterable[str]) -> None:
+    if not (complaint := _complaint(name, attempt)):
         return
-    names = [known for known in _names(module) if _complaint(known, attempt) is None]
-    near = difflib.get_close_matches(name, names, n=1)
+    known = sorted(one for one in names if not _complaint(one, attempt))
+    near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise RunError(f"{option} {name}: {complaint}; {hint}There are {', '.join(names)}")
+    raise RunError(f"{option} {name}: {complaint}; {hint}There are {', '.join(known)}")
 
 
-def _complaint(name: str, attempt: Callable[[str], object]) -> str | None:
-    """What speaks against a name, in a line; None if it can be had from its name alone."""
+def _complaint(name: str, attempt: Callable[[str], object]) -> str:
+    """Why Keras cannot make something from its name alone, in a line; empty if it can."""
     try:
         attempt(name)
     except ValueError:
         return "Keras knows no such name"
     except Exception as error:  # noqa: BLE001 whatever one raises that needs more than its name
         return f"Keras cannot make it from its name ({_in_a_line(error)})"
-    return None
-
-
-def _names(module: ModuleType) -> list[str]:
-    """The names by which Keras gets what the module offers: its functions, or its classes in lower case."""
-    offered = {name: value for name, value in vars(module).items() if not name.startswith("_")}
-    functions = {name for name, value in offered.items() if inspect.isfunction(value)} - NOT_ACTIVATIONS
-    return sorted(functions or {name.lower() for name, value in offered.items() if inspect.isclass(value)})
+    return ""
 
 
 def _in_a_line(error: Exception) -> str:

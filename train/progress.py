@@ -1,4 +1,4 @@
-"""What a training has reached, on disk at the end of each epoch, so that it can go on from there."""
+"""What a training has reached, on disk at the end of each epoch, so that it can resume from there."""
 
 from __future__ import annotations
 
@@ -19,33 +19,32 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHECKPOINT = "checkpoint.npz"
-# What NumPy raises at a file that is not whole.
-DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)  # what NumPy raises for a damaged file
 
 
 class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyped
-    """Keeps history, time and every variable of model and optimizer; stops a training that gets no better.
+    """Keeps history, time and every variable of model and optimizer; ends a training that no longer improves.
 
     An epoch that ends with a loss or a weight that is not finite raises DivergedError, and the checkpoint stays that of
     the epoch before.
 
     Args:
-        folder: For the checkpoint. It is written beside and renamed, so that there is always a whole one.
+        folder: Where the checkpoint is. It is replaced atomically.
         patience: Stop when the validation loss has not fallen for so many epochs, and take the weights of its lowest;
-            0 is never.
+            0 means never.
 
     Attributes:
-        interruption: Says after each epoch whether the training goes on.
+        signals: A signal that waits here ends the training after an epoch.
     """
 
     def __init__(self, folder: Path, patience: int) -> None:
         super().__init__()
         self.file = folder / CHECKPOINT
         self.patience = patience
-        self.interruption = Deferred()
+        self.signals = Deferred()
         self.history: dict[str, list[float]] = {}
         self.seconds = 0.0
-        self.kept = 0  # epochs that the checkpoint holds
+        self.kept = 0  # epochs in the checkpoint
         self.best: list[Any] = []  # the weights of the lowest validation loss
 
     @property
@@ -55,18 +54,14 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
 
     @property
     def stopped(self) -> bool:
-        """Whether the validation loss has not fallen for too long."""
+        """Whether the validation loss has not fallen for `patience` epochs."""
         if not self.patience or not self.epochs:
             return False
         losses = self.history["val_loss"]
         return self.epochs - 1 - losses.index(min(losses)) >= self.patience
 
     def restore(self, model: Any) -> None:
-        """Takes model and optimizer to where the checkpoint has them, if there is one.
-
-        Raises:
-            CheckpointError: it is damaged.
-        """
+        """Sets model and optimizer to the checkpoint's state, if there is one. Raises CheckpointError if damaged."""
         if not self.file.exists():
             return
         model.optimizer.build(model.trainable_variables)
@@ -77,9 +72,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
                     variable.assign(saved[f"variable_{i}"])
                 self.best = [saved[f"best_{i}"] for i in range(state["best"])]
         except DAMAGE as error:
-            raise CheckpointError(
-                f"{self.file}: damaged ({error}); remove it to begin again at the first epoch"
-            ) from error
+            raise CheckpointError(f"{self.file}: damaged ({error}); remove it to start at the first epoch") from error
         self.history, self.seconds = state["history"], state["seconds"]
         self.kept = self.epochs
 
@@ -95,13 +88,13 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
         self.seconds += time.perf_counter() - self._began
         self._write()
         self.model.stop_training = self.stopped
-        self.interruption.check()
+        self.signals.check()
 
     def _require_finite(self, epoch: int, logs: dict[str, float]) -> None:
         for name, shown in {"loss": "loss", "val_loss": "validation loss"}.items():
             if not math.isfinite(value := logs.get(name, 0.0)):
                 raise DivergedError(f"training diverged: the {shown} of epoch {epoch} is {value}")
-        # The last step of an epoch changes the weights, and its loss was taken before.
+        # The last step of an epoch changes the weights after its loss was computed.
         if not all(np.isfinite(weights).all() for weights in self.model.get_weights()):
             raise DivergedError(f"training diverged: a weight is not finite after epoch {epoch}")
 
@@ -115,5 +108,5 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc] # keras is untyp
 
 
 def _variables(model: Any) -> list[Any]:
-    """All that training changes: weights, the states of random generators, and what the optimizer keeps."""
+    """All that training changes: weights, the states of random generators, and the optimizer's variables."""
     return [*model.variables, *model.optimizer.variables]

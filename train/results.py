@@ -1,8 +1,7 @@
-"""What a training leaves behind when it is done."""
+"""What a finished training leaves in its run folder."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
 from dataclasses import asdict
@@ -12,6 +11,7 @@ import numpy as np
 
 from digits.images.digit import flatten
 from digits.report.provenance import now, provenance
+from digits.storage.checksums import file_sha256
 from digits.storage.json_file import write_json
 from digits.train.dataset import one_hot
 from digits.train.errors import RunError
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 def write_results(
     work: Path, model: Any, data: Mnist, settings: TrainSettings, progress: Progress, *, validation: int
 ) -> Path:
-    """Scores the model on the test images and writes all files of a finished run, into a new folder inside `work`.
+    """Scores a trained model on the test images and writes all files of a finished run into a new folder inside `work`.
 
     Args:
         work: The run's unfinished folder.
-        model: What has been trained.
-        data: On what.
-        settings: How.
-        progress: How it went.
-        validation: How many of the training images were kept for validation.
+        model: The network, trained on `data` with `settings`.
+        data: Its `validation` of the training images were kept for validation.
+        settings: They stand in the report.
+        progress: The course of the training.
+        validation: A number of images.
 
     Raises:
         RunError: the test loss is not finite.
@@ -60,27 +60,17 @@ def write_results(
         "settings": asdict(settings),
         "parameters": model.count_params(),
         "data": {
-            "source": data.source,
-            "location": data.location,
-            "sha256": data.sha256,
-            "test_sha256": data.test_sha256,
+            **{name: getattr(data, name) for name in ("source", "location", "sha256", "test_sha256")},
             "images": {"train": len(data.x_train) - validation, "validation": validation, "test": len(x_test)},
         },
         "epochs": progress.epochs,
         "test": {"loss": loss, "accuracy": accuracy},
         "training_seconds": round(progress.seconds, 3),
         "finished": now(),
-        "model_sha256": hashlib.sha256((folder / MODEL).read_bytes()).hexdigest(),
+        "model_sha256": file_sha256(folder / MODEL),
         **provenance(),
     }
-    (kernel, *_) = model.get_weights()
-    write_report(
-        folder,
-        report=report,
-        history=progress.history,
-        evaluation=evaluation,
-        data=data,
-        kernel=np.asarray(kernel),
-    )
+    kernel = np.asarray(model.get_weights()[0])
+    write_report(folder, report=report, history=progress.history, evaluation=evaluation, data=data, kernel=kernel)
     write_json(folder / REPORT, report)
     return folder

@@ -22,7 +22,7 @@ def _layers(_type: object, tokens: Sequence[Token]) -> tuple[int, ...]:
     given = ",".join(token.value for token in tokens)  # several where a TOML file has a list
     parts = [part.strip() for part in given.split(",")]
     if not all(part.isdecimal() and int(part) for part in parts):
-        raise ValueError(f'"{given}" is no list of node counts; give one for each hidden layer, as in 512,256')
+        raise ValueError(f'"{given}" is not a list of node counts; give one for each hidden layer, as in 512,256')
     return tuple(map(int, parts))
 
 

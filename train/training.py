@@ -27,15 +27,14 @@ if TYPE_CHECKING:
 
 
 def train(settings: TrainSettings) -> Run:
-    """Trains the network on MNIST and leaves model, history, predictions and report in the run folder.
+    """Trains the network on MNIST and writes model, history, predictions and report into the run folder.
 
-    What is interrupted or diverges stays in the folder with its last whole epoch that is finite, and `settings.resume`
-    goes on from there.
+    A training that is interrupted or diverges leaves its last whole epoch with finite numbers in the folder, and
+    `settings.resume` continues from there.
 
     Raises:
         DataError: the data cannot be used.
-        RunError: a setting is not one that Keras or the data can do with, the run folder cannot be written, or training
-            diverges.
+        RunError: a setting does not suit Keras or the data, the run folder cannot be written, or training diverges.
     """
     out, settings = _started_or_resumed(settings)
     data = mnist.load(settings.data, settings)
@@ -50,16 +49,16 @@ def train(settings: TrainSettings) -> Run:
         progress = Progress(work, settings.early_stopping)
         progress.restore(model)
         try:
-            with deferred() as progress.interruption:
+            with deferred() as progress.signals:
                 if not settings.finish:
                     fit(model, training, validation, settings, progress)
                 elif not progress.epochs:
-                    raise RunError(f"{out}: has no whole epoch to end with; go on with --resume alone")
+                    raise RunError(f"{out}: has no whole epoch to end with; continue with --resume alone")
                 if progress.best:
                     model.set_weights(progress.best)
                 held_out = len(data.x_train) - len(training[0])
                 finish(out, write_results(work, model, data, settings, progress, validation=held_out))
-                progress.interruption.forget()  # the run is there, and may be said to be
+                progress.signals.forget()  # the run is complete, so the command may say so
         except DivergedError as error:
             raise DivergedError(f"{out}: {error}; {_remedy(out, settings, progress.kept)}") from error
         except (KeyboardInterrupt, SystemExit, OSError):
@@ -85,23 +84,23 @@ def _started_or_resumed(settings: TrainSettings) -> tuple[Path, TrainSettings]:
     if settings.resume is not None:
         return settings.resume, replace(resumed(settings.resume, settings.data), finish=settings.finish)
     if settings.finish:
-        raise RunError("--finish ends a run that was interrupted; say which, with --resume")
+        raise RunError("--finish ends a run that was interrupted; name its folder with --resume")
     out = settings.out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{os.getpid()}"
     check_free(out, overwrite=settings.overwrite)
     return out, replace(settings, out=out)
 
 
 def prepare(settings: TrainSettings, data: mnist.Mnist) -> tuple[Any, Part, Part | None]:
-    """The compiled model, what it is to be trained on, and what is kept for validation.
+    """The compiled model, the training part and the validation part of the training images.
 
     Raises:
-        RunError: a setting is not one that Keras or the data can do with.
+        RunError: a setting does not suit Keras or the data.
     """
     training, validation = split(flatten(data.x_train), data.y_train, settings.validation_split, settings.seed)
     if settings.early_stopping and validation is None:
         raise RunError(
-            f"--early-stopping {settings.early_stopping} watches the validation loss, and --validation-split 0 leaves "
-            "nothing to validate on; give another"
+            f"--early-stopping {settings.early_stopping} needs a validation loss, and --validation-split 0 leaves no "
+            "images to validate on; give another"
         )
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -118,8 +117,8 @@ def fit(
     *,
     quiet: bool = False,
 ) -> None:
-    """Trains for the epochs that are not done yet; shows a bar on a terminal, or a line an epoch, unless quiet."""
-    from tqdm.keras import TqdmCallback  # which imports Keras itself: after the quiet import of it
+    """Trains for the epochs that are not done yet; shows a bar on a terminal or else a line per epoch, unless quiet."""
+    from tqdm.keras import TqdmCallback  # imports Keras itself, so it comes after the quiet import of Keras
 
     if progress.epochs < settings.epochs and not progress.stopped:
         bar = sys.stdout.isatty() and not quiet
@@ -128,7 +127,7 @@ def fit(
             epochs=settings.epochs,
             initial_epoch=progress.epochs,
             steps_per_epoch=steps(len(training[0]), settings.batch_size),
-            shuffle=False,  # the batches are
+            shuffle=False,  # `batches` shuffles
             validation_data=validation,
             validation_batch_size=1000,
             callbacks=[progress, *([TqdmCallback(settings.epochs, verbose=0, dynamic_ncols=True)] if bar else [])],

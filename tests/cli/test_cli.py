@@ -77,7 +77,7 @@ sys.exit(bool({{'tensorflow', 'keras'}} & sys.modules.keys()) or 'onnxruntime' n
         (["train", "--validation-split", "1"], 'Invalid value "1.0" for --validation-split. Must be < 1.'),
         (
             ["train", "--layers", "512,0"],
-            '"512,0" is no list of node counts; give one for each hidden layer, as in 512,256',
+            '"512,0" is not a list of node counts; give one for each hidden layer, as in 512,256',
         ),
         (["train", "--recipe", "bst"], 'Invalid value "bst" for --recipe. Choose from: "lesson", "best".'),
         (["train", "--learning-rate", "0"], 'Invalid value "0.0" for --learning-rate. Must be > 0.'),

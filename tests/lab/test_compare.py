@@ -48,7 +48,7 @@ def test_ten_epochs_against_fifty_in_a_table_a_figure_and_words(
     assert f"{min(history['val_loss']):.4f} @ {np.argmin(history['val_loss']) + 1}" in second
     assert re.split(r"  +", first)[:4] == ["run", "defaults", "535,818", "10"]
     assert "50-epochs: Overfitting from epoch " in completed.stdout
-    assert "50-epochs against run: test accuracy " in completed.stdout
+    assert "50-epochs compared with run: test accuracy " in completed.stdout
 
     page = (tmp_path / "comparison.html").read_text()
     assert "Overfitting from epoch " in page

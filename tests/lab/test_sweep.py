@@ -17,8 +17,8 @@ import pytest
 from digits.images import mnist
 from digits.lab.errors import LabError
 from digits.lab.plan import plan
-from digits.lab.sweep_settings import SweepSettings
-from digits.lab.sweep_study import Score, check_free, opened
+from digits.lab.settings import SweepSettings
+from digits.lab.study import Score, check_free, opened
 from digits.train.errors import RunError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def swept(interrupted_by: Callable[..., Sweep]) -> Sweep:
 def test_it_goes_on_after_ctrl_c(swept: Sweep) -> None:
     assert swept.code == 130
     assert swept.interrupted.endswith(
-        "unfinished: 5 of 12 trials are done and kept\nnext: the same command again goes on\n"
+        "unfinished: 5 of 12 trials are done and kept\nnext: the same command again continues\n"
     )
     assert swept.states == {"COMPLETE": 5, "WAITING": 7}
     swept.check()
@@ -171,7 +171,7 @@ def test_one_trial_has_no_figures_and_a_folder_may_have_any_name(digits: Digits,
     completed = digits("sweep", "--out", out, *GRID, "--sampler", "random", "--trials", 1, "--seed", 5)
     assert completed.returncode == 0, completed.stderr
     assert {file.name for file in out.iterdir()} == {".lock", "study.db", "sweep.csv", "sweep.html"}
-    assert "importance.png: not drawn, since one trial alone has nothing to be held against" in completed.stdout
+    assert "importance.png: not drawn, since a single trial cannot be compared" in completed.stdout
     assert completed.stdout.endswith(" --seed 5\n")
 
 
@@ -180,10 +180,10 @@ def test_one_trial_has_no_figures_and_a_folder_may_have_any_name(digits: Digits,
     [
         (
             ["--layers", "512,256"],
-            '"512,256" is no list of numbers of hidden layers, each from 1 to 20',
+            '"512,256" is not a list of numbers of hidden layers, each from 1 to 20',
         ),
-        (["--epochs", "5,0"], '"5,0" is no list of epoch counts'),
-        (["--activations", "relu,"], '"relu," is no list of names; give them as in relu,tanh'),
+        (["--epochs", "5,0"], '"5,0" is not a list of epoch counts'),
+        (["--activations", "relu,"], '"relu," is not a list of names; give them as in relu,tanh'),
         (["--validation-split", "0"], "Must be > 0"),
     ],
 )
@@ -212,7 +212,7 @@ def test_a_random_choice_has_none_twice_and_is_of_its_seed() -> None:
 
 
 def test_a_study_that_was_not_wholly_written_is_written_anew(tmp_path: Path) -> None:
-    (tmp_path / ".study.db").write_bytes(b"SQLite format 3\0")
+    (tmp_path / "study.db.unfinished").write_bytes(b"SQLite format 3\0")
     check_free(tmp_path)
     with opened(tmp_path, plan(TINY, "")) as begun:
         assert begun.total == states(tmp_path)["WAITING"] == 12
@@ -262,7 +262,7 @@ def test_a_damaged_checkpoint_is_no_fault_of_its_trial(digits: Digits, tmp_path:
     assert completed.returncode == 1
     (line,) = completed.stderr.splitlines()
     assert line.startswith(f"digits: {checkpoint}: damaged (")
-    assert line.endswith("; remove it to begin again at the first epoch")
+    assert line.endswith("; remove it to start at the first epoch")
     assert states(tmp_path) == {"WAITING": 1}
     checkpoint.unlink()
     assert digits("sweep", "--out", tmp_path, *arguments).returncode == 0

@@ -124,7 +124,7 @@ def test_a_run_that_is_there_is_replaced_only_if_told_so(digits: Digits, run_fol
             {"activation": "glu"},
             "--activation glu: Keras cannot make it from its name (TypeError: it changes the number",
         ),
-        ({"early_stopping": 3, "validation_split": 0}, "--early-stopping 3 watches the validation loss"),
+        ({"early_stopping": 3, "validation_split": 0}, "--early-stopping 3 needs a validation loss"),
         ({"optimizer": "adm"}, "--optimizer adm: Keras knows no such name; did you mean adam? There are adadelta, "),
     ],
 )
@@ -187,7 +187,7 @@ def test_ctrl_c_keeps_the_last_whole_epoch_and_resume_goes_on_as_if_nothing_had_
             assert process.wait(timeout=60) == code, stderr.read_text()
             assert f"next: digits train --resume {broken}, or the same with --finish to end it here\n" in rest
             assert "Traceback" not in stderr.read_text()
-        with pytest.raises(RunError, match=f"unfinished; go on with `digits train --resume {broken}`"):
+        with pytest.raises(RunError, match=f"unfinished; continue with `digits train --resume {broken}`"):
             read_run(broken)  # as export does first of all
     ended = shutil.copytree(broken, tmp_path / "ended")
     completed = digits("train", "--resume", ended, "--finish")
@@ -218,7 +218,7 @@ def test_a_training_that_diverges_is_an_error_and_its_last_finite_epoch_can_be_t
     )
     assert "Epoch 3/" not in completed.stdout
     assert "next:" not in completed.stdout
-    with pytest.raises(RunError, match="unfinished; go on with"):
+    with pytest.raises(RunError, match="unfinished; continue with"):
         read_run(run)  # as export does first of all
     completed = digits("train", "--resume", run, "--finish")
     assert completed.returncode == 0, completed.stderr
@@ -278,7 +278,7 @@ def test_a_killed_training_is_never_taken_for_a_finished_one(
         with starting("train", "--out", run, "--overwrite", *SMALL, "--epochs", 12) as (process, _):
             interrupt_at(process, line, signal.SIGKILL)
             process.wait(timeout=60)
-        with pytest.raises(RunError, match="unfinished; go on with `digits train --resume"):
+        with pytest.raises(RunError, match="unfinished; continue with `digits train --resume"):
             read_run(run)  # as export does first of all
     assert digits("train", "--resume", run).returncode == 0
     assert read_run(run).report["epochs"] == 12
@@ -365,17 +365,17 @@ def test_what_cannot_be_resumed_is_said_in_a_line(digits: Digits, run_folder: Pa
             unfinished(run, TrainSettings(out=run, overwrite=True), ""),
         ):
             pass
-    with pytest.raises(RunError, match="holds an unfinished run; give --resume to go on with it"):
+    with pytest.raises(RunError, match="holds an unfinished run; give --resume to continue it"):
         check_free(run, overwrite=False)
-    with pytest.raises(RunError, match="is finished, there is nothing to go on with"):
+    with pytest.raises(RunError, match="is finished, so it cannot be resumed"):
         resumed(run_folder, None)
-    with pytest.raises(RunError, match="holds no run, there is nothing to go on with"):
+    with pytest.raises(RunError, match="holds no run, so it cannot be resumed"):
         resumed(tmp_path / "none", None)
     with pytest.raises(RunError, match="not the digits that this run has been trained on"):
         unfinished(run, replace(resumed(run, None), resume=run), "0" * 64).__enter__()
     for arguments, expected in (
         (("--resume", run, "--epochs", 10), "--epochs: a resumed run keeps its own settings; leave it out"),
-        (("--finish",), "--finish ends a run that was interrupted; say which, with --resume"),
+        (("--finish",), "--finish ends a run that was interrupted; name its folder with --resume"),
         (("--resume", run), "checkpoint.npz: damaged"),
     ):
         completed = digits("train", *arguments)

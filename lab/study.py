@@ -1,16 +1,17 @@
-"""A sweep's trials on disk, in an Optuna study: planned, taken, finished, and put back if that did not happen.
+"""A sweep's trials on disk, in an Optuna study: planned, taken, finished, and put back after an interruption.
 
-Every trial of the plan is in the study from the start, waiting. It is written beside and renamed, so that a study that
-is there holds the whole plan. Optuna samples nothing: a plan can be gone on with after any interruption, a sampler's
-random state cannot.
+Every trial of the plan is in the study from the start, waiting. The file is written atomically, so a study that exists
+holds the whole plan. Optuna samples nothing: a plan can be resumed after any interruption, a sampler's random state
+cannot.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -19,9 +20,12 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from digits.lab.errors import LabError
 from digits.lab.plan import DATA, Candidate
+from digits.report.number_format import comma_list
+from digits.storage import atomic_file
 from digits.train.run_folder import LOCK, locked
 
 if TYPE_CHECKING:
@@ -31,17 +35,16 @@ if TYPE_CHECKING:
     from digits.lab.plan import Plan
 
 STUDY = "study.db"
-BESIDE = f".{STUDY}"
 NAME = "digits sweep"
 TERMS = "plan"
 WHY = "why"
-# What may lie in a folder whose sweep was interrupted before its study was there.
-BEGUN = {LOCK, BESIDE, f"{BESIDE}-journal"}
+# What an interruption leaves in a folder before its study exists.
+BEGUN = {LOCK, f"{STUDY}.unfinished", f"{STUDY}.unfinished-journal"}
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a trial ended with, after its last epoch."""
+    """The result of a trial, after its last epoch."""
 
     val_accuracy: float
     val_loss: float
@@ -68,11 +71,7 @@ class Study:
         self._storage = storage
         self._plan = plan
         self._study = optuna.load_study(study_name=NAME, storage=storage, sampler=optuna.samplers.RandomSampler())
-
-    @property
-    def terms(self) -> dict[str, Any]:
-        """Those of the plan that the study was made of."""
-        return dict(self._study.user_attrs[TERMS])
+        self.terms: dict[str, Any] = self._study.user_attrs[TERMS]  # of the plan that the study was made of
 
     @property
     def total(self) -> int:
@@ -80,7 +79,7 @@ class Study:
         return len(self._plan.candidates)
 
     def take(self) -> tuple[optuna.Trial, Candidate] | None:
-        """The next trial that waits, which runs from now on; None if none is left."""
+        """The next waiting trial, which counts as running from now on; None if none is left."""
         if not self._trials(TrialState.WAITING):
             return None
         trial = self._study.ask()
@@ -101,7 +100,7 @@ class Study:
         return {trial.number + 1: trial.user_attrs[WHY] for trial in self._trials(TrialState.FAIL)}
 
     def put_back(self) -> None:
-        """Lets the trials wait again that run: whoever ran them has been interrupted."""
+        """Lets the running trials wait again, after the process that ran them was interrupted."""
         study = self._storage.get_study_id_from_name(NAME)
         for trial in self._trials(TrialState.RUNNING):
             identity = self._storage.get_trial_id_from_study_id_trial_number(study, trial.number)
@@ -109,20 +108,15 @@ class Study:
 
     def results(self) -> list[Result]:
         """The trials that are done, in the order of their numbers."""
-        return [
-            Result(
-                number=trial.number + 1,
-                candidate=Candidate(**trial.params),
-                score=Score(**{field.name: trial.user_attrs[field.name] for field in fields(Score)}),
-            )
-            for trial in self._trials(TrialState.COMPLETE)
-        ]
+        done = self._trials(TrialState.COMPLETE)
+        scores = [Score(**{field.name: trial.user_attrs[field.name] for field in fields(Score)}) for trial in done]
+        return [Result(t.number + 1, Candidate(**t.params), score) for t, score in zip(done, scores, strict=True)]
 
     def importances(self, parameters: list[str]) -> dict[str, float]:
         """Each parameter's share, from 0 to 1, of what the parameters explain one by one; the largest first.
 
-        It is that of fANOVA (F. Hutter, H. Hoos, K. Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter
-        Importance", ICML 2014). Empty if the trials do not differ in validation accuracy.
+        By fANOVA (F. Hutter, H. Hoos, K. Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance",
+        ICML 2014). Empty if the trials do not differ in validation accuracy.
         """
         try:
             return get_param_importances(self._study, evaluator=FanovaImportanceEvaluator(seed=0), params=parameters)
@@ -135,89 +129,77 @@ class Study:
 
 @contextmanager
 def opened(out: Path, plan: Plan) -> Iterator[Study]:
-    """The study in the folder, made if there is none; ours alone while the block lasts. None of its trials runs then.
+    """The study in the folder, made if needed, and locked while the block runs. Before and after it no trial runs.
 
     Raises:
-        LabError: the folder holds something else, or another plan; or the disk fails it.
-        RunError: another process is at it.
+        LabError: the folder holds something else, or another plan; or the disk fails.
+        RunError: another process runs the sweep.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = out / STUDY
-    with locked(out, f"{out}: another process is running this sweep"), _in_one_line(file):
-        if not file.exists():
-            _create(file, plan)
-        with _storage(file) as storage:
-            study = _study(file, storage, plan)
-            study.put_back()
-            try:
-                yield study
-            finally:
+    with locked(out, f"{out}: another process is running this sweep"):
+        try:
+            if not file.exists():
+                _create(file, plan)
+            with _storage(file) as storage:
+                study = _study(file, storage, plan)
                 study.put_back()
+                try:
+                    yield study
+                finally:
+                    study.put_back()
+        except (SQLAlchemyError, StorageInternalError) as error:
+            # The cause says what happened; in SQLAlchemy's own text the statement follows in more lines.
+            why = str(error.__cause__ or error).partition("\n")[0]
+            raise LabError(f"{file}: cannot be used ({why}); give another --out") from error
 
 
 def check_free(out: Path) -> None:
-    """Raises LabError if the folder is there and holds something that is no sweep."""
+    """Raises LabError if the folder exists and holds something that is not a sweep."""
     if not os.path.lexists(out) or (out / STUDY).exists():
         return
     if not out.is_dir():
         raise LabError(f"{out}: not a folder; give another --out")
-    if foreign := sorted({entry.name for entry in out.iterdir()} - BEGUN):
-        raise LabError(f"{out}: holds {foreign[0]} and no sweep; give another --out")
-
-
-@contextmanager
-def _in_one_line(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except (SQLAlchemyError, StorageInternalError) as error:
-        # Optuna's own errors leave what happened to their cause; SQLAlchemy adds the statement in further lines.
-        why = str(error.__cause__ or error).partition("\n")[0]
-        raise LabError(f"{file}: cannot be used ({why}); give another --out") from error
+    if others := sorted({entry.name for entry in out.iterdir()} - BEGUN):
+        raise LabError(f"{out}: holds {others[0]} and no sweep; give another --out")
 
 
 def _create(file: Path, plan: Plan) -> None:
-    beside = file.with_name(BESIDE)
-    for old in BEGUN - {LOCK}:
-        file.with_name(old).unlink(missing_ok=True)
-    with _storage(beside) as storage:
+    for leftover in BEGUN - {LOCK}:
+        file.with_name(leftover).unlink(missing_ok=True)
+    with atomic_file.replacing(file) as temporary, _storage(temporary) as storage:
         study = optuna.create_study(study_name=NAME, storage=storage, direction="maximize")
         study.set_user_attr(TERMS, plan.terms)
         for candidate in plan.candidates:
             study.enqueue_trial(asdict(candidate))
-    beside.rename(file)
 
 
 @contextmanager
 def _storage(file: Path) -> Iterator[RDBStorage]:
-    """Optuna's storage in that file, closed in the end. It connects by a function: a path in a URL would be parsed."""
-    with ExitStack() as connections:
-
-        def connect() -> sqlite3.Connection:
-            return connections.enter_context(closing(sqlite3.connect(file, check_same_thread=False)))
-
-        try:
-            storage = RDBStorage("sqlite:///file", {"creator": connect}, skip_table_creation=file.exists())
-        except RuntimeError as error:  # it is of another version of Optuna
-            raise LabError(f"{file}: cannot be used ({error}); give another --out") from error
-        try:
-            yield storage
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
+    """Optuna's storage in that file. The path is not part of a URL, which would be parsed."""
+    options = {"creator": partial(sqlite3.connect, file), "poolclass": NullPool}
+    try:
+        storage = RDBStorage("sqlite:///file", options, skip_table_creation=file.exists())
+    except RuntimeError as error:  # another version of Optuna wrote it
+        raise LabError(f"{file}: cannot be used ({error}); give another --out") from error
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
 
 
 def _study(file: Path, storage: RDBStorage, plan: Plan) -> Study:
+    """The study in the file. Raises LabError if it is not of this plan."""
     try:
         study = Study(storage, plan)
-        theirs = study.terms
     except KeyError as error:
         raise LabError(f"{file}: holds no sweep; give another --out") from error
     different = [
-        f"{name.replace('_', '-')} {_listed(theirs.get(name))} instead of {_listed(value)}"
+        f"{name.replace('_', '-')} {_listed(study.terms.get(name))} instead of {_listed(value)}"
         for name, value in plan.terms.items()
-        if theirs.get(name) != value and name != DATA
+        if study.terms.get(name) != value and name != DATA
     ]
-    if theirs.get(DATA) != plan.terms[DATA]:
+    if study.terms.get(DATA) != plan.terms[DATA]:
         different.append("other digits")
     if different:
         raise LabError(f"{file.parent}: holds another sweep ({', '.join(different)}); give another --out")
@@ -225,4 +207,4 @@ def _study(file: Path, storage: RDBStorage, plan: Plan) -> Study:
 
 
 def _listed(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return comma_list(value) if isinstance(value, list) else str(value)

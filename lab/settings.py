@@ -1,4 +1,4 @@
-"""The settings of a sweep."""
+"""The settings of comparisons and sweeps."""
 
 from __future__ import annotations
 
@@ -16,60 +16,64 @@ from digits.train.settings import Count  # noqa: TC001 the command line resolves
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    Converter = Callable[[object, Sequence[Token]], tuple[object, ...]]
-
-DEEPEST = 20  # hidden layers; more are nodes by mistake, as `digits train --layers` takes them
+DEEPEST = 20  # hidden layers; a larger number is meant as nodes, as `digits train --layers` takes them
 MOST = 2**31 - 1
 
 
-def _numbers(what: str, example: str, most: int) -> Converter:
-    """Converts a comma list of different whole numbers from 1 to `most`."""
+def _numbers(what: str, example: str, most: int = MOST) -> Parameter:
+    """A comma-separated list of different whole numbers from 1 to `most`."""
 
-    def convert(_type: object, tokens: Sequence[Token]) -> tuple[int, ...]:
-        given, parts = _parts(tokens)
+    def convert(given: str, parts: list[str]) -> Sequence[object]:
         if not all(part.isdecimal() and len(part) <= len(str(most)) and 1 <= int(part) <= most for part in parts):
-            raise ValueError(f'"{given}" is no list of {what}, each from 1 to {most}; give them as in {example}')
-        return tuple(dict.fromkeys(map(int, parts)))
+            raise ValueError(f'"{given}" is not a list of {what}, each from 1 to {most}; give them as in {example}')
+        return list(map(int, parts))
 
-    return convert
+    return _list(convert)
 
 
-def _names(_type: object, tokens: Sequence[Token]) -> tuple[str, ...]:
-    given, parts = _parts(tokens)
+def _names(given: str, parts: list[str]) -> Sequence[object]:
     if not all(parts):
-        raise ValueError(f'"{given}" is no list of names; give them as in relu,tanh')
-    return tuple(dict.fromkeys(parts))
+        raise ValueError(f'"{given}" is not a list of names; give them as in relu,tanh')
+    return parts
 
 
-def _parts(tokens: Sequence[Token]) -> tuple[str, list[str]]:
-    given = ",".join(token.value for token in tokens)  # several where a TOML file has a list
-    return given, [part.strip() for part in given.split(",")]
+def _list(convert: Callable[[str, list[str]], Sequence[object]]) -> Parameter:
+    def converter(_type: object, tokens: Sequence[Token]) -> tuple[object, ...]:
+        given = comma_list(token.value for token in tokens)  # a TOML file's list gives several tokens
+        return tuple(dict.fromkeys(convert(given, [part.strip() for part in given.split(",")])))
 
-
-def _list(converter: Converter) -> Parameter:
     return Parameter(converter=converter, n_tokens=1, show_default=comma_list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompareSettings:
+    """The settings of `digits compare`."""
+
+    out: Path = Path("runs/comparison")
+    """The folder for comparison.html, comparison.png and comparison.json; those of an earlier comparison are
+    replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSettings(ArraySettings):
-    """What `digits sweep` is told. Everything else is as `digits train` has it by default."""
+    """The settings of `digits sweep`. All others are the defaults of `digits train`."""
 
     out: Path = Path("runs/sweep")
-    """The sweep's folder. The same call again goes on where the last one stopped."""
+    """The sweep's folder. The same command again continues where the last one stopped."""
 
     data: str | None = None
     """MNIST, as for `digits train`."""
 
-    layers: Annotated[tuple[int, ...], _list(_numbers("numbers of hidden layers", "1,2,3", DEEPEST))] = (1, 2, 3)
+    layers: Annotated[tuple[int, ...], _numbers("numbers of hidden layers", "1,2,3", DEEPEST)] = (1, 2, 3)
     """Numbers of hidden layers to try."""
 
-    nodes: Annotated[tuple[int, ...], _list(_numbers("node counts", "64,256", MOST))] = (64, 256, 512)
+    nodes: Annotated[tuple[int, ...], _numbers("node counts", "64,256")] = (64, 256, 512)
     """Nodes of each hidden layer to try."""
 
     activations: Annotated[tuple[str, ...], _list(_names)] = ("relu", "tanh")
     """Activations of the hidden layers to try, by Keras's names."""
 
-    epochs: Annotated[tuple[int, ...], _list(_numbers("epoch counts", "5,10", MOST))] = (5, 10)
+    epochs: Annotated[tuple[int, ...], _numbers("epoch counts", "5,10")] = (5, 10)
     """Passes over the training images to try."""
 
     sampler: Literal["grid", "random"] = "grid"
