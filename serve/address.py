@@ -1,18 +1,14 @@
 """The address to listen on, proven free before anything listens: grpcio would share it, or take it over, in silence."""
 
-from __future__ import annotations
-
 import errno
 import socket
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from digits.protos.address import UNIX, host_and_port, require_socket_path
 from digits.serve.errors import StartError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 TRIES = 10  # to find one free port for all addresses of a name
 ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # a name's IPv6 address on a host without IPv6

@@ -1,25 +1,17 @@
 """The batcher: takes all jobs that wait, runs the model once, hands each its own rows. Knows neither gRPC nor ONNX."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.serve.errors import internal_error
-from digits.serve.job import FOREVER, Answers
+from digits.serve.job import FOREVER, Answers, Job
+from digits.serve.statistics import Statistics
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-
-    from digits.serve.job import Job
-    from digits.serve.statistics import Statistics
-
-    Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 MOST_MICROSECONDS = 2**32 - 1  # that a uint32 holds: more than an hour
 
@@ -28,14 +20,14 @@ class Source(Protocol):
     """Where jobs come from: a transport's side of the batcher."""
 
     def take(self) -> list[Job] | None:
-        """Waits for the first job, then returns all that wait, live and fit; None when there will be no more."""
+        """Waits for the first job, then returns all that wait and fit; None when there will be no more."""
 
     def ran(self, images: int, seconds: float) -> None:
-        """Hears how long such a batch took in all."""
+        """Is told how long such a batch took in all."""
 
 
 class Batcher:
-    """Runs the model on one batch after another. Work-conserving: it waits for nobody while there is a job.
+    """Runs the model on one batch after another. Work-conserving: it does not wait while there is a job.
 
     Attributes:
         statistics: Where it counts.
@@ -47,12 +39,12 @@ class Batcher:
         self.statistics = statistics
 
     def serve(self, source: Source) -> None:
-        """The loop of a batcher's thread. Several may run at a time. Ends when the source does."""
+        """The loop of a batcher's thread; several threads may run it. Ends when the source does."""
         while (jobs := source.take()) is not None:
             source.ran(*self.answer(jobs))
 
     def answer(self, jobs: Sequence[Job]) -> tuple[int, float]:
-        """Answers each job, whatever happens. Tells how many images they have, and how many seconds it took."""
+        """Answers each job, also if the model fails. Returns their number of images, and the seconds it took."""
         started = time.monotonic()
         images = sum([job.request.count for job in jobs])
         try:
@@ -61,27 +53,23 @@ class Batcher:
             if len(probabilities) != images:
                 raise ValueError(f"{len(probabilities)} rows for {images} images")  # noqa: TRY301 answered below
             compute_seconds = time.monotonic() - started
-            answers = _answers(probabilities, compute_seconds, self._model_version)
+            answers = Answers(
+                digits=probabilities.argmax(axis=1).astype(np.uint8).tobytes(),
+                confidences=probabilities.max(axis=1).tobytes(),
+                probabilities=probabilities.tobytes(),
+                batch_size=images,
+                compute_microseconds=round(compute_seconds * 1e6),
+                model_version=self._model_version,
+            )
             queue_seconds = len(jobs) * started - sum([job.arrived for job in jobs])
             self.statistics.record_batch(len(jobs), images, queue_seconds, compute_seconds)
-        except Exception as unforeseen:  # noqa: BLE001 the callers get its id, the log has it whole
+        except Exception as unforeseen:  # noqa: BLE001 the callers get its id, the log has all of it
             error = internal_error(f"the model failed on a batch of {len(jobs)} calls", unforeseen)
             for job in jobs:
                 job.fail(error)
         else:
             _send(jobs, answers, started)
         return images, time.monotonic() - started
-
-
-def _answers(probabilities: NDArray[np.float32], compute_seconds: float, model_version: str) -> Answers:
-    return Answers(
-        digits=probabilities.argmax(axis=1).astype(np.uint8).tobytes(),
-        confidences=probabilities.max(axis=1).tobytes(),
-        probabilities=probabilities.tobytes(),
-        batch_size=len(probabilities),
-        compute_microseconds=round(compute_seconds * 1e6),
-        model_version=model_version,
-    )
 
 
 def _send(jobs: Sequence[Job], answers: Answers, started: float) -> None:
@@ -95,6 +83,6 @@ def _send(jobs: Sequence[Job], answers: Answers, started: float) -> None:
             waited = min(round((started - arrived) * 1e6), MOST_MICROSECONDS)
         try:
             job.answer(request.encode(answers, start, stop, waited))
-        except Exception as unforeseen:  # noqa: BLE001 the others of its batch get theirs
+        except Exception as unforeseen:  # noqa: BLE001 the others of its batch get their answers
             job.fail(internal_error("an answer could not be sent", unforeseen))
         start = stop

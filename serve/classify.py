@@ -1,20 +1,13 @@
 """`Classify` on the wire: request bytes to a Request, its part of a batch's answers to response bytes."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
 
 from digits.protos.digits.v1 import digits_pb2
 from digits.serve.errors import InvalidRequest
-from digits.serve.job import FOREVER, IMAGE_BYTES, Request
+from digits.serve.job import FOREVER, IMAGE_BYTES, Answers, Request
 from digits.serve.pictures import Pictures
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from digits.serve.job import Answers
 
 ONE_IMAGE = digits_pb2.ClassifyRequest(pixels=bytes(IMAGE_BYTES)).SerializeToString()
 MAX_VARINT = 5  # bytes of a length

@@ -1,23 +1,18 @@
 """The engine host: the model version that a server serves, the variant chosen for this machine, and what they are."""
 
-from __future__ import annotations
-
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from digits.model.repository import open_repository
 from digits.model.selection import select
 from digits.protos.digits.v1 import digits_pb2
 from digits.serve.oip.model_info import ModelInfo
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from digits.serve.settings import ServeSettings
-    from digits.serve.transport.choice import TransportChoice
+from digits.serve.settings import ServeSettings
+from digits.serve.transport.choice import TransportChoice
 
 log = logging.getLogger(__name__)
 

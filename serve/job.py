@@ -1,18 +1,12 @@
 """A job: what one call asks of the model, and its way back to the caller."""
 
-from __future__ import annotations
-
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from digits.serve.errors import DeadlinePassed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from digits.serve.errors import CallError
+from digits.serve.errors import CallError, DeadlinePassed
 
 IMAGE_BYTES = 28 * 28
 FOREVER = float("inf")  # seconds
@@ -20,7 +14,7 @@ FOREVER = float("inf")  # seconds
 
 @dataclass(slots=True, eq=False)
 class Answers:
-    """What the model said of one batch of n images, as the bytes that responses are cut from.
+    """What the model answered to one batch of n images, as the bytes that responses are cut from.
 
     Attributes:
         digits: The most probable digits, uint8 [n].
@@ -41,6 +35,9 @@ class Answers:
     memo: dict[object, bytes] = field(default_factory=dict)
 
 
+Encode = Callable[[Answers, int, int, int], bytes]
+
+
 @dataclass(slots=True, eq=False)
 class Request:
     """What the bytes of a call ask for.
@@ -56,7 +53,7 @@ class Request:
 
     pixels: bytes | memoryview
     count: int
-    encode: Callable[[Answers, int, int, int], bytes]
+    encode: Encode
     priority: int = 0
     timeout: float = FOREVER
 
@@ -64,13 +61,13 @@ class Request:
 class Job(ABC):
     """A request on its way through the batcher. A transport's subclass takes the answer back to the caller.
 
-    Exactly one of `answer`, `fail` and `drop` is called in the end, once.
+    In the end, exactly one of `answer`, `fail` and `drop` is called, once.
 
     Attributes:
         request: What is asked for.
         arrived: When it came, on the clock of time.monotonic().
         deadline: When its caller stops waiting, on the same clock; never, if infinite.
-        cancelled: Whether the caller has gone.
+        cancelled: Whether the caller is gone.
     """
 
     __slots__ = ("arrived", "cancelled", "deadline", "request")
@@ -82,7 +79,7 @@ class Job(ABC):
         self.cancelled = False
 
     def cancel(self) -> None:
-        """Says that the caller has gone; nothing is computed for it any more."""
+        """Records that the caller is gone; nothing is computed for it any more."""
         self.cancelled = True
 
     @abstractmethod
@@ -95,10 +92,10 @@ class Job(ABC):
 
     @abstractmethod
     def drop(self) -> None:
-        """Ends it without a word: the caller has gone."""
+        """Ends it without an answer: the caller is gone."""
 
     def dismiss_if_dead(self, now: float) -> bool:
-        """Whether nobody waits any more at a time of time.monotonic(); ends it if so, and the model never sees it."""
+        """Whether nobody waits for it at a time of time.monotonic(); if so it ends, and the model never sees it."""
         if self.cancelled:
             self.drop()
             return True
@@ -108,7 +105,26 @@ class Job(ABC):
         return False
 
 
+class WaitingJob(Job):
+    """A job that a thread waits for."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self, request: Request, deadline: float) -> None:
+        super().__init__(request, time.monotonic(), deadline)
+        self.outcome: Future[bytes] = Future()
+
+    def answer(self, response: bytes) -> None:
+        self.outcome.set_result(response)
+
+    def fail(self, error: CallError) -> None:
+        self.outcome.set_exception(error)
+
+    def drop(self) -> None:
+        self.outcome.cancel()
+
+
 def living(jobs: Iterable[Job]) -> list[Job]:
-    """Those that somebody waits for still; the others are ended."""
+    """The jobs that a caller still waits for; the others are ended."""
     now = time.monotonic()
     return [job for job in jobs if not ((job.cancelled or job.deadline <= now) and job.dismiss_if_dead(now))]

@@ -1,19 +1,13 @@
-"""Picture files in a call: decoded off the hot path, a few at a time."""
-
-from __future__ import annotations
+"""Picture files in a call: decoded off the hot path, a few concurrently."""
 
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from digits.serve.errors import CallError, Draining, InvalidRequest, QueueFull, internal_error
-from digits.serve.job import Request
+from digits.serve.job import Job, Request
 from digits.serve.process.threads import Pool
-
-if TYPE_CHECKING:
-    from digits.serve.job import Job
-    from digits.serve.queue import JobQueue
+from digits.serve.queue import JobQueue
 
 THREADS = 2  # each may hold a picture of the largest size
 GUESS = 1.0  # seconds until there is room for another call
@@ -21,7 +15,7 @@ GUESS = 1.0  # seconds until there is room for another call
 
 @dataclass(slots=True, eq=False)
 class Pictures(Request):
-    """A request whose images are still files: PNG, JPEG, BMP, GIF or TIFF. It has no pixels until they are decoded."""
+    """A request whose images are picture files still. It has no pixels until they are decoded."""
 
     files: list[bytes] = field(default_factory=list)
     decoded: list[bytes] = field(default_factory=list)
@@ -43,7 +37,7 @@ class Decoders:
     """A few threads that decode the pictures of jobs, one of each job in turn, and pass the jobs on to a queue."""
 
     def __init__(self, queue: JobQueue, max_size: int) -> None:
-        """At most `max_size` jobs."""
+        """Holds at most `max_size` jobs."""
         self._queue = queue
         self._max_size = max_size
         self._changed = threading.Condition()
@@ -58,17 +52,17 @@ class Decoders:
             try:
                 self._threads.submit(self._step, job, pictures)
             except RuntimeError as error:
-                raise Draining("the server is draining; try another one") from error
+                raise Draining from error
             self._jobs += 1
 
     def drain(self, timeout: float) -> None:
-        """Ends when all jobs have been passed on, after `timeout` seconds at the latest; takes no more then."""
+        """Ends when all jobs are passed on, after `timeout` seconds at the latest; accepts no more after that."""
         with self._changed:
             self._changed.wait_for(lambda: not self._jobs, timeout)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _step(self, job: Job, pictures: Pictures) -> None:
-        """Decodes one file, and comes again for the next after everybody else."""
+        """Decodes one file; the next one comes after those of all other jobs."""
         try:
             if not job.dismiss_if_dead(time.monotonic()):
                 if not pictures.decode_next():
@@ -78,7 +72,7 @@ class Decoders:
                 self._queue.put(job)
         except CallError as error:
             job.fail(error)
-        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has it whole
+        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has all of it
             job.fail(internal_error("pictures could not be decoded", unforeseen))
         pictures.files, pictures.decoded = [], []
         with self._changed:

@@ -1,18 +1,12 @@
 """The bounded queue between calls and the batcher: levels of priority, admission, and when a batch is ready."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
 
 from digits.serve.errors import Draining, QueueFull, TooLate
-from digits.serve.job import FOREVER, living
-
-if TYPE_CHECKING:
-    from digits.serve.job import Job
-    from digits.serve.settings import ServeSettings
+from digits.serve.job import FOREVER, Job, living
+from digits.serve.settings import ServeSettings
 
 MEMORY = 0.9  # of the past batches' weight that each batch leaves them in the measured speed
 
@@ -56,7 +50,7 @@ class JobQueue:
         level = (request.priority if 0 < request.priority <= len(self._levels) else self._default_level) - 1
         with self._lock:
             if self._closed:
-                raise Draining("the server is draining; try another one")
+                raise Draining
             line = self._levels[level]
             if len(line) >= self._max_size or job.deadline != FOREVER:
                 self._require_room(level, job)

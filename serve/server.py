@@ -1,31 +1,25 @@
 """The server: engine, batchers and transport, from start to drain."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from digits.model.selection import Selection
 from digits.serve.address import require_free
 from digits.serve.batcher import Batcher
 from digits.serve.engine_host import EngineHost
 from digits.serve.process.memory_watch import MemoryWatch
 from digits.serve.process.threads import fit
 from digits.serve.process.warmup import warm_up
+from digits.serve.process.worker_configuration import WorkerConfiguration
 from digits.serve.services import Services
 from digits.serve.settings import MB
 from digits.serve.statistics import Statistics
 from digits.serve.transport.choice import choose
 from digits.serve.transport.grpcio import GrpcioTransport
 from digits.serve.transport.native import NativeTransport
-from digits.serve.transport.transport import LINGER
-
-if TYPE_CHECKING:
-    from digits.model.selection import Selection
-    from digits.serve.process.worker_configuration import WorkerConfiguration
-    from digits.serve.transport.transport import Transport
+from digits.serve.transport.transport import LINGER, Transport
 
 log = logging.getLogger(__name__)
 

@@ -1,27 +1,21 @@
 """What each method does with the bytes of a call: the same for every transport, which only carries them."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.inference.v2 import inference_pb2
 from digits.serve import classify
-from digits.serve.errors import Draining
+from digits.serve.errors import CallError, Draining
+from digits.serve.job import Request
 from digits.serve.oip import infer
+from digits.serve.oip.model_info import ModelInfo
 from digits.serve.oip.service import InferenceService
+from digits.serve.settings import ServeSettings
+from digits.serve.statistics import Statistics
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from digits.serve.errors import CallError
-    from digits.serve.job import Request
-    from digits.serve.oip.model_info import ModelInfo
-    from digits.serve.settings import ServeSettings
-    from digits.serve.statistics import Statistics
-
-    Message = TypeVar("Message")
+Message = TypeVar("Message")
 
 DIGITS = digits_pb2.DESCRIPTOR.services_by_name["DigitClassifier"]
 INFERENCE = inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
@@ -36,7 +30,7 @@ class Services:
         model: The model that answers.
         max_batch_size: Most images in a call.
         hot: The methods that run the model: each parses a call to a request, see `accept`.
-        cold: The other unary methods; each gives the response itself, or raises a CallError.
+        cold: The other unary methods; each returns the response itself, or raises a CallError.
         ready: Whether the server is ready.
         draining: Whether calls that run the model are refused.
     """
@@ -61,7 +55,7 @@ class Services:
     def accept(self, parse: Callable[[Message], Request], message: Message) -> Request:
         """The request that a method's `parse` makes of a message. Raises a CallError."""
         if self.draining:
-            raise Draining("the server is draining; try another one")
+            raise Draining
         request = parse(message)
         if self._default_timeout:
             request.timeout = min(request.timeout, self._default_timeout)

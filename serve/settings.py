@@ -1,15 +1,13 @@
 """The settings of the server."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003 the command line resolves it at run time
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from digits.model.manifest import Precision  # noqa: TC001 the command line resolves it at run time
+from digits.model.manifest import Precision
 from digits.serve.errors import StartError
 
 MB = 2**20  # bytes

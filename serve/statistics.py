@@ -1,7 +1,5 @@
 """Counters of a server since its start, written by all of its worker processes in memory that they share."""
 
-from __future__ import annotations
-
 import mmap
 import os
 import threading

@@ -20,8 +20,7 @@ from sklearn.neural_network import MLPClassifier
 from digits.client import Client
 from digits.images import mnist
 from digits.serve import classify
-from digits.serve.job import FOREVER, Request
-from digits.serve.transport.calls import CallJob
+from digits.serve.job import FOREVER, Request, WaitingJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -236,26 +235,26 @@ def client(server: ServerProcess) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="session")
-def job_of() -> Callable[..., CallJob]:
+def job_of() -> Callable[..., WaitingJob]:
     """Makes jobs without a call, for the queue and the batcher."""
     return _job_of
 
 
 @pytest.fixture(scope="session")
-def jobs_of() -> Callable[[NDArray[np.uint8], Sequence[int]], list[CallJob]]:
+def jobs_of() -> Callable[[NDArray[np.uint8], Sequence[int]], list[WaitingJob]]:
     """Makes jobs of the given sizes, whose images are taken from an array in turn."""
 
-    def make(pixels: NDArray[np.uint8], sizes: Sequence[int]) -> list[CallJob]:
+    def make(pixels: NDArray[np.uint8], sizes: Sequence[int]) -> list[WaitingJob]:
         picked = np.resize(pixels, (sum(sizes), 28, 28))
         return [_job_of(part) for part in np.split(picked, np.cumsum(sizes)[:-1])]
 
     return make
 
 
-def _job_of(pixels: NDArray[np.uint8], *, priority: int = 0, deadline: float = FOREVER) -> CallJob:
+def _job_of(pixels: NDArray[np.uint8], *, priority: int = 0, deadline: float = FOREVER) -> WaitingJob:
     """A job with these images, uint8 [n, 28, 28], that asks for probabilities."""
     request = Request(pixels.tobytes(), len(pixels), classify.encode_with_probabilities, priority)
-    return CallJob(request, deadline)
+    return WaitingJob(request, deadline)
 
 
 @pytest.fixture(scope="session")

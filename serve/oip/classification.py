@@ -1,16 +1,11 @@
 """Triton's classification extension: the most probable classes of an output instead of its elements."""
 
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from digits.serve.oip.model_info import Output
 from digits.serve.oip.pixels import ELEMENTS
-
-if TYPE_CHECKING:
-    from digits.serve.oip.model_info import Output
 
 # C++'s std::to_string, by which Triton writes values.
 FORMATS = {"UINT8": "%d", "FP32": "%f"}

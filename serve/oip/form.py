@@ -1,30 +1,23 @@
 """The form of a ModelInferRequest: all of it but its id and its pixels."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from digits.images import arrays
+from digits.images.arrays import PixelRange
 from digits.protos.inference.v2 import inference_pb2
 from digits.serve.errors import InvalidRequest
-from digits.serve.job import IMAGE_BYTES, Request
-from digits.serve.oip.model_info import INPUT, quoted
+from digits.serve.job import IMAGE_BYTES, Answers, Request
+from digits.serve.oip.model_info import INPUT, ModelInfo, Output, quoted
 from digits.serve.oip.pixels import ELEMENTS, PixelFormat
 from digits.serve.oip.response import Encoder, identity
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+Input = inference_pb2.ModelInferRequest.InferInputTensor
+Parameters = Mapping[str, inference_pb2.InferParameter]
 
-    from digits.images.arrays import PixelRange
-    from digits.serve.job import Answers
-    from digits.serve.oip.model_info import ModelInfo, Output
-
-    Input = inference_pb2.ModelInferRequest.InferInputTensor
-    Parameters = Mapping[str, inference_pb2.InferParameter]
 
 MOST_DIMENSIONS = 8  # that an error shows
 SHARED_MEMORY = "shared_memory_region"

@@ -1,21 +1,14 @@
 """`ModelInfer` on the wire: request bytes to a Request, which carries the encoder of its response."""
 
-from __future__ import annotations
-
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
 from digits.protos.inference.v2 import inference_pb2
 from digits.serve.errors import CallError, InvalidRequest
-from digits.serve.job import IMAGE_BYTES
+from digits.serve.job import IMAGE_BYTES, Request
 from digits.serve.oip.form import Form, read_form
-from digits.serve.oip.model_info import shortened
-
-if TYPE_CHECKING:
-    from digits.serve.job import Request
-    from digits.serve.oip.model_info import ModelInfo
+from digits.serve.oip.model_info import ModelInfo, shortened
 
 # Calls differ in their pixels and ids, and little else: what is left of a message, its form, is read once.
 remembered_form = lru_cache(maxsize=256)(read_form)

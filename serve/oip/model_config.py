@@ -1,16 +1,9 @@
 """`ModelConfig` on the wire: how the server batches, queues and runs the model, in Triton's terms."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from digits.model.runtime import CUDA
 from digits.protos.inference.v2 import inference_pb2 as pb
-from digits.serve.oip.model_info import INPUT
-
-if TYPE_CHECKING:
-    from digits.serve.oip.model_info import ModelInfo
-    from digits.serve.settings import ServeSettings
+from digits.serve.oip.model_info import INPUT, ModelInfo
+from digits.serve.settings import ServeSettings
 
 PLATFORM = "onnxruntime_onnx"
 BACKEND = "onnxruntime"

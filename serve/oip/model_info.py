@@ -1,7 +1,5 @@
 """The model that is served, in the Open Inference Protocol's terms: its name, its version, and its tensors."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from digits.model.runtime import CPU

@@ -1,14 +1,8 @@
 """`ModelStatistics` on the wire: the server's counts in Triton's terms."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from digits.protos.inference.v2 import inference_pb2 as pb
-
-if TYPE_CHECKING:
-    from digits.serve.oip.model_info import ModelInfo
-    from digits.serve.statistics import Totals
+from digits.serve.oip.model_info import ModelInfo
+from digits.serve.statistics import Totals
 
 
 def model_statistics(model: ModelInfo, totals: Totals) -> pb.ModelStatistics:

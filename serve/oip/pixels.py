@@ -1,22 +1,16 @@
 """The input of a ModelInferRequest: from one of its datatypes to the model's, UINT8."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from digits.images.arrays import to_uint8
+from digits.images.arrays import PixelRange, to_uint8
 from digits.images.errors import ArrayError
+from digits.protos.inference.v2 import inference_pb2
 from digits.serve.errors import InvalidRequest
 from digits.serve.oip.model_info import INPUT
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from digits.images.arrays import PixelRange
-    from digits.protos.inference.v2 import inference_pb2
 
 # By datatype: the field of its typed contents (FP16 has none), and numpy's name of a raw element.
 ELEMENTS = {

@@ -1,15 +1,9 @@
 """The response to a ModelInferRequest, cut from the bytes of a batch's answers."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from digits.protos.inference.v2 import inference_pb2
+from digits.serve.job import Answers
 from digits.serve.oip.classification import top_classes
-
-if TYPE_CHECKING:
-    from digits.serve.job import Answers
-    from digits.serve.oip.model_info import Output
+from digits.serve.oip.model_info import Output
 
 
 class Encoder:

@@ -1,26 +1,18 @@
 """The Open Inference Protocol but for `ModelInfer`: what the server is, whether it is ready, what it has done."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from digits.protos.inference.v2 import inference_pb2 as pb
 from digits.serve.errors import InvalidRequest, NotFound
 from digits.serve.oip.model_config import PLATFORM, model_config
-from digits.serve.oip.model_info import INPUT, quoted
+from digits.serve.oip.model_info import INPUT, ModelInfo, quoted
 from digits.serve.oip.model_statistics import model_statistics
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from google.protobuf.message import Message
-
-    from digits.serve.oip.model_info import ModelInfo
-    from digits.serve.settings import ServeSettings
-    from digits.serve.statistics import Statistics
+from digits.serve.settings import ServeSettings
+from digits.serve.statistics import Statistics
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 EXTENSIONS = ("classification", "schedule_policy", "model_configuration", "statistics")  # as Triton names them

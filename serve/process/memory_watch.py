@@ -3,8 +3,6 @@
 For a transport without limits of its own. It works on the sockets of this process and knows no transport.
 """
 
-from __future__ import annotations
-
 import array
 import ctypes
 import fcntl
@@ -17,28 +15,25 @@ import struct
 import termios
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from digits.protos.address import UNIX
 from digits.serve.settings import MB
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
 
 PAGE = os.sysconf("SC_PAGESIZE")
 FASTEST_GROWTH = 4096 * MB  # bytes a second; a sender on the same host makes 1 to 2 GB/s of it
 SHORTEST, LONGEST = 0.002, 0.1  # seconds between two samples; to wake up costs up to 0.2 ms of a core
-CALM = 0.5  # the pressure up to which connections are looked at, to know later what they did since
+CALM = 0.5  # the pressure up to which snapshots of the connections are taken
 SNAPSHOT_EVERY = 1.0  # seconds
-TRIM_EVERY = 0.5  # seconds; a time takes 1 to 2 ms
-KEPT = 8 * MB  # above which memory is given back at all
+TRIM_EVERY = 0.5  # seconds; each trim takes 1 to 2 ms
+KEPT = 8 * MB  # below which memory is not given back
 SNAPSHOT_SHARE = 0.001  # most of a core that snapshots may cost
-PATIENCE, LONG_PATIENCE = 0.05, 1.0  # seconds that the transport has to let go of what ended connections made it hold
+PATIENCE, LONG_PATIENCE = 0.05, 1.0  # seconds in which the transport releases what ended connections made it hold
 WORTH = 200  # bytes of requests that one byte of answers accounts for: 784 a digit are answered with 5 or more
 MOST_RESERVED = 4 * 2**40  # bytes: a call of 5 bytes can reserve 4 GB, and all calls together 128 TB: then Rust aborts
 GREETING = 128  # bytes that either side sends before the first call
@@ -52,7 +47,7 @@ _trim_heap = getattr(_libc, "malloc_trim", lambda _: 0)  # glibc has it
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What the kernel counts for one caller, in all or since a snapshot."""
+    """The bytes that the kernel counts for one caller, in all or since a snapshot."""
 
     inode: int
     peer: str
@@ -64,14 +59,9 @@ class Connection:
         """The order in which connections are ended: by the bytes that no answer accounts for, then by all bytes."""
         return max(0, self.received - WORTH * self.answered), self.received
 
-    def since(self, before: Connection | None) -> Connection:
-        """Without an earlier snapshot: since the greeting."""
-        received, answered = (before.received, before.answered) if before else (GREETING, GREETING)
-        return replace(self, received=max(0, self.received - received), answered=max(0, self.answered - answered))
-
 
 class MemoryWatch:
-    """Keeps what callers make this process hold near `limit_bytes`, beside what it holds itself when the watch starts.
+    """Keeps what callers make this process hold near `limit_bytes`, on top of what it holds when the watch starts.
 
     It may be more by what arrives between two samples, and by a second copy of the largest message.
 
@@ -87,7 +77,7 @@ class MemoryWatch:
         self._snapshot: dict[int, Connection] = {}
         self._next_snapshot = self._next_trim = self._relieved_at = 0.0
         self._relieved = 0.0  # the pressure then
-        self._worst = 0  # the greatest guilt of late
+        self._worst = 0  # the greatest recent guilt
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory watch", daemon=True)
 
@@ -118,7 +108,7 @@ class MemoryWatch:
             pressure = self._pressure()
             now = time.monotonic()
             if pressure > min(CALM, KEPT / self._limit) and now >= self._next_trim:
-                _trim_heap(0)  # what was freed is kept for later by the C library
+                _trim_heap(0)  # the C library keeps freed memory for later
                 self._next_trim = time.monotonic() + TRIM_EVERY
                 pressure = self._pressure()
             if pressure > 1:
@@ -128,40 +118,46 @@ class MemoryWatch:
                 self._next_snapshot = now + max(SNAPSHOT_EVERY, (time.monotonic() - now) / SNAPSHOT_SHARE)
 
     def _relieve(self, pressure: float) -> None:
-        """Ends the guiltiest, as many as sent half the limit. Those guilty of nothing go if nothing else helps."""
+        """Ends the guiltiest connections, that sent half the limit; those without guilt only if nothing else helps."""
         waited, grown = time.monotonic() - self._relieved_at, pressure - self._relieved
         if waited < PATIENCE and grown < 1 / 8:
             return
-        found = (c.since(self._snapshot.get(c.inode)) for _, c in connections(self._address))
-        ranked = sorted(found, key=lambda c: c.guilt, reverse=True)
+        ranked = sorted((self._since_snapshot(c) for _, c in connections(self._address)), key=lambda c: c.guilt)[::-1]
         worst = ranked[0].guilt[0] if ranked else 0
         self._worst = worst if waited > LONG_PATIENCE else max(worst, self._worst)
         guilty = max(1, self._worst // 16)  # a caller may have a call or two that are not answered yet
         if worst < guilty and waited < LONG_PATIENCE and grown < 1:
             return
-        chosen: dict[int, Connection] = {}
+        chosen: dict[int, int] = {}  # the bytes received, by inode
         for connection in ranked:
-            enough = sum(c.received for c in chosen.values()) >= self._limit // 2
-            if chosen and (enough or connection.guilt[0] < guilty):
+            if chosen and (sum(chosen.values()) >= self._limit // 2 or connection.guilt[0] < guilty):
                 break
-            chosen[connection.inode] = connection
+            chosen[connection.inode] = connection.received
         self._end(chosen)
         self._relieved, self._relieved_at = pressure, time.monotonic()
         self._next_trim = self._relieved_at + PATIENCE
 
-    def _end(self, chosen: dict[int, Connection]) -> None:
+    def _since_snapshot(self, now: Connection) -> Connection:
+        """What was counted since the last snapshot, or since the greeting."""
+        before = self._snapshot.get(now.inode, Connection(now.inode, now.peer, GREETING, GREETING))
+        received, answered = max(0, now.received - before.received), max(0, now.answered - before.answered)
+        return Connection(now.inode, now.peer, received, answered)
+
+    def _end(self, chosen: dict[int, int]) -> None:
+        """Ends these connections at once: what they sent and was not read yet is not read."""
         for opened, connection in connections(self._address):
             if connection.inode in chosen:
-                end(opened)
+                if opened.family == socket.AF_UNIX or _libc.connect(opened.fileno(), UNSPECIFIED, len(UNSPECIFIED)):
+                    with suppress(OSError):  # it has ended by itself
+                        opened.shutdown(socket.SHUT_RDWR)
                 self.shed += 1
-                received, resident = chosen[connection.inode].received, self._sample()[1]
                 what = "ended the connection of %s: %.1f MB received, %d MB in RAM, limit %d MB"
-                limit = self._own[1] + self._limit
-                log.warning(what, connection.peer, received / MB, resident // MB, limit // MB)
+                resident, limit = self._sample()[1] // MB, (self._own[1] + self._limit) // MB
+                log.warning(what, connection.peer, chosen[connection.inode] / MB, resident, limit)
 
 
 def connections(address: str) -> Iterator[tuple[socket.socket, Connection]]:
-    """The open connections that this process accepted at the address. Opens no descriptor if none is left to open."""
+    """The open connections that this process accepted at the address; works if no descriptor is left to open."""
     try:
         descriptors = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
     except OSError:
@@ -171,20 +167,20 @@ def connections(address: str) -> Iterator[tuple[socket.socket, Connection]]:
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 borrowed = socket.socket(fileno=descriptor)
                 try:
-                    if found := examine(borrowed, address):
+                    if found := _examine(borrowed, address):
                         yield borrowed, found
                 finally:
                     borrowed.detach()
 
 
-def examine(opened: socket.socket, address: str) -> Connection | None:
-    """The socket as a caller's connection, or None if it is none. Raises OSError if it is not connected."""
+def _examine(opened: socket.socket, address: str) -> Connection | None:
+    """The socket as a caller's connection, or None if it is another socket. Raises OSError if it is not connected."""
     inode, local, peer = os.fstat(opened.fileno()).st_ino, opened.getsockname(), opened.getpeername()
     if address.startswith(UNIX):
         waiting = array.array("i", [0])
         if opened.family != socket.AF_UNIX or local != address.removeprefix(UNIX):
             return None
-        fcntl.ioctl(opened, termios.FIONREAD, waiting)  # nothing counts what came before
+        fcntl.ioctl(opened, termios.FIONREAD, waiting)  # the kernel does not count what came before
         return Connection(inode, address, waiting[0], 0)
     if opened.family == socket.AF_UNIX or local[1] != int(address.rpartition(":")[2]):
         return None
@@ -193,10 +189,3 @@ def examine(opened: socket.socket, address: str) -> Connection | None:
         return None
     answered, received = TCP_BYTES.unpack_from(info)
     return Connection(inode, f"{peer[0]}:{peer[1]}", received, answered)
-
-
-def end(opened: socket.socket) -> None:
-    """Ends a connection at once: what it sent and was not read yet is not read."""
-    if opened.family == socket.AF_UNIX or _libc.connect(opened.fileno(), UNSPECIFIED, len(UNSPECIFIED)):
-        with suppress(OSError):  # it has ended by itself
-            opened.shutdown(socket.SHUT_RDWR)

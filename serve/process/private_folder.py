@@ -1,26 +1,21 @@
 """The folder of the private socket by which the native frontend reaches grpcio. No other user may enter it."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket
-import tempfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from digits.serve.errors import StartError
 
 log = logging.getLogger(__name__)
 
 
-def private_folder(runtime_dir: Path | None, socket_name: str) -> tempfile.TemporaryDirectory[str]:
-    """Makes a folder of mode 0700 in the first of several places where a socket of that name can be made.
+def private_folder(runtime_dir: Path | None, socket_name: str) -> TemporaryDirectory[str]:
+    """Creates a folder of mode 0700 in the first place in which a socket of that name can be bound.
 
-    An abstract socket would need no folder, but has no permissions either: any user could connect.
-
-    Args:
-        runtime_dir: The place that is tried first. The others are those of the environment and of most systems.
-        socket_name: The socket's name in the folder. A path of more than 107 bytes cannot be bound.
+    `runtime_dir` is tried first, then $XDG_RUNTIME_DIR, $TMPDIR, /tmp and /dev/shm. An abstract socket would need no
+    folder, but has no permissions: any user could connect.
 
     Raises:
         StartError: there is no such place; the message says which were tried, and why each is unusable.
@@ -29,7 +24,7 @@ def private_folder(runtime_dir: Path | None, socket_name: str) -> tempfile.Tempo
     tried = []
     for place in dict.fromkeys(Path(place) for place in places if place):
         try:
-            folder = tempfile.TemporaryDirectory(prefix="digits-", dir=place.absolute())
+            folder = TemporaryDirectory(prefix="digits-", dir=place.absolute())
             try:
                 _try_socket(Path(folder.name, socket_name))
             except BaseException:
@@ -45,7 +40,7 @@ def private_folder(runtime_dir: Path | None, socket_name: str) -> tempfile.Tempo
 
 
 def _try_socket(path: Path) -> None:
-    """Raises OSError if it cannot be bound, as on some file systems, or where the path is too long."""
+    """Raises OSError if it cannot be bound, as on some file systems, or if the path is longer than 107 bytes."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.bind(str(path))
     path.unlink()

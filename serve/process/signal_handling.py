@@ -1,4 +1,4 @@
-"""The life of a server's process: signals are blocked, it serves until it is told to stop, and drains."""
+"""The signals of a server's process: blocked from the start; one of them ends it with a drain."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ if TYPE_CHECKING:
 
 STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 
-ECHO = 0.1  # seconds in which the same signal is no second one
+ECHO = 0.1  # seconds in which a repetition of a signal is ignored
 
 log = logging.getLogger(__name__)
 
 
 def begin(name: str = "") -> None:
-    """Logs to stderr, under a name where there are several processes, and blocks the signals that stop a server.
+    """Logs to stderr, with a name if there are several processes, and blocks the signals that stop a server.
 
-    Blocked in this thread and so in all that it starts, processes too: only sigwait takes them. A handler would run
-    late or never if the kernel gave the signal to a thread of gRPC's or numpy's while this one waits; so this comes
+    Blocked in this thread and so in all threads and processes that it starts: only sigwait takes them. A handler would
+    run late or never if the kernel gave the signal to a thread of gRPC's or numpy's while this one waits; so this comes
     before the imports that start threads.
     """
     who = f"{name} (%(process)d) " if name else ""
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s")
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's import starts a thread for each core, for nothing
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's import starts a thread for each core, unused here
 
 
 def ignore_echo(stop: signal.Signals) -> None:
-    """Takes the same signal if it comes again right away: `timeout` sends it to the process and then to its group."""
+    """Takes the same signal if it comes again at once: `timeout` sends it to the process and then to its group."""
     signal.sigtimedwait({stop}, ECHO)
 
 
 def stay(server: Server, drain_timeout: float, *, supervised: bool = False) -> None:
     """Serves until a signal, and drains; ends the process with exit code 1 if that takes longer than `drain_timeout`.
 
-    A second signal ends it at once. Under a supervisor that is his to do, and so is SIGINT: a terminal sends it to all.
+    A second signal ends it at once. In a worker the supervisor does that, and handles SIGINT: a terminal sends it to
+    all processes.
     """
     stop = signal.Signals(signal.sigwait({signal.SIGTERM} if supervised else STOPS))
     log.info("%s: draining", stop.name)

@@ -1,17 +1,16 @@
 """The supervisor: several workers at one port, from start to drain. It knows neither gRPC nor ONNX."""
 
-from __future__ import annotations
-
 import logging
 import math
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from digits.report.cores import usable_cores
 from digits.serve import statistics
@@ -19,11 +18,7 @@ from digits.serve.address import hold
 from digits.serve.process.signal_handling import STOPS, ignore_echo
 from digits.serve.process.worker_configuration import WorkerConfiguration
 from digits.serve.process.worker_monitor import WorkerMonitor
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from digits.serve.settings import ServeSettings
+from digits.serve.settings import ServeSettings
 
 MARGIN = 5.0  # seconds for a worker to end once its drain is over, or to become ready first
 
@@ -38,8 +33,8 @@ def count_workers(settings: ServeSettings) -> int:
 class Supervisor:
     """Starts the workers, keeps them running, and drains them all at the first signal; a second one kills them.
 
-    The signals have to be blocked. The first worker starts alone: it chooses version, provider and precision, and is
-    undisturbed when it measures. The others serve the same, and so does whoever takes the place of one that has died.
+    The signals must be blocked. The first worker starts alone: it chooses version, provider and precision, and is
+    undisturbed when it measures. The others serve the same, and so does each worker that replaces one that has died.
     """
 
     def __init__(self, settings: ServeSettings, workers: int) -> None:
@@ -53,8 +48,8 @@ class Supervisor:
         """Serves until a signal, after one line that says so. Gives the exit code: 0 if every worker's was 0.
 
         Raises:
-            StartError: the address cannot be had.
-            Exception: what a worker has raised that could not start; no other is left then.
+            StartError: the address is not available.
+            Exception: what a worker raised that could not start; all others have ended.
         """
         with ExitStack() as stack:
             address, held = hold(self._settings.address)
@@ -64,7 +59,7 @@ class Supervisor:
             stack.callback(os.close, memory)
             threading.Thread(target=self._listen, name="signals", daemon=True).start()
             try:
-                self._start(WorkerConfiguration(replace(self._settings, address=address), memory, 0), announce)
+                self._start(WorkerConfiguration(replace(self._settings, address=address), memory), announce)
                 self._stop.result()
             except BaseException:
                 self._kill()
@@ -78,19 +73,19 @@ class Supervisor:
             told.set_result(None)
             ignore_echo(stop)
 
-    def _start(self, configuration: WorkerConfiguration, announce: Callable[[str], None]) -> None:
+    def _start(self, first: WorkerConfiguration, announce: Callable[[str], None]) -> None:
         """Announces that all are ready, unless a signal comes before that."""
-        if not self._keep(configuration):
+        if not self._launch(first):
             return
         report = self._monitors[0].first.result()
-        settled = configuration.settled(report)
-        if self._keep(*(replace(settled, number=number) for number in range(1, self._workers))):
+        settled = first.settled(report)
+        if self._launch(*(replace(settled, number=number) for number in range(1, self._workers))):
             what, _, where = report.line.rpartition(", at ")
             announce(f"{what}, {self._workers} workers, at {where}")
 
-    def _keep(self, *configuration: WorkerConfiguration) -> bool:
+    def _launch(self, *configurations: WorkerConfiguration) -> bool:
         """Starts workers; whether they are ready before a signal comes. Raises what one of them has raised."""
-        monitors = [WorkerMonitor(each) for each in configuration]
+        monitors = [WorkerMonitor(each) for each in configurations]
         self._monitors += monitors
         for monitor in monitors:
             monitor.start()
@@ -106,7 +101,7 @@ class Supervisor:
         return int(any(monitor.ended.result() for monitor in self._monitors))
 
     def _kill(self) -> None:
-        """Ends when none is left."""
+        """Returns when all have ended."""
         for monitor in self._monitors:
             monitor.kill()
         wait(monitor.ended for monitor in self._monitors)

@@ -1,6 +1,4 @@
-"""The threads that calls hold in grpcio's server: as many as the settings ask for, or as the process may have."""
-
-from __future__ import annotations
+"""The threads that calls hold in grpcio's server: as many as the settings ask for, or as the process may start."""
 
 import _thread
 import ctypes
@@ -10,34 +8,24 @@ import resource
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from digits.serve.errors import StartError
-from digits.serve.settings import MB
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from digits.serve.settings import ServeSettings
+from digits.serve.settings import MB, ServeSettings
 
 log = logging.getLogger(__name__)
 
-PAGE = resource.getpagesize()
-MAX_STREAMS = 64  # open at the same time: each holds two threads
-SPARE = 16  # threads for calls that wait for no batch: refusals, health, reflection
-OTHERS = 24  # that start later: gRPC's own (up to 16), the frontend's, decoders', memory watch's; and batchers
+MAX_STREAMS = 64  # that may be open: each holds two threads
+SPARE = 16  # threads for calls that wait for no batch: errors, health, reflection
+OTHERS = 24  # that start later: gRPC's own (up to 16), and the frontend's, decoders', memory watch's; and batchers
 LIBRARIES = 400 * MB  # address space of interpreter, libraries and model; 240 MB were measured
-DEFAULT_STACK = 2 * MB  # glibc's where `ulimit -s` is unlimited
+DEFAULT_STACK = 2 * MB  # glibc's if `ulimit -s` is unlimited
 M_ARENA_MAX, ARENAS = -8, 2  # of mallopt: each arena reserves 64 MB of address space
 FIRST = 4  # threads that start with the server
-PATIENCE = 1.0  # seconds in which ended threads have gone
+UNLIMITED = 2**31
+PATIENCE = 1.0  # seconds to wait until ended threads are gone
 RAISE = "raise the limit of processes (the cgroup's pids.max, docker's --pids-limit, ulimit -u)"
-
-
-_libc = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +46,17 @@ class CallThreads:
     def calls(self) -> int:
         return self.batched + self.streams + SPARE
 
-    @property
-    def threads(self) -> int:
-        return self.calls + self.streams
-
 
 def fit(settings: ServeSettings, *, takes_batched: bool, lock: int | None = None) -> CallThreads:
-    """What the settings ask for, or less where limits of processes or of memory leave no room for its threads.
+    """What the settings ask for, or less if limits of processes or of memory leave no room for its threads.
 
     Args:
         settings: The limits of the server.
         takes_batched: Whether the calls that wait for batches hold threads of grpcio's too.
-        lock: A file that all workers have open. They count one after another, or each would be in the others' way.
+        lock: A file that all workers have open. They count one after another: together each would count too few.
 
     Raises:
-        StartError: there is not even room for the fewest threads; the message says how many that is.
+        StartError: there is no room for the fewest threads; the message says how many that is.
     """
     levels = settings.priority_levels
 
@@ -81,43 +65,35 @@ def fit(settings: ServeSettings, *, takes_batched: bool, lock: int | None = None
         return CallThreads(queue_size, waiting + min(waiting, settings.max_batch_size), streams)
 
     wanted = sized(settings.max_queue_size, MAX_STREAMS)
-    with _locked(lock):
-        room = _count(settings, wanted.threads)
-    if room == wanted.threads:
+    threads = wanted.calls + wanted.streams
+    if lock is not None:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+    try:
+        room = _count(settings, threads)
+    finally:
+        if lock is not None:
+            fcntl.lockf(lock, fcntl.LOCK_UN)
+    if room == threads:
         return wanted
     left = room - SPARE
     queue_size, streams = settings.max_queue_size, min(MAX_STREAMS, left // 2)
     if takes_batched:
         streams = min(MAX_STREAMS, 1 + (room - _least(settings)) // 8)
         queue_size = min(queue_size, (left - 2 * streams) // (2 * levels))
-    fitted = sized(queue_size, streams)
     log.warning(
         "limits of this process leave %d threads for calls, not %d: max_queue_size is %d, and %d streams may be open; "
         "for more, %s, or of memory",
-        *(room, wanted.threads, queue_size, streams, RAISE),
+        *(room, threads, queue_size, streams, RAISE),
     )
-    return fitted
+    return sized(queue_size, streams)
 
 
 def require_memory(settings: ServeSettings) -> None:
     """Raises StartError if a limit of memory leaves no room for a server.
 
-    To be called before the libraries are imported: some of them crash where there is no room.
+    Call it before the libraries are imported: some of them crash if there is no room.
     """
-    for limit, letter, _ in _memory_limits():
-        _count_in_memory(settings, limit, letter, LIBRARIES)
-
-
-@contextmanager
-def _locked(file: int | None) -> Iterator[None]:
-    if file is None:
-        yield
-        return
-    fcntl.lockf(file, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.lockf(file, fcntl.LOCK_UN)
+    _count_in_memory(settings, LIBRARIES)
 
 
 def _least(settings: ServeSettings) -> int:
@@ -131,42 +107,43 @@ def _others(settings: ServeSettings) -> int:
 
 def _count(settings: ServeSettings, wanted: int) -> int:
     """How many threads of calls there is room for, up to `wanted`."""
-    used = Path("/proc/self/statm").read_text(encoding="ascii").split()
-    others = _others(settings)
-    most = wanted + others
-    for limit, letter, column in _memory_limits():
-        _libc.mallopt(M_ARENA_MAX, ARENAS)
-        most = min(most, _count_in_memory(settings, limit, letter, int(used[column]) * PAGE))
-    room = _start(most) - others
-    if room < (least := _least(settings)):
+    others, least = _others(settings), _least(settings)
+    room = _start(min(wanted + others, _count_in_memory(settings))) - others
+    if room < least:
         raise StartError(
             f"there is room for {room + others} more threads, and a server needs {least + others}: {RAISE}"
         )
     return room
 
 
-def _memory_limits() -> list[tuple[int, str, int]]:
-    """The limits in force: bytes, ulimit's letter, and the column of /proc/self/statm that counts what is used."""
-    limits = ((resource.RLIMIT_AS, "v", 0), (resource.RLIMIT_DATA, "d", 5))
-    found = [(resource.getrlimit(kind)[0], letter, column) for kind, letter, column in limits]
-    return [each for each in found if each[0] != resource.RLIM_INFINITY]
+def _count_in_memory(settings: ServeSettings, used: int | None = None) -> int:
+    """How many threads limits of memory leave room for, after `used` bytes and what callers may make the server hold.
 
-
-def _count_in_memory(settings: ServeSettings, limit: int, letter: str, used: int) -> int:
-    """How many threads a limit of memory leaves room for, after what callers may make the server hold."""
+    By default `used` is what this process uses.
+    """
+    statm = Path("/proc/self/statm").read_text(encoding="ascii").split()
     stack, _ = resource.getrlimit(resource.RLIMIT_STACK)
     stack = DEFAULT_STACK if stack == resource.RLIM_INFINITY else stack
-    needed = used + settings.max_memory * MB + (_least(settings) + _others(settings)) * stack
-    if limit < needed:
-        raise StartError(
-            f"memory is limited to {limit} bytes (ulimit -{letter}), and a server needs {needed}: "
-            f"give it `ulimit -{letter} {-(-needed // 1024)}` or more, or lower --max-memory {settings.max_memory}"
-        )
-    return (limit - used - settings.max_memory * MB) // stack
+    fewest = (_least(settings) + _others(settings)) * stack
+    most = UNLIMITED
+    for kind, letter, column in ((resource.RLIMIT_AS, "v", 0), (resource.RLIMIT_DATA, "d", 5)):
+        limit, _ = resource.getrlimit(kind)
+        if limit == resource.RLIM_INFINITY:
+            continue
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
+        taken = settings.max_memory * MB + (int(statm[column]) * resource.getpagesize() if used is None else used)
+        if limit < taken + fewest:
+            needed = taken + fewest
+            raise StartError(
+                f"memory is limited to {limit} bytes (ulimit -{letter}), and a server needs {needed}: "
+                f"give it `ulimit -{letter} {-(-needed // 1024)}` or more, or lower --max-memory {settings.max_memory}"
+            )
+        most = min(most, (limit - taken) // stack)
+    return most
 
 
 def _start(count: int) -> int:
-    """Starts so many threads, or as many as can be started, and ends them again. Gives their number."""
+    """Starts so many threads, or as many as the limits allow, and ends them again. Gives their number."""
     tasks = Path("/proc/self/task")
     before, enough, started = len(list(tasks.iterdir())), threading.Event(), 0
     try:
@@ -184,7 +161,7 @@ def _start(count: int) -> int:
 
 
 class Pool(ThreadPoolExecutor):
-    """A pool whose work waits for the threads there are where no other can be started, as others took its place.
+    """A pool whose work waits for the existing threads if no other can be started.
 
     An error would end grpcio's only loop, and the server would answer no call any more. The first threads start here.
     """

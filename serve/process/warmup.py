@@ -1,10 +1,8 @@
-"""The warm-up: ready means that the first call is as fast as the thousandth."""
-
-from __future__ import annotations
+"""The warm-up: when the server is ready, the first call is as fast as the thousandth."""
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import grpc
 
@@ -13,28 +11,24 @@ from digits.protos.inference.v2 import inference_pb2
 from digits.serve.errors import StartError
 from digits.serve.job import IMAGE_BYTES
 from digits.serve.services import CLASSIFY, MODEL_INFER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from digits.serve.settings import ServeSettings
+from digits.serve.settings import ServeSettings
 
 CALLS = 32  # of one image: about as many as it takes until they are no faster
 PATIENCE = 5.0  # seconds of all calls
-BUSY = {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}  # no fault of the server's
+BUSY = {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}  # not a fault of the server
 OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
 
 log = logging.getLogger(__name__)
 
 
 def warm_up(address: str, model: str, settings: ServeSettings) -> None:
-    """Calls the server itself, over the wire: calls of 1, 2, 4, ... images, and many of one.
+    """Calls the server itself over the network: calls of 1, 2, 4, ... images, and many of one.
 
-    What comes first is slow: memory is not mapped, threads are not there, code has not run. If time is over, as on a
-    loaded machine, or the queue is full, the rest is left out with a warning.
+    First calls are slow: memory is not mapped, threads have not started, code has not run. If the time is over, as on a
+    busy machine, or the queue is full, the rest is left out with a warning.
 
     Raises:
-        StartError: a call gets any other status: nobody can connect, or the server does not work.
+        StartError: a call gets any other status: the server cannot be reached, or does not work.
     """
     end = time.monotonic() + PATIENCE
     with grpc.insecure_channel(address, OPTIONS) as channel:
@@ -51,18 +45,13 @@ def warm_up(address: str, model: str, settings: ServeSettings) -> None:
 
 def _calls(model: str, settings: ServeSettings) -> Iterator[tuple[str, bytes]]:
     most = max(1, min(settings.max_batch_size, settings.max_message_bytes // 2 // IMAGE_BYTES))
-    sizes = [2**power for power in range(most.bit_length() - 1)]
-    for size in [most] if settings.max_queue_delay_microseconds else [*sizes, most]:  # a batch with room waits it out
+    delayed = bool(settings.max_queue_delay_microseconds)  # each batch with room would wait so long
+    for size in [*([] if delayed else (2**power for power in range(most.bit_length() - 1))), most]:
         pixels = bytes(size * IMAGE_BYTES)
         yield CLASSIFY, digits_pb2.ClassifyRequest(pixels=pixels, include_probabilities=size > 1).SerializeToString()
-    if settings.max_queue_delay_microseconds:
-        return
+    classify = digits_pb2.ClassifyRequest(pixels=bytes(IMAGE_BYTES))
     tensor = inference_pb2.ModelInferRequest.InferInputTensor(name="pixels", datatype="UINT8", shape=[1, 28, 28])
-    for _ in range(CALLS):
-        yield CLASSIFY, digits_pb2.ClassifyRequest(pixels=bytes(IMAGE_BYTES)).SerializeToString()
-        yield (
-            MODEL_INFER,
-            inference_pb2.ModelInferRequest(
-                model_name=model, inputs=[tensor], raw_input_contents=[bytes(IMAGE_BYTES)]
-            ).SerializeToString(),
-        )
+    infer = inference_pb2.ModelInferRequest(model_name=model, inputs=[tensor], raw_input_contents=[bytes(IMAGE_BYTES)])
+    for _ in range(0 if delayed else CALLS):
+        yield CLASSIFY, classify.SerializeToString()
+        yield MODEL_INFER, infer.SerializeToString()

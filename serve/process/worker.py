@@ -1,32 +1,27 @@
 """A worker: one of several processes that serve at one port, under a supervisor.
 
-It drains when its stdin ends, by its supervisor's will or by his death, and by SIGTERM, which a service manager may
-send to all processes; being told twice is no more than once.
+It drains when its stdin ends, because the supervisor closed it or died, and by SIGTERM, which a service manager may
+send to all processes; two such signals have the effect of one.
 """
-
-from __future__ import annotations
 
 import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from digits.model.errors import ModelError
+from digits.model.manifest import Precision  # noqa: TC001 used by a cast
 from digits.model.runtime import CUDA
 from digits.serve.errors import StartError
 from digits.serve.process import signal_handling
 from digits.serve.process.worker_configuration import Report, WorkerConfiguration, receive, send
 
-if TYPE_CHECKING:
-    from digits.model.manifest import Precision
-    from digits.serve.server import Server
-
 
 def main() -> int:
     """Serves as the configuration on stdin says, after a report on stdout. Gives the exit code."""
     pipe = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing but the report gets into the pipe
+    os.dup2(2, 1)  # only the report gets into the pipe
     config: WorkerConfiguration | None = receive(sys.stdin.buffer)
     if config is None:
         return 0
@@ -41,20 +36,19 @@ def main() -> int:
         except (StartError, ModelError, OSError, ModuleNotFoundError) as error:
             send(pipe, error)
             return 1
-        send(pipe, _report(server))
+        version, selection = server.choice
+        send(
+            pipe,
+            Report(
+                line=str(server),
+                version=version,
+                precision=cast("Precision", selection.variant),
+                provider="cuda" if selection.engine.provider == CUDA else "cpu",
+                reason=selection.reason,
+            ),
+        )
     signal_handling.stay(server, config.settings.drain_timeout, supervised=True)
     return 0
-
-
-def _report(server: Server) -> Report:
-    version, selection = server.choice
-    return Report(
-        line=str(server),
-        version=version,
-        precision=cast("Precision", selection.variant),
-        provider="cuda" if selection.engine.provider == CUDA else "cpu",
-        reason=selection.reason,
-    )
 
 
 def _drain_at_the_end_of_stdin() -> None:

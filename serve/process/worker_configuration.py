@@ -1,17 +1,12 @@
 """What a supervisor and its workers send each other over pipes: a configuration at the start, and one report."""
 
-from __future__ import annotations
-
 import pickle
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any, Literal, Self
 
-if TYPE_CHECKING:
-    from typing import Literal
-
-    from digits.model.manifest import Precision
-    from digits.serve.settings import ServeSettings
+from digits.model.manifest import Precision
+from digits.serve.settings import ServeSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +14,7 @@ class Report:
     """Of a worker that is ready.
 
     Attributes:
-        line: The server's own words for what it serves, and where.
+        line: The line that says what it serves, and where.
         version: The version that it serves.
         precision: The variant that it has chosen.
         provider: Where that runs.
@@ -56,14 +51,14 @@ class WorkerConfiguration:
         """Whether other workers listen at the same port."""
         return self.statistics is not None
 
-    def settled(self, report: Report) -> WorkerConfiguration:
+    def settled(self, report: Report) -> Self:
         """The same with the first worker's choices: all workers answer as it does, also if a version is published."""
         settings = replace(self.settings, precision=report.precision, provider=report.provider)
         return replace(self, settings=settings, version=report.version, reason=report.reason)
 
 
 def send(pipe: IO[bytes], message: WorkerConfiguration | Report | Exception) -> None:
-    """Sends it whole, or nothing to a reader who has gone."""
+    """Sends it whole; to a reader that has ended, nothing."""
     with suppress(BrokenPipeError):
         pipe.write(pickle.dumps(message))
         pipe.flush()

@@ -1,7 +1,5 @@
 """A worker monitor: starts one worker process, and starts it again whenever it has died."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import subprocess
@@ -9,47 +7,33 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import IO, NamedTuple, cast
 
 from digits.serve.errors import StartError
-from digits.serve.process.worker_configuration import Report, receive, send
+from digits.serve.process.worker_configuration import Report, WorkerConfiguration, receive, send
 
-if TYPE_CHECKING:
-    from typing import IO
-
-    from digits.serve.process.worker_configuration import WorkerConfiguration
-
-# -P: or a folder of the user's where he happens to be could stand in for a package.
+# -P: or a folder of the user's in the current directory could replace a package.
 COMMAND = (sys.executable, "-P", "-m", "digits.serve.process.worker")
-SHORTEST, LONGEST = 0.1, 5.0  # seconds before a worker comes back; twice as many after each death
-STEADY = 10.0  # seconds that it has to have been ready for to begin with the shortest again
+SHORTEST, LONGEST = 0.1, 5.0  # seconds before a worker is started again; doubled after each death
+STEADY = 10.0  # seconds of being ready after which the delay is the shortest again
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Life:
-    """Of one process.
+class End(NamedTuple):
+    """Of one process: how it ended, as an error, its exit code, and the seconds for which it was ready."""
 
-    Attributes:
-        end: How it ended, to follow its name.
-        error: The same, for whoever waits for the first report.
-        code: Its exit code.
-        seconds: For how long it was ready.
-    """
-
-    end: str
+    text: str
     error: Exception
     code: int = 1
-    seconds: float = 0
+    ready_seconds: float = 0
 
 
 class WorkerMonitor:
     """Keeps one worker running.
 
     Attributes:
-        first: The first report. If there is none it has the reason, and there is no second start.
+        first: The first report, or the reason why there is none; then there is no second start.
         ended: The last exit code, once there will be no other: 0 if there was no process to end.
     """
 
@@ -63,7 +47,7 @@ class WorkerMonitor:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        threading.Thread(target=self._keep, name=f"monitor {self._configuration.number}", daemon=True).start()
+        threading.Thread(target=self._keep, name=self._name, daemon=True).start()
 
     def drain(self) -> None:
         """Tells the worker to answer what it has accepted, and to end for good."""
@@ -79,41 +63,40 @@ class WorkerMonitor:
 
     def _keep(self) -> None:
         delay, code = SHORTEST, 0
-        while life := self._live():
-            code = life.code
+        while end := self._run():
+            code = end.code
             if not self.first.done():
-                self.first.set_exception(life.error)
+                self.first.set_exception(end.error)
                 break
             if self._stopping.is_set():
                 break
-            if life.seconds >= STEADY:
+            if end.ready_seconds >= STEADY:
                 delay = SHORTEST
-            log.error("%s %s; it is started again in %g s", self._name, life.end, delay)
+            log.error("%s %s; it is started again in %g s", self._name, end.text, delay)
             self._stopping.wait(delay)
             delay, code = min(2 * delay, LONGEST), 0
         self.ended.set_result(code)
 
-    def _live(self) -> Life | None:
-        """Starts the worker and waits until it ends; None if it is to stay away."""
+    def _run(self) -> End | None:
+        """Starts the worker and waits until it ends; None if it must not start again."""
         try:
             process = self._spawn()
         except OSError as error:
-            return Life(f"cannot be started: {error}", error)
+            return End(f"cannot be started: {error}", error)
         if process is None:
             return None
         with process, open(cast("IO[bytes]", process.stdout).fileno(), "rb", closefd=False) as pipe:
             report = receive(pipe)
             since = time.monotonic()
             if isinstance(report, Report):
-                self._settle(report, process.pid)
+                self._record(report, process.pid)
             code = process.wait()
         if isinstance(report, Exception):
-            return Life(f"(pid {process.pid}) cannot start: {report}", report, code)
+            return End(f"(pid {process.pid}) cannot start: {report}", report, code)
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        if report is None:
-            how += " before it was ready"
-        gone = StartError(f"{self._name} ended {how}")
-        return Life(f"(pid {process.pid}) ended {how}", gone, code, time.monotonic() - since if report else 0)
+        how += "" if report else " before it was ready"
+        ready = time.monotonic() - since if report else 0
+        return End(f"(pid {process.pid}) ended {how}", StartError(f"{self._name} ended {how}"), code, ready)
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
         with self._lock:
@@ -129,8 +112,8 @@ class WorkerMonitor:
             send(cast("IO[bytes]", self._process.stdin), self._configuration)
             return self._process
 
-    def _settle(self, report: Report, pid: int) -> None:
-        """From now on the worker is started with nothing left to choose."""
+    def _record(self, report: Report, pid: int) -> None:
+        """From now on the worker is started with the choices that it has made."""
         self._configuration = self._configuration.settled(report)
         if self.first.done():
             log.info("%s (pid %d) is back", self._name, pid)

@@ -1,16 +1,12 @@
 """The choice of a transport: the native frontend if everyone who can reach the address is trusted, otherwise grpcio."""
 
-from __future__ import annotations
-
 import ipaddress
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from digits.protos.address import UNIX
-
-if TYPE_CHECKING:
-    from digits.serve.settings import ServeSettings
+from digits.serve.settings import ServeSettings
 
 
 @dataclass(frozen=True, slots=True)

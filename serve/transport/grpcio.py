@@ -3,10 +3,7 @@
 It serves alone, or behind the native frontend on a Unix socket, where it gets the calls that the frontend passes on.
 """
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -14,18 +11,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from digits.protos.address import UNIX
 from digits.serve.errors import StartError
 from digits.serve.pictures import Decoders
-from digits.serve.process.threads import Pool
+from digits.serve.process.threads import CallThreads, Pool
 from digits.serve.queue import JobQueue
-from digits.serve.services import DIGITS, INFERENCE
+from digits.serve.services import DIGITS, INFERENCE, Services
+from digits.serve.settings import ServeSettings
 from digits.serve.transport.calls import GrpcioCalls, Unserved
 from digits.serve.transport.health import Health
 from digits.serve.transport.reflection import add_reflection
 from digits.serve.transport.transport import LINGER, MAX_METADATA_BYTES, Transport
-
-if TYPE_CHECKING:
-    from digits.serve.process.threads import CallThreads
-    from digits.serve.services import Services
-    from digits.serve.settings import ServeSettings
 
 UNBOUNDED = 2**31 - 1
 GZIP = 0b101  # grpcio's algorithms by number: 0 is none, 1 is deflate, which the native frontend lacks, 2 is gzip

@@ -1,18 +1,14 @@
 """`grpc.health.v1`: SERVING while the server is ready, NOT_SERVING before, and as soon as it drains."""
 
-from __future__ import annotations
-
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Send = Callable[[HealthCheckResponse | None], None]
+Send = Callable[[HealthCheckResponse | None], None]
 
 
 class _Watch:

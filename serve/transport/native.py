@@ -4,11 +4,9 @@ The frontend hands over all calls that have arrived and queues others meanwhile:
 Its queue is not visible, so each take first empties it, refuses what is too much, and only then makes a batch.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import grpc
 from pygrpc_native import EVENT_CALL, NativeGrpcFront
@@ -19,14 +17,12 @@ from digits.serve.job import FOREVER, Job, living
 from digits.serve.pictures import Pictures
 from digits.serve.process.memory_watch import connections
 from digits.serve.process.private_folder import private_folder
+from digits.serve.process.threads import CallThreads
 from digits.serve.queue import JobQueue
+from digits.serve.services import Services
+from digits.serve.settings import ServeSettings
 from digits.serve.transport.grpcio import GrpcioTransport
 from digits.serve.transport.transport import LINGER, MAX_METADATA_BYTES, Transport
-
-if TYPE_CHECKING:
-    from digits.serve.process.threads import CallThreads
-    from digits.serve.services import Services
-    from digits.serve.settings import ServeSettings
 
 SOCKET = "grpcio"  # the private one
 LOOK = 0.002  # seconds between two looks whether all calls are answered
@@ -47,7 +43,7 @@ class NativeJob(Job):
     __slots__ = ("call_id", "transport")
 
     call_id: int
-    transport: NativeTransport
+    transport: "NativeTransport"
 
     def answer(self, response: bytes) -> None:
         transport = self.transport

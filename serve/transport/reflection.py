@@ -1,15 +1,10 @@
 """gRPC reflection, by which a client asks for the .proto: `grpc.reflection.v1`, and `v1alpha` for older clients."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 from grpc_reflection.v1alpha import reflection, reflection_pb2
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 V1 = "grpc.reflection.v1.ServerReflection"
 METHOD = "ServerReflectionInfo"

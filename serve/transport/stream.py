@@ -1,29 +1,22 @@
 """`ClassifyStream` and `ModelStreamInfer`: many requests on a stream, each answered, none of them able to end it."""
 
-from __future__ import annotations
-
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.inference.v2 import inference_pb2
 from digits.serve import classify
 from digits.serve.errors import CallError, InvalidRequest, StreamsFull, internal_error
+from digits.serve.job import Request, WaitingJob
 from digits.serve.oip import infer
-from digits.serve.services import DIGITS, INFERENCE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from digits.serve.job import Request
-    from digits.serve.services import Services
-    from digits.serve.transport.calls import CallJob
+from digits.serve.services import DIGITS, INFERENCE, Services
 
 WINDOW = 64  # requests of a stream that are in flight
 FINAL = inference_pb2.InferParameter(bool_param=True)
@@ -38,24 +31,17 @@ class StreamMethod(ABC):
 
     ordered: bool
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
     @abstractmethod
     def read(self, message: bytes) -> tuple[str, Any]:
         """The id of a request, and the message of its call. Raises InvalidRequest if it is another message."""
 
     @abstractmethod
-    def request(self, call: Any) -> Request:
+    def request(self, call: Any, services: Services) -> Request:
         """What that call asks for. Raises a CallError."""
 
     @abstractmethod
-    def answer(self, request_id: str, response: bytes) -> bytes:
-        """The message that carries the response of a unary call."""
-
-    @abstractmethod
-    def failure(self, request_id: str, error: CallError) -> bytes:
-        """The message that carries an error."""
+    def answer(self, request_id: str, outcome: bytes | CallError) -> Message:
+        """The message that carries the response of a unary call, or the error."""
 
 
 class ClassifyStream(StreamMethod):
@@ -70,20 +56,18 @@ class ClassifyStream(StreamMethod):
             raise InvalidRequest(f"the message is not a digits.v1.ClassifyStreamRequest: {error}") from error
         return request.request_id, request.request
 
-    def request(self, call: Any) -> Request:
-        return classify.understand(call, self._services.max_batch_size)
+    def request(self, call: Any, services: Services) -> Request:
+        return classify.understand(call, services.max_batch_size)
 
-    def answer(self, request_id: str, response: bytes) -> bytes:
-        outcome = digits_pb2.ClassifyStreamResponse(request_id=request_id)
-        outcome.response.MergeFromString(response)
-        return outcome.SerializeToString()
-
-    def failure(self, request_id: str, error: CallError) -> bytes:
-        code: int = grpc.StatusCode[error.code].value[0]
-        return digits_pb2.ClassifyStreamResponse(
-            request_id=request_id,
-            error=digits_pb2.Error(code=code, message=str(error), retry_after_ms=error.retry_after_ms),
-        ).SerializeToString()
+    def answer(self, request_id: str, outcome: bytes | CallError) -> Message:
+        answer = digits_pb2.ClassifyStreamResponse(request_id=request_id)
+        if isinstance(outcome, CallError):
+            answer.error.code = grpc.StatusCode[outcome.code].value[0]
+            answer.error.message = str(outcome)
+            answer.error.retry_after_ms = outcome.retry_after_ms
+        else:
+            answer.response.MergeFromString(outcome)
+        return answer
 
 
 class ModelStreamInfer(StreamMethod):
@@ -95,27 +79,20 @@ class ModelStreamInfer(StreamMethod):
         request = infer.read(message)
         return request.id, request
 
-    def request(self, call: Any) -> Request:
-        return infer.understand(call, self._services.model, self._services.max_batch_size)
+    def request(self, call: Any, services: Services) -> Request:
+        return infer.understand(call, services.model, services.max_batch_size)
 
-    def answer(self, request_id: str, response: bytes) -> bytes:
-        outcome = self._outcome(request_id)
-        outcome.infer_response.MergeFromString(response)
-        return outcome.SerializeToString()
-
-    def failure(self, request_id: str, error: CallError) -> bytes:
-        outcome = self._outcome(request_id)
-        outcome.error_message = str(error)
-        return outcome.SerializeToString()
-
-    def _outcome(self, request_id: str) -> inference_pb2.ModelStreamInferResponse:
+    def answer(self, request_id: str, outcome: bytes | CallError) -> Message:
         response = inference_pb2.ModelInferResponse(id=request_id, parameters={"triton_final_response": FINAL})
+        if isinstance(outcome, CallError):
+            return inference_pb2.ModelStreamInferResponse(infer_response=response, error_message=str(outcome))
+        response.MergeFromString(outcome)
         return inference_pb2.ModelStreamInferResponse(infer_response=response)
 
 
-STREAM_METHODS: dict[str, type[StreamMethod]] = {
-    f"/{DIGITS.full_name}/ClassifyStream": ClassifyStream,
-    f"/{INFERENCE.full_name}/ModelStreamInfer": ModelStreamInfer,
+STREAM_METHODS: dict[str, StreamMethod] = {
+    f"/{DIGITS.full_name}/ClassifyStream": ClassifyStream(),
+    f"/{INFERENCE.full_name}/ModelStreamInfer": ModelStreamInfer(),
 }
 
 
@@ -130,7 +107,7 @@ class Stream:
         method: StreamMethod,
         messages: Iterator[bytes],
         services: Services,
-        submit: Callable[[Request], CallJob],
+        submit: Callable[[Request], WaitingJob],
     ) -> None:
         """`submit` makes a job of a request and puts it into the queue, or raises a CallError."""
         self._method = method
@@ -139,7 +116,7 @@ class Stream:
         self._submit = submit
         self._outcomes: SimpleQueue[tuple[str, Future[bytes]] | None] = SimpleQueue()  # None: no more are read
         self._window = threading.Semaphore(WINDOW)
-        self._jobs: set[CallJob] = set()  # that are not answered
+        self._jobs: set[WaitingJob] = set()  # that are not answered
         self._read = 0
         self._ended = self._all_read = False
 
@@ -155,7 +132,7 @@ class Stream:
                 reading = False
                 continue
             try:
-                message = self._message(*outcome)
+                message = self._answer(*outcome)
             except CancelledError:
                 return  # the caller is gone
             yield message
@@ -179,12 +156,12 @@ class Stream:
         for job in list(self._jobs):
             job.cancel()
 
-    def _message(self, request_id: str, outcome: Future[bytes]) -> bytes:
+    def _answer(self, request_id: str, outcome: Future[bytes]) -> bytes:
         try:
-            return self._method.answer(request_id, outcome.result())
+            return self._method.answer(request_id, outcome.result()).SerializeToString()
         except CallError as error:
             self._services.count(error)
-            return self._method.failure(request_id, error)
+            return self._method.answer(request_id, error).SerializeToString()
 
     def _read_all(self) -> None:
         try:
@@ -204,7 +181,7 @@ class Stream:
         request_id, outcome = "", Future[bytes]()
         try:
             request_id, call = self._method.read(message)
-            job = self._submit(self._services.accept(self._method.request, call))
+            job = self._submit(self._services.accept(lambda asked: self._method.request(asked, self._services), call))
             outcome = job.outcome
             self._jobs.add(job)
             outcome.add_done_callback(lambda _: self._jobs.discard(job))

@@ -1,18 +1,14 @@
 """What the server expects of a transport."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from digits.serve.batcher import Source
-    from digits.serve.process.threads import CallThreads
-    from digits.serve.services import Services
-    from digits.serve.settings import ServeSettings
-    from digits.serve.transport.health import Health
+from digits.serve.batcher import Source
+from digits.serve.process.threads import CallThreads
+from digits.serve.services import Services
+from digits.serve.settings import ServeSettings
+from digits.serve.transport.health import Health
 
 MAX_METADATA_BYTES = 20 * 1024  # of one call: 16 KiB of its caller's, and what client libraries add
 LINGER = 0.25  # seconds in which new calls are still refused with a status, and buffered answers are sent

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from digits.serve.transport.calls import CallJob
+    from digits.serve.job import WaitingJob
 
-    MakeJob = Callable[..., CallJob]
-    MakeJobs = Callable[[NDArray[np.uint8], Sequence[int]], list[CallJob]]
+    MakeJob = Callable[..., WaitingJob]
+    MakeJobs = Callable[[NDArray[np.uint8], Sequence[int]], list[WaitingJob]]
 
 MAX_BATCH_SIZE = 16
 sizes = st.lists(st.integers(1, MAX_BATCH_SIZE), min_size=1, max_size=40)
@@ -60,7 +60,7 @@ def run_all(queue: JobQueue, engine: Engine) -> list[int]:
     return batches
 
 
-def response(job: CallJob) -> digits_pb2.ClassifyResponse:
+def response(job: WaitingJob) -> digits_pb2.ClassifyResponse:
     return digits_pb2.ClassifyResponse.FromString(job.outcome.result(timeout=60))
 
 

@@ -21,11 +21,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from digits.serve.job import Job
-    from digits.serve.transport.calls import CallJob
+    from digits.serve.job import Job, WaitingJob
 
-    MakeJob = Callable[..., CallJob]
-    MakeJobs = Callable[[NDArray[np.uint8], Sequence[int]], list[CallJob]]
+    MakeJob = Callable[..., WaitingJob]
+    MakeJobs = Callable[[NDArray[np.uint8], Sequence[int]], list[WaitingJob]]
 
 MAX_BATCH_SIZE = 16
 sizes = st.lists(st.integers(1, MAX_BATCH_SIZE), min_size=1, max_size=40)
