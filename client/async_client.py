@@ -6,15 +6,16 @@ import asyncio
 import itertools
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 import grpc
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from digits.client.async_stream import AsyncStream
-from digits.client.calls import TIMEOUT, WINDOW, Asked, Calls, left
-from digits.client.channel import options
-from digits.client.event_loop import off_the_loop
+from digits.client.calls import TIMEOUT, WINDOW, Calls, RequestOptions, left
+from digits.client.channel import HEALTH_CHECK, SERVING, channel_options
 from digits.client.pipeline import Pipeline
+from digits.client.pixels import pixels_off_the_loop
 from digits.client.predictions import from_response, joined
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierStub
@@ -22,6 +23,7 @@ from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierStub
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
 
+    from digits.client.calls import StreamOptions
     from digits.client.pixels import Images, Pixels
     from digits.client.predictions import Predictions
     from digits.images.arrays import PixelRange
@@ -34,8 +36,8 @@ A = TypeVar("A")
 class AsyncClient:
     """As `Client`, for asyncio: an asynchronous context manager, to be shared between the tasks of one event loop.
 
-    It may be made anywhere, before there is a loop too. It belongs to the loop of its first call, and is of no use in
-    another one, be it after the first has ended or in another thread: make a client for each.
+    It may be made anywhere, also before there is a loop. It belongs to the loop of its first call and does not work in
+    another one, neither after the first has ended nor in another thread: make a client for each loop.
 
     Example:
         async with AsyncClient("localhost:50051") as client:
@@ -50,7 +52,7 @@ class AsyncClient:
         self._loop: asyncio.AbstractEventLoop | None = None  # of the first call
         self._channels: list[grpc.aio.Channel] = []
         self._stubs: Iterator[DigitClassifierAsyncStub] = iter(())
-        self._check: Any = None  # the health's, made by the first `ready`
+        self._check_health: Any = None
 
     async def classify(
         self,
@@ -61,30 +63,26 @@ class AsyncClient:
         priority: int = 0,
         timeout: float | None = None,  # noqa: ASYNC109 of the call, which the server is told
     ) -> Predictions:
-        """As `Client.classify`. Pictures are read in a thread of the loop's."""
+        """As `Client.classify`. Pictures are read in a thread of the loop."""
         self._calls.require_open()
         started = time.monotonic()
-        pixels = await off_the_loop(images, pixel_range)
+        pixels = await pixels_off_the_loop(images, pixel_range)
         deadline = self._calls.deadline(timeout)
-        asked = Asked(include_probabilities, priority)
+        options = RequestOptions(include_probabilities, priority)
         parts = await self._parts(pixels, deadline)
         if len(parts) == 1:  # without a task
-            return from_response(await self._call(self._stub().Classify, asked.request(pixels), deadline), started)
+            return from_response(await self._call(self._stub().Classify, options.request(pixels), deadline), started)
         pipeline = Pipeline(self._calls, lambda: deadline, window=WINDOW)
-        stream = AsyncStream(pipeline, partial(self._ask, asked), _unchanged, self._calls.most_concurrent)
-        return joined([answer async for answer in stream.answers(parts)], started)
+        answers = self._answers(pipeline, options, "0-1", parts)
+        return joined([answer async for answer in answers], started)
 
     @overload
     def stream(
         self,
         items: Iterable[Images] | AsyncIterable[Images],
         *,
-        pixel_range: PixelRange = ...,
-        include_probabilities: bool = ...,
-        priority: int = ...,
-        timeout: float | None = ...,
         return_exceptions: Literal[False] = ...,
-        window: int = ...,
+        **options: Unpack[StreamOptions],
     ) -> AsyncGenerator[Predictions, None]: ...
 
     @overload
@@ -92,12 +90,8 @@ class AsyncClient:
         self,
         items: Iterable[Images] | AsyncIterable[Images],
         *,
-        pixel_range: PixelRange = ...,
-        include_probabilities: bool = ...,
-        priority: int = ...,
-        timeout: float | None = ...,
         return_exceptions: bool,
-        window: int = ...,
+        **options: Unpack[StreamOptions],
     ) -> AsyncGenerator[Predictions | Exception, None]: ...
 
     def stream(
@@ -119,9 +113,7 @@ class AsyncClient:
         pipeline = Pipeline(
             self._calls, partial(self._calls.deadline, timeout), window=window, return_exceptions=return_exceptions
         )
-        ask = partial(self._ask, Asked(include_probabilities, priority))
-        read = partial(off_the_loop, pixel_range=pixel_range)
-        return AsyncStream(pipeline, ask, read, self._calls.most_concurrent).answers(items)
+        return self._answers(pipeline, RequestOptions(include_probabilities, priority), pixel_range, items)
 
     async def model(self, *, timeout: float | None = None) -> digits_pb2.GetModelResponse:  # noqa: ASYNC109 as above
         """As `Client.model`."""
@@ -129,13 +121,10 @@ class AsyncClient:
 
     async def ready(self, timeout: float = 1.0) -> bool:  # noqa: ASYNC109 as above
         """As `Client.ready`."""
-        from digits.client import health
-
         self._stub()
-        self._check = self._check or health.check_of(self._channels[0])
         try:
             with self._calls.begun():
-                return health.is_serving(await self._check(health.CHECK, timeout=timeout))
+                return bool((await self._check_health(HEALTH_CHECK, timeout=timeout)).status == SERVING)
         except grpc.RpcError:
             self._calls.require_open()
             return False
@@ -156,21 +145,39 @@ class AsyncClient:
         return self._calls.remake(type(self))
 
     def _stub(self) -> DigitClassifierAsyncStub:
-        """Of the next channel; the first call makes them all, in its loop."""
+        """That of the next channel; the first call makes them all, in its loop."""
         loop = asyncio.get_running_loop()
         self._calls.require_open()
         if self._loop is None:
             self._loop = loop
-            chosen = options(self._calls.address)
-            self._channels = [
-                grpc.aio.insecure_channel(self._calls.address, chosen) for _ in range(self._calls.channels)
-            ]
+            address, options = self._calls.address, channel_options(self._calls.address)
+            self._channels = [grpc.aio.insecure_channel(address, options) for _ in range(self._calls.channels)]
             self._stubs = itertools.cycle([DigitClassifierStub(channel) for channel in self._channels])
+            self._check_health = HealthStub(self._channels[0]).Check
         if self._loop is not loop:
             raise RuntimeError(
                 "the client belongs to another event loop, that of its first call; make one for each loop"
             )
         return next(self._stubs)
+
+    def _answers(
+        self,
+        pipeline: Pipeline,
+        options: RequestOptions,
+        pixel_range: PixelRange,
+        items: Iterable[Images] | AsyncIterable[Images],
+    ) -> AsyncGenerator[Any, None]:
+        stream = AsyncStream(pipeline, partial(self._ask, options), pixel_range, self._calls.most_concurrent)
+        return stream.answers(items)
+
+    async def _ask(self, options: RequestOptions, pixels: Pixels, deadline: float) -> Predictions:
+        """The answers to images of a stream: by one call, unless they exceed the limits."""
+        started = time.monotonic()
+        parts = [
+            from_response(await self._call(self._stub().Classify, options.request(part), deadline), started)
+            for part in await self._parts(pixels, deadline)
+        ]
+        return parts[0] if len(parts) == 1 else joined(parts, started)
 
     async def _model(self, deadline: float) -> digits_pb2.GetModelResponse:
         return await self._call(self._stub().GetModel, digits_pb2.GetModelRequest(), deadline)
@@ -181,17 +188,8 @@ class AsyncClient:
             self._calls.limits = (await self._model(deadline)).limits
         return self._calls.parts(pixels)
 
-    async def _ask(self, asked: Asked, pixels: Pixels, deadline: float) -> Predictions:
-        """As of `Client`."""
-        started = time.monotonic()
-        parts = [
-            from_response(await self._call(self._stub().Classify, asked.request(part), deadline), started)
-            for part in await self._parts(pixels, deadline)
-        ]
-        return parts[0] if len(parts) == 1 else joined(parts, started)
-
     async def _call(self, method: grpc.aio.UnaryUnaryMultiCallable[Q, A], request: Q, deadline: float) -> A:
-        """The response, in the end. Raises ClientError."""
+        """The response, after as many tries as it takes. Raises ClientError."""
         tries = 0
         while True:
             try:
@@ -201,7 +199,3 @@ class AsyncClient:
                 for pause in self._calls.pauses(error, deadline, tries):
                     await asyncio.sleep(pause)
             tries += 1
-
-
-async def _unchanged(pixels: Pixels) -> Pixels:
-    return pixels

@@ -5,28 +5,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from digits.client.pipeline import images
+from digits.client.pixels import pixels_off_the_loop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
     from digits.client.pipeline import Pipeline
-    from digits.client.pixels import Pixels
+    from digits.client.pixels import Images, Pixels
     from digits.client.predictions import Predictions
+    from digits.images.arrays import PixelRange
 
-T = TypeVar("T")
 
-
-class AsyncStream(Generic[T]):
+class AsyncStream:
     """One stream of items and its calls."""
 
     def __init__(
         self,
         pipeline: Pipeline,
         ask: Callable[[Pixels, float], Awaitable[Predictions]],
-        read: Callable[[T], Awaitable[Pixels]],
+        pixel_range: PixelRange,
         tasks: int,
     ) -> None:
         """Starts nothing yet.
@@ -34,18 +34,18 @@ class AsyncStream(Generic[T]):
         Args:
             pipeline: Holds the items.
             ask: Gives the answers to some images, until a deadline.
-            read: Makes an item's images.
+            pixel_range: What the floats of items are.
             tasks: Most calls that run concurrently.
         """
         self._pipeline = pipeline
         self._ask = ask
-        self._read = read
+        self._pixel_range = pixel_range
         self._most = tasks
         self._workers = set[asyncio.Task[None]]()
         self._settled = asyncio.Event()
         self._room = asyncio.Event()
 
-    async def answers(self, items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[Any, None]:
+    async def answers(self, items: Iterable[Images] | AsyncIterable[Images]) -> AsyncGenerator[Any, None]:
         drawer = asyncio.create_task(self._draw(items))
         try:
             while True:
@@ -62,7 +62,7 @@ class AsyncStream(Generic[T]):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _draw(self, items: Iterable[T] | AsyncIterable[T]) -> None:
+    async def _draw(self, items: Iterable[Images] | AsyncIterable[Images]) -> None:
         try:
             if isinstance(items, AsyncIterable):
                 async for item in items:
@@ -75,11 +75,11 @@ class AsyncStream(Generic[T]):
         finally:
             self._settled.set()
 
-    async def _add(self, item: T) -> None:
+    async def _add(self, item: Images) -> None:
         """Returns when there is room for the next item."""
         started = time.monotonic()
         try:
-            self._pipeline.add(await self._read(item), started)
+            self._pipeline.add(await pixels_off_the_loop(item, self._pixel_range), started)
         except Exception as error:  # noqa: BLE001 of this item alone: raised in its turn
             self._pipeline.add_error(error)
         if len(self._workers) < self._most:

@@ -1,4 +1,4 @@
-"""What the sync and the async client have in common: all but the waiting."""
+"""What Client and AsyncClient have in common: everything except waiting."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import math
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
 
 import grpc
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from digits.client.pixels import Pixels
+    from digits.images.arrays import PixelRange
 
 TIMEOUT = 10.0  # seconds, unless the caller says otherwise
 WINDOW = 64  # items of a stream that are drawn and not handed out
 CONCURRENT = 2  # requests of one caller on each channel: one is computed while the next one travels
 ENVELOPE = 128  # bytes of a message besides its pixels, at most
-RETRY_AFTER = "retry-after-ms"
 
 A = TypeVar("A")
 
 
-class Asked(NamedTuple):
-    """What a caller wants of its images."""
+class RequestOptions(NamedTuple):
+    """What a caller wants of the server for its images."""
 
-    include_probabilities: bool = False
-    priority: int = 0
+    include_probabilities: bool
+    priority: int
 
     def request(self, pixels: Pixels) -> digits_pb2.ClassifyRequest:
         return digits_pb2.ClassifyRequest(
@@ -45,20 +45,30 @@ class Asked(NamedTuple):
         )
 
 
+class StreamOptions(TypedDict, total=False):
+    """The keyword arguments of `Client.stream`, except `return_exceptions`, which decides the type of its answers."""
+
+    pixel_range: PixelRange
+    include_probabilities: bool
+    priority: int
+    timeout: float | None
+    window: int
+
+
 class Calls:
-    """How calls to one address are cut, timed and tried again. Safe to share between threads.
+    """How calls to one address are split, timed and retried. Safe to share between threads.
 
     Attributes:
-        address: What they are told apart by in errors.
+        address: The server's address, which every error names.
         channels: Connections to each address.
         wait_for_ready: Whether calls wait for a server that is away.
-        limits: What the server accepts, once it was asked; None before, and after it has refused something.
+        limits: What the server accepts; None before it was asked, and after it has refused something.
         closed: Set when the client is closed.
         budget: Bounds the retries.
     """
 
     def __init__(self, address: str, timeout: float, channels: int = 1, *, wait_for_ready: bool = True) -> None:
-        """Raises AddressError, or ValueError for no channel at all."""
+        """Raises AddressError, or ValueError if there is no channel."""
         check(address)
         if channels < 1:
             raise ValueError(f"channels is {channels}; expected at least 1")
@@ -82,7 +92,7 @@ class Calls:
 
     @contextlib.contextmanager
     def begun(self) -> Iterator[None]:
-        """A call. What gRPC raises on a channel that was closed is a ClosedError."""
+        """The context of one try of a call. What gRPC raises on a channel that was closed becomes ClosedError."""
         self.require_open()
         try:
             yield
@@ -90,9 +100,10 @@ class Calls:
             self.require_open()
             raise
         except asyncio.CancelledError:
-            if is_cancelled():
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
                 raise
-            raise self.failure("CANCELLED", None) from None
+            raise self.failure("CANCELLED", None) from None  # so gRPC ends the calls of a closed channel
         self.budget.give()
 
     @property
@@ -108,27 +119,23 @@ class Calls:
         by_bytes = (limits.max_message_bytes - ENVELOPE) // IMAGE_BYTES if limits.max_message_bytes else sys.maxsize
         return max(1, min(by_images, by_bytes))
 
-    def seconds(self, timeout: float | None) -> float:
-        """The caller's own time, or else the client's."""
-        return self._timeout if timeout is None else timeout
-
     def deadline(self, timeout: float | None) -> float:
-        """When a call that starts now has to be done, by the monotonic clock."""
-        return time.monotonic() + self.seconds(timeout)
+        """When a call that starts now has to be done, by the monotonic clock; `timeout` replaces the client's."""
+        return time.monotonic() + (self._timeout if timeout is None else timeout)
 
     def wants_limits(self, pixels: Pixels) -> bool:
-        """Whether the server has to be asked for its limits before these images are cut. One image never is."""
+        """Whether the server has to be asked for its limits before these images are split. One image never is."""
         return len(pixels) > 1 and self.limits is None
 
     def parts(self, pixels: Pixels) -> list[Pixels]:
-        """The images, in pieces that the server takes, as far as that is known."""
+        """The images, in parts that the server accepts, as far as the limits are known."""
         most = min(self.most_images, len(pixels))
         return [pixels[start : start + most] for start in range(0, len(pixels), most)]
 
-    def pauses(self, error: grpc.RpcError, deadline: float, tries: int = 0) -> Iterator[float]:
-        """Seconds to wait, one wait after another, before a call is made again that failed, after so many tries before.
+    def pauses(self, error: grpc.RpcError, deadline: float, tries: int) -> Iterator[float]:
+        """Seconds to wait, one wait after another, before a call is retried that has failed after so many retries.
 
-        Raises its ClientError if that makes no sense.
+        Raises its ClientError if a retry makes no sense.
         """
         failure = self.error(error)
         while True:
@@ -140,9 +147,9 @@ class Calls:
                 return
 
     def retry_in(self, failure: ClientError, left: float, tries: int) -> float | None:
-        """Seconds after which a call with so many seconds left should be made again; None gives it up.
+        """Seconds after which a call with so many seconds left should be retried; None if it should not.
 
-        A server that is away is waited for, and so is an overload, if the server said when to come back.
+        A call waits for a server that is away, and for an overloaded one that says when to come back.
         """
         wait = None
         if isinstance(failure, UnavailableError) and self.wait_for_ready:
@@ -152,33 +159,20 @@ class Calls:
         return wait if wait is not None and wait < left else None
 
     def error(self, error: grpc.RpcError) -> ClientError:
-        """The error for a call's status."""
-        metadata: Any = error.trailing_metadata() or ()  # of two kinds: sync's and asyncio's
-        retry_after = next((value for key, value in metadata if key == RETRY_AFTER), None)
-        return self.failure(error.code().name, error.details(), _retry_after(retry_after))
+        """The error for the status of a call."""
+        metadata: Any = error.trailing_metadata() or ()  # its type differs between grpc and grpc.aio
+        retry_after = next((value for key, value in metadata if key == "retry-after-ms" and value.isdigit()), "0")
+        return self.failure(error.code().name, error.details(), int(retry_after) / 1e3 or None)
 
-    def failure(self, code: str, words: str | None, retry_after: float | None = None) -> ClientError:
-        """The error for a status that came otherwise; one that may be about the limits lets them be forgotten."""
+    def failure(self, code: str, details: str | None, retry_after: float | None = None) -> ClientError:
+        """The error for a status. After one that may be due to the limits, the server is asked for them again."""
         if code == "INVALID_ARGUMENT" or (code == "RESOURCE_EXHAUSTED" and retry_after is None):
             self.limits = None
         if code == "CANCELLED" and self.closed.is_set():
             return ClosedError(code, f"{self.address}: {code}: the client is closed")
-        return client_error(self.address, code, words, retry_after)
-
-
-def is_cancelled() -> bool:
-    """Whether a CancelledError means this task, and not a call: gRPC ends those of a closed channel like that."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+        return client_error(self.address, code, details, retry_after)
 
 
 def left(deadline: float) -> float | None:
-    """The seconds until then, as gRPC takes them: None is for ever."""
+    """The seconds until then, as gRPC takes them: None is no limit."""
     return None if deadline == math.inf else deadline - time.monotonic()
-
-
-def _retry_after(milliseconds: str | None) -> float | None:
-    """Seconds; None for what is no positive number of milliseconds."""
-    if milliseconds is None or not milliseconds.isdigit():
-        return None
-    return int(milliseconds) / 1e3 or None

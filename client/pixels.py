@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +53,13 @@ def pixels_of(images: Images, pixel_range: PixelRange = "0-1") -> Pixels:
     if any(isinstance(image, Picture) for image in images) or all(map(_is_one, images)):
         return np.concatenate([_of_element(image, f"images[{i}]: ", pixel_range) for i, image in enumerate(images)])
     return _of_array(images, pixel_range, "")
+
+
+async def pixels_off_the_loop(images: Images, pixel_range: PixelRange = "0-1") -> Pixels:
+    """As `pixels_of`, for asyncio: what may be slow is done in a thread."""
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+        return pixels_of(images)
+    return await asyncio.to_thread(pixels_of, images, pixel_range)
 
 
 def _is_one(image: Any) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from digits.client.pipeline import images
+from digits.client.pixels import pixels_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -14,35 +15,35 @@ if TYPE_CHECKING:
     import grpc
 
     from digits.client.pipeline import Item, Pipeline
-    from digits.client.pixels import Pixels
+    from digits.client.pixels import Images, Pixels
     from digits.client.predictions import Predictions
+    from digits.images.arrays import PixelRange
 
-    Ask = Callable[[Pixels, float, "Stream[Any]"], Predictions]
+    Ask = Callable[[Pixels, float, "Stream"], Predictions]
 
-T = TypeVar("T")
 A = TypeVar("A")
 
 
-class Stream(Generic[T]):
+class Stream:
     """One stream of items and its calls.
 
     Attributes:
         closed: Set when it has ended, with its calls.
     """
 
-    def __init__(self, pipeline: Pipeline, ask: Ask, read: Callable[[T], Pixels], threads: int) -> None:
+    def __init__(self, pipeline: Pipeline, ask: Ask, pixel_range: PixelRange, threads: int) -> None:
         """Starts nothing yet.
 
         Args:
             pipeline: Holds the items.
             ask: Gives the answers to some images, until a deadline; it makes its calls by `result`.
-            read: Makes an item's images.
+            pixel_range: What the floats of items are.
             threads: Most calls that run concurrently.
         """
         self.closed = threading.Event()
         self._pipeline = pipeline
         self._ask = ask
-        self._read = read
+        self._pixel_range = pixel_range
         self._calls: set[grpc.Future[Any]] = set()
         self._lock = threading.Lock()
         self._added = threading.Condition(self._lock)
@@ -51,7 +52,7 @@ class Stream(Generic[T]):
             threading.Thread(target=self._work, name=f"digits-stream-{i}", daemon=True) for i in range(threads)
         ]
 
-    def answers(self, items: Iterable[T]) -> Generator[Predictions | Exception, None, None]:
+    def answers(self, items: Iterable[Images]) -> Generator[Predictions | Exception, None, None]:
         source, drawing = iter(items), True
         try:
             for thread in self._threads:
@@ -88,7 +89,7 @@ class Stream(Generic[T]):
             self._added.notify_all()
             self._settled.notify_all()
 
-    def _draw(self, source: Iterator[T]) -> bool:
+    def _draw(self, source: Iterator[Images]) -> bool:
         """Whether there was another item."""
         try:
             item = next(source)
@@ -99,7 +100,7 @@ class Stream(Generic[T]):
             return False
         started = time.monotonic()
         try:
-            pixels = self._read(item)
+            pixels = pixels_of(item, self._pixel_range)
         except Exception as error:  # noqa: BLE001 of this item alone: raised in its turn
             self._pipeline.add_error(error)
             return True

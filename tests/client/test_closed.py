@@ -114,11 +114,11 @@ def test_a_copy_has_the_address_and_the_options_and_connects_itself(
         expected = client.classify(test_digits[0]).digits
     with copied(client) as other:
         assert other.classify(test_digits[0]).digits == expected
-        assert (other._calls.seconds(None), other._calls.channels, other._calls.wait_for_ready) == (7, 2, False)
+        assert (other._calls._timeout, other._calls.channels, other._calls.wait_for_ready) == (7, 2, False)
 
     async def run() -> None:
         async with AsyncClient(server.address, timeout=7, channels=2) as one, copied(one) as other:
             assert (await other.classify(test_digits[0])).digits == expected
-            assert (other._calls.seconds(None), other._calls.channels, other._calls.wait_for_ready) == (7, 2, True)
+            assert (other._calls._timeout, other._calls.channels, other._calls.wait_for_ready) == (7, 2, True)
 
     asyncio.run(run())

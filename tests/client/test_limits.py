@@ -139,9 +139,9 @@ def test_an_overload_is_given_up_when_the_time_is_too_short(small: Any, test_dig
     """By what a real refusal says."""
     refusal = refusals(small.address, test_digits[0])[0]
     calls = Calls("host:1", 10)
-    (pause,) = calls.pauses(refusal, math.inf)
+    (pause,) = calls.pauses(refusal, math.inf, 0)
     with pytest.raises(OverloadedError, match=r"^host:1: RESOURCE_EXHAUSTED: the queue is full") as error:
-        next(calls.pauses(refusal, 0))
+        next(calls.pauses(refusal, 0, 0))
     assert pause > 0
     assert error.value.retry_after == pause
 
