@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.measurement import measurement
 from digits.images import mnist
-from digits.images.digit import CLASSES, PIXELS, flatten
+from digits.images.digit import CLASSES, PIXELS, flatten, one_hot
 from digits.model.tensorflow import keras
-from digits.train.dataset import one_hot, split
+from digits.train.dataset import split
 from digits.train.progress import Progress
 from digits.train.settings import TrainSettings
 from digits.train.training import fit, prepare

@@ -18,3 +18,8 @@ CLASSES = 10
 def flatten(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Images uint8 [n, 28, 28] as rows float32 [n, 784] in 0 to 1. Training and export share it."""
     return images.reshape(-1, PIXELS).astype(np.float32) / np.float32(WHITE)
+
+
+def one_hot(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Labels uint8 [n] as rows with a single 1, [n, 10]."""
+    return np.eye(CLASSES, dtype=np.float32)[labels]

@@ -14,6 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 from digits.images.digit import SIDE
 from digits.report.figure import BLUE, GREY, ORANGE, RUNS, tidy
 from digits.report.number_format import percent
+from digits.report.tiles import labelled, tiles
 from digits.train.curves import best_epoch
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ DARK = 0.55  # mean of a cell's colour below which its text is white
 def sample(images: NDArray[np.uint8], labels: NDArray[np.uint8], seed: int) -> Figure:
     """Up to forty digits of images uint8 [n, 28, 28], chosen by the seed, each below its label."""
     chosen = np.random.default_rng(seed).permutation(len(images))[:40]
-    return _labelled(images[chosen], [str(label) for label in labels[chosen]], columns=10, width=6.4)
+    return labelled(images[chosen], [str(label) for label in labels[chosen]], columns=10, inches=6.4)
 
 
 def gallery(
@@ -48,7 +49,7 @@ def gallery(
     columns = (evaluation.digits, evaluation.confidences, evaluation.truth)
     rows = zip(*(column[indices] for column in columns), strict=True)
     labels = [f"predicted {digit}, {percent(confidence)}\ntrue {truth}" for digit, confidence, truth in rows]
-    return _labelled(images[indices], labels, columns=3, width=5.2)
+    return labelled(images[indices], labels, columns=3, inches=5.2)
 
 
 def weights(kernel: NDArray[np.float32]) -> Figure:
@@ -56,13 +57,13 @@ def weights(kernel: NDArray[np.float32]) -> Figure:
     images = np.nan_to_num(kernel.T[:NODES].reshape(-1, SIDE, SIDE))
     limit = float(np.quantile(np.abs(images), 0.995)) or 1.0  # a few outliers would leave the rest pale
     columns = min(8, len(images))
-    tiles = _tiles(images, columns, gap=(2, 2))
+    array = tiles(images, columns, gap=(2, 2))
     width = 5.4 if columns == 8 else 1.2 * columns  # noqa: PLR2004 - a full row
-    height, whole = width * tiles.shape[0] / tiles.shape[1], width + 0.9
+    height, whole = width * array.shape[0] / array.shape[1], width + 0.9
     figure = Figure(figsize=(whole, height))
     axes = figure.add_axes((0, 0, width / whole, 1))
     axes.axis("off")
-    shown = axes.imshow(tiles, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    shown = axes.imshow(array, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     bar = figure.colorbar(shown, cax=figure.add_axes(((width + 0.1) / whole, 0.1, 0.15 / whole, 0.8)), extend="both")
     bar.ax.yaxis.set_major_locator(MaxNLocator(4))
     return figure
@@ -178,30 +179,6 @@ def reliability(evaluation: Evaluation) -> Figure:
     for axes in (upper, lower):
         tidy(axes)
     return figure
-
-
-def _labelled(images: NDArray[np.uint8], labels: Sequence[str], *, columns: int, width: float) -> Figure:
-    """The images in rows, each below its label; all labels have the same number of lines."""
-    tile = SIDE + 4  # pixels
-    above = round(0.24 * (1 + labels[0].count("\n")) * tile * columns / width)  # pixels for the label
-    tiles = _tiles(images / 255, columns, gap=(above, 4))
-    figure = Figure(figsize=(width, width * tiles.shape[0] / tiles.shape[1]))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(tiles, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    axes.axis("off")
-    for i, label in enumerate(labels):
-        row, column = divmod(i, columns)
-        x, y = column * tile + 15.5, row * (SIDE + above) + above - 1.5
-        axes.text(x, y, label, ha="center", va="bottom", fontsize=10, linespacing=1.1)
-    return figure
-
-
-def _tiles(images: NDArray[Any], columns: int, gap: tuple[int, int]) -> NDArray[np.float64]:
-    """The images [n, 28, 28] in rows of `columns`, with NaN between them: above each and at both sides."""
-    rows, (above, between) = math.ceil(len(images) / columns), gap
-    tiles = np.full((rows * columns, SIDE + above, SIDE + between), np.nan)
-    tiles[: len(images), above:, between // 2 : between // 2 + SIDE] = images
-    return tiles.reshape(rows, columns, *tiles.shape[1:]).swapaxes(1, 2).reshape(rows * tiles.shape[1], -1)
 
 
 def _curve(axes: Axes, values: Sequence[float], epochs: int, **style: Any) -> None:

@@ -1,30 +1,40 @@
-"""What a finished training leaves in its run folder."""
+"""What a finished training leaves in its run folder: model, history, predictions, and a report with figures."""
 
 from __future__ import annotations
 
 import math
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from digits.images.digit import flatten
+from digits.images.digit import flatten, one_hot
+from digits.report.figure import png
+from digits.report.number_format import percent
+from digits.report.page import render
 from digits.report.provenance import now, provenance
+from digits.report.table import Table
 from digits.storage.checksums import file_sha256
 from digits.storage.json_file import write_json
-from digits.train.dataset import one_hot
+from digits.train import figures
+from digits.train.curves import in_words
 from digits.train.errors import RunError
 from digits.train.evaluation import Evaluation
-from digits.train.report import write_report
-from digits.train.run_folder import HISTORY, MODEL, PREDICTIONS, REPORT
+from digits.train.run_folder import FIGURES, HISTORY, MODEL, PAGE, PREDICTIONS, REPORT
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from digits.images.mnist import Mnist
+    from digits.train.curves import History
     from digits.train.progress import Progress
     from digits.train.settings import TrainSettings
+
+TEMPLATE = Path(__file__).with_name("report.jinja")
 
 
 def write_results(
@@ -32,13 +42,7 @@ def write_results(
 ) -> Path:
     """Scores a trained model on the test images and writes all files of a finished run into a new folder inside `work`.
 
-    Args:
-        work: The run's unfinished folder.
-        model: The network, trained on `data` with `settings`.
-        data: Its `validation` of the training images were kept for validation.
-        settings: They stand in the report.
-        progress: The course of the training.
-        validation: A number of images.
+    `validation` is the number of training images that were kept for validation.
 
     Raises:
         RunError: the test loss is not finite.
@@ -71,6 +75,61 @@ def write_results(
         **provenance(),
     }
     kernel = np.asarray(model.get_weights()[0])
-    write_report(folder, report=report, history=progress.history, evaluation=evaluation, data=data, kernel=kernel)
+    write_page(folder, report=report, history=progress.history, evaluation=evaluation, data=data, kernel=kernel)
     write_json(folder / REPORT, report)
     return folder
+
+
+def write_page(
+    folder: Path,
+    *,
+    report: Mapping[str, Any],
+    history: History,
+    evaluation: Evaluation,
+    data: Mnist,
+    kernel: NDArray[np.float32],
+) -> None:
+    """Writes report.html and figures/*.png into the folder.
+
+    `report` is the content of report.json, and `kernel` the first layer's weights, float32 [784, nodes].
+    """
+    seed = report["settings"]["seed"]
+    correct, incorrect = evaluation.gallery(report["settings"]["gallery"], seed)
+    drawn = {
+        "sample": figures.sample(data.x_train, data.y_train, seed),
+        "curves": figures.learning_curves(history),
+        "confusion": figures.confusion(evaluation),
+        "precision_recall": figures.precision_recall(evaluation),
+        "correct": figures.gallery(data.x_test, evaluation, correct, "correctly"),
+        "incorrect": figures.gallery(data.x_test, evaluation, incorrect, "wrongly"),
+        "weights": figures.weights(kernel),
+        "reliability": figures.reliability(evaluation),
+    }
+    encoded = {name: png(figure) for name, figure in drawn.items()}
+    (folder / FIGURES).mkdir(exist_ok=True)
+    for name, content in encoded.items():
+        (folder / FIGURES / f"{name}.png").write_bytes(content)
+    minutes, seconds = divmod(round(report["training_seconds"]), 60)
+    page = render(
+        TEMPLATE,
+        title=f"Training run {Path(str(report['settings']['out'] or '')).name}".strip(),
+        report=report,
+        evaluation=evaluation,
+        overfitting=in_words(history),
+        figures=encoded,
+        shown=(len(correct), len(incorrect)),
+        by_digit=_by_digit(evaluation),
+        nodes=kernel.shape[1],
+        most_nodes=figures.NODES,
+        duration=f"{minutes} min {seconds} s" if minutes else f"{report['training_seconds']:.1f} s",
+    )
+    (folder / PAGE).write_text(page, encoding="utf-8")
+
+
+def _by_digit(evaluation: Evaluation) -> Table:
+    columns = evaluation.precision, evaluation.recall, evaluation.confusion.sum(axis=1)
+    rows = [
+        (str(digit), *("undefined" if np.isnan(share) else percent(share) for share in shares), f"{images:,}")
+        for digit, (*shares, images) in enumerate(zip(*columns, strict=True))
+    ]
+    return Table(("digit", "precision", "recall", "images"), rows)

@@ -17,7 +17,7 @@ from digits.report.figure import RUNS, png
 from digits.report.provenance import now, provenance
 from digits.train import figures
 from digits.train.evaluation import Evaluation
-from digits.train.report import write_report
+from digits.train.results import write_page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +107,7 @@ def written(
         "finished": now(),
         **provenance(),
     }
-    write_report(
+    write_page(
         folder,
         report=report,
         history=curves,
