@@ -1,4 +1,4 @@
-"""What the digits truly are: from the names of folders, or from a file."""
+"""The true digits of the rows, from the names of folders, or from a file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from digits.images import data_file, idx
+from digits.images.digit import CLASSES
 from digits.images.errors import DataError
 from digits.images.text import readable
 from digits.score.errors import ScoreError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FROM_FOLDER = "from-folder"
-NINE = 9
+DIGITS = frozenset("0123456789")
 SEPARATORS = ",;\t"
 
 
@@ -28,7 +29,7 @@ class Labels(NamedTuple):
     """What is known of the rows.
 
     Attributes:
-        of: A function of a row's position and path that gives its label, 0 to 9, or None where there is none.
+        of: A function of a row's position and path that gives its label, 0 to 9, or None if it has none.
         example: A path that has a label.
     """
 
@@ -45,20 +46,14 @@ def labels(given: str) -> Labels:
             (y_NAME for x_NAME).
 
     Raises:
-        ScoreError: no such file, or none of these; or a path has two labels.
+        ScoreError: there is no such file, it is none of these, or a path has two labels.
     """
     if given == FROM_FOLDER:
         return Labels(_from_folder, "7/a.png")
     path = os.path.expanduser(given)
+    read = READERS.get(os.path.splitext(path)[1].lower(), _from_idx)
     try:
-        if path.lower().endswith(".csv"):
-            return _from_csv(path)
-        if path.lower().endswith(".npz"):
-            return _from_npz(path)
-        if path.lower().endswith(".npy"):
-            with data_file.opened(path) as file:
-                return _in_order(_checked(np.load(file, allow_pickle=False), path))
-        return _in_order(_checked(idx.read(Path(path), 1), path))
+        return read(path)
     except (DataError, *data_file.DAMAGE, csv.Error) as error:
         raise ScoreError(
             f"--labels {given}: {data_file.one_line(error)}; say from-folder, or a .csv, .npy, .npz or IDX file"
@@ -67,7 +62,7 @@ def labels(given: str) -> Labels:
 
 def _from_folder(_position: int, path: str) -> int | None:
     folder = os.path.basename(os.path.dirname(path))
-    return int(folder) if len(folder) == 1 and folder in "0123456789" else None
+    return int(folder) if folder in DIGITS else None
 
 
 def _from_csv(path: str) -> Labels:
@@ -97,31 +92,20 @@ def _lines(path: str) -> Iterator[tuple[int, str, int]]:
     """The lines of a CSV that have a label: number, path, label."""
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         head = file.readline()
-        separator = next((mark for mark in SEPARATORS if {"path", "label"} <= {*_names(head, mark)}), SEPARATORS[0])
-        names = _names(head, separator)
-        if not {"path", "label"} <= set(names):
-            raise ValueError(f"its columns are {', '.join(names) or 'none'}; expected path and label")
-        reader = csv.reader(file, delimiter=separator)
+        heads = {mark: next(csv.reader([head.lower()], delimiter=mark), []) for mark in SEPARATORS}
+        heads = {mark: [name.strip() for name in names] for mark, names in heads.items()}
+        separator = next((mark for mark in SEPARATORS if {"path", "label"} <= {*heads[mark]}), None)
+        if separator is None:
+            raise ValueError(f"its columns are {', '.join(heads[SEPARATORS[0]]) or 'none'}; expected path and label")
+        reader = csv.DictReader(file, heads[separator], delimiter=separator)
         for row in reader:
-            fields = dict(zip(names, row, strict=False))
-            number = reader.line_num + 1
-            label = _label(fields.get("label"), number)
-            if label is not None:
-                if not fields.get("path"):
-                    raise ValueError(f"line {number} has the label {label} and no path")
-                yield number, fields["path"], label
-
-
-def _names(head: str, separator: str) -> list[str]:
-    return [name.strip().lower() for name in next(csv.reader([head], delimiter=separator), [])]
-
-
-def _label(text: str | None, line: int) -> int | None:
-    if text is None or not text.strip():
-        return None
-    if text.strip() not in set("0123456789"):
-        raise ValueError(f"line {line} has the label {text!r}; expected 0 to 9")
-    return int(text)
+            number, name, label = reader.line_num + 1, row["path"], (row["label"] or "").strip()
+            if label and label not in DIGITS:
+                raise ValueError(f"line {number} has the label {row['label']!r}; expected 0 to 9")
+            if label and not name:
+                raise ValueError(f"line {number} has the label {label} and no path")
+            if label:
+                yield number, name, int(label)
 
 
 def _from_npz(path: str) -> Labels:
@@ -132,21 +116,32 @@ def _from_npz(path: str) -> Labels:
 
     def of(_position: int, path: str) -> int | None:
         array, _, index = path.rpartition("/")
-        name = os.path.basename(array)
-        found = known.get(f"y{name[1:]}")
-        return None if found is None or not index.isdecimal() or int(index) >= len(found) else int(found[int(index)])
+        found = known.get(f"y{os.path.basename(array)[1:]}", [])
+        return found[int(index)] if index.isdecimal() and int(index) < len(found) else None
 
     return Labels(of, f"{path}/x{next(iter(known))[1:]}/0")
 
 
-def _in_order(known: NDArray[np.int64]) -> Labels:
-    return Labels(lambda position, _path: int(known[position]) if position < len(known) else None, "the first row")
+def _from_npy(path: str) -> Labels:
+    with data_file.opened(path) as file:
+        return _in_order(_checked(np.load(file, allow_pickle=False), path))
 
 
-def _checked(found: NDArray[np.generic], name: str) -> NDArray[np.int64]:
-    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer) or not len(found):
+def _from_idx(path: str) -> Labels:
+    return _in_order(_checked(idx.read(Path(path), 1), path))
+
+
+def _in_order(known: list[int]) -> Labels:
+    return Labels(lambda position, _path: known[position] if position < len(known) else None, "the first row")
+
+
+def _checked(found: NDArray[np.generic], name: str) -> list[int]:
+    if found.ndim != 1 or found.dtype.kind not in "iu" or not len(found):
         raise ValueError(f"{name} is {found.dtype} {list(found.shape)}; expected integers [n], n at least 1")
-    known = found.astype(np.int64)
-    if ((known < 0) | (known > NINE)).any():
+    known: list[int] = found.tolist()
+    if not 0 <= min(known) <= max(known) < CLASSES:
         raise ValueError(f"{name} has labels other than 0 to 9")
     return known
+
+
+READERS = {".csv": _from_csv, ".npz": _from_npz, ".npy": _from_npy}
