@@ -6,10 +6,11 @@ import lzma
 import os
 import tarfile
 import zipfile
-import zlib
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
+from digits.images import data_file
+from digits.images.data_file import one_line
 from digits.score.chunk import UNREADABLE, Problem
 
 if TYPE_CHECKING:
@@ -24,17 +25,7 @@ LARGEST = 2**26  # bytes of one picture
 TOTAL = 2**33  # bytes that are unpacked from one archive
 KEPT = 2**26  # bytes of a tar's latest pictures, for hard links to them
 ENCRYPTED = 1  # bit of a zip member's flags
-DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,  # an encrypted member that its directory does not say to be encrypted
-    NotImplementedError,  # a compression that Python does not have
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-)
+DAMAGE = (*data_file.DAMAGE, tarfile.TarError, lzma.LZMAError)
 
 
 def is_archive(path: str) -> bool:
@@ -73,7 +64,7 @@ def members(path: str, takes: Callable[[str], bool], skipped: Skipped) -> Iterat
             else:
                 skipped.add_name(f"{path}/{name}")
     except DAMAGE as error:
-        yield "", Problem(UNREADABLE, f"the archive cannot be read on: {_words(error)}")
+        yield "", Problem(UNREADABLE, f"the rest of the archive cannot be read: {one_line(error)}")
 
 
 def _zip(path: str) -> Members:
@@ -90,7 +81,7 @@ def _zip(path: str) -> Members:
                 with archive.open(info) as file:
                     return _bounded(file, info.file_size)
             except DAMAGE as error:
-                return Problem(UNREADABLE, _words(error))
+                return Problem(UNREADABLE, one_line(error))
 
         yield from ((info.filename, partial(content, info)) for info in archive.infolist() if not info.is_dir())
 
@@ -120,7 +111,7 @@ def _in_order(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     archive.fileobj.seek(archive.offset)
     end = archive.fileobj.read(tarfile.BLOCKSIZE + 2 * tarfile.RECORDSIZE)
     if any(end) or not end:  # tarfile takes the end of the file, or damage, for the end of the archive
-        raise EOFError("it does not end as a tar does, with zeros: it is cut short, or more follows")
+        raise ValueError("it does not end as a tar does, with zeros: it is cut short, or more follows")
 
 
 class _TarFiles:
@@ -149,7 +140,7 @@ class _TarFiles:
             if content is None:
                 content = self._found(link)
         except DAMAGE as error:
-            return Problem(UNREADABLE, f"{what}, for which the archive is read again: {_words(error)}")
+            return Problem(UNREADABLE, f"{what}, for which the archive is read again: {one_line(error)}")
         if content is None:
             return Problem(UNREADABLE, f"{what}, which is not before it in the archive")
         self._keep(link.linkname, content)
@@ -199,7 +190,3 @@ def _bounded(file: IO[bytes], size: int) -> bytes | Problem:
             return content
         size = len(content)
     return Problem(UNREADABLE, f"unpacks to {size:,} bytes; at most {LARGEST:,} are accepted")
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

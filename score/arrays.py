@@ -1,13 +1,11 @@
-"""Digits that are arrays already: .npz, .npy, IDX and CSV files, read a piece at a time."""
+"""Digits in array files: .npz, .npy, IDX and CSV, read piece by piece."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import struct
 import zipfile
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,7 +14,7 @@ from numpy.lib import format as npy
 from digits.images import appearance, arrays, csv_file, data_file
 from digits.images.arrays import EXPECTED, to_pixels, turned
 from digits.images.digit import PIXELS, SIDE
-from digits.score.chunk import UNREADABLE, Problem
+from digits.score.chunk import UNREADABLE, Chunk, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from digits.images.settings import ArraySettings
     from digits.score.skipped import Skipped
 
-    Found = Iterator["Array | Problem"]
-
 ROWS = 256  # that are read at the same time
 IDX_IMAGES = 0x0803  # uint8 in three dimensions
 NAMES = (".npz", ".npy", "-idx3-ubyte", ".idx3-ubyte")
@@ -37,48 +33,53 @@ OTHER_RANGE = "--pixel-range {} takes the other range"
 LARGEST_TURNED = 2**30  # bytes of an array in Fortran's order, which is read at once
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """Some digits in a row.
+class Array(NamedTuple):
+    """An array in an open file, at the first of its bytes.
 
     Attributes:
-        name: Of the array: its file's path, and in an .npz its own name.
-        start: The index of the first.
-        stamp: Size and time of the file.
-        pixels: uint8 [n, 28, 28].
+        name: The file's path; in an .npz followed by / and its own name.
+        file: Where it is read from, once.
+        shape: None for a CSV, whose rows are counted only by reading them.
+        fortran: Whether the first axis changes fastest.
     """
 
     name: str
-    start: int
-    stamp: str
-    pixels: NDArray[np.uint8]
-
-    def paths(self) -> list[str]:
-        """What the table calls them: mnist.npz/x_test/0 and so on."""
-        return [f"{self.name}/{index}" for index in range(self.start, self.start + len(self.pixels))]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Array:
-    """An array of digits in an open file.
-
-    Attributes:
-        name: As in Rows.
-        count: How many digits; None where only reading tells.
-        pieces: Its rows as they are written, in order, some at a time.
-    """
-
-    name: str
-    count: int | None
-    pieces: Iterator[NDArray[Any]]
-
-
-class Header(NamedTuple):
-    """How an .npy begins; `fortran` is whether the columns come first."""
-
-    shape: tuple[int, ...]
+    file: IO[bytes]
+    shape: tuple[int, ...] | None
     fortran: bool
     dtype: np.dtype[Any]
+
+    @property
+    def images(self) -> int | None:
+        """How many digits it holds, as far as shape and type tell; 0 if it holds none, None for a CSV."""
+        if self.shape is None:
+            return None
+        return arrays.count(self.shape) or 0 if self.dtype.kind in arrays.KINDS else 0
+
+    def may_be_labels(self, name: str) -> bool:
+        """784 integers are labels or one image: the name tells."""
+        return name[:1] == "y" and self.dtype.kind in "iu" and self.shape is not None and len(self.shape) == 1
+
+    def pieces(self) -> Iterator[NDArray[Any]]:
+        """Its images in order, some in each piece, in the array's type."""
+        if self.shape is None:
+            yield from (rows.pixels for rows in csv_file.read(self.file))
+        elif self.fortran and len(self.shape) > 1:  # the last byte of the first image is near the end of the file
+            size = math.prod(self.shape) * self.dtype.itemsize
+            if size > LARGEST_TURNED:
+                raise ValueError(f"{self.name} is in Fortran's order and has {size:,} bytes; save it with order='C'")
+            whole = self._read(math.prod(self.shape)).reshape(self.shape, order="F").reshape(-1, SIDE, SIDE)
+            yield from (whole[start : start + ROWS] for start in range(0, len(whole), ROWS))
+        else:
+            images = math.prod(self.shape) // PIXELS
+            for start in range(0, images, ROWS):
+                yield self._read(min(ROWS, images - start) * PIXELS).reshape(-1, SIDE, SIDE)
+
+    def _read(self, count: int) -> NDArray[Any]:
+        content = self.file.read(count * self.dtype.itemsize)
+        if len(content) < count * self.dtype.itemsize:
+            raise EOFError(f"{self.name} is cut short")
+        return np.frombuffer(content, self.dtype)
 
 
 def is_array(path: str) -> bool:
@@ -97,18 +98,17 @@ def is_csv(path: str) -> bool:
 
 
 def split(path: str) -> tuple[str, str | None]:
-    """An .npz and the name of the array in it that alone is meant."""
+    """An .npz, and the name of the only array in it that is meant, if any."""
     file, _, array = path.rpartition("/")
     return (file, array) if file.lower().endswith(".npz") and not os.path.isdir(file) else (path, None)
 
 
 def count(path: str) -> int | None:
-    """How many rows a file gives: 1 for any that is no array; None where only reading tells."""
+    """How many rows a file gives: 1 for any that is not an array; None if only reading tells."""
     if not is_array(path):
         return None if is_csv(path) else 1
     try:
-        with _opened(path) as found:
-            rows = [1 if isinstance(one, Problem) else one.count for one in found]
+        rows = [array.images for array in _digits(path)]
     except data_file.DAMAGE:
         return 1
     return None if None in rows else sum(filter(None, rows))
@@ -119,8 +119,8 @@ class Reader:
 
     Args:
         settings: How arrays are read.
-        skipped: Counts arrays that are not digits, but for labels: the integers [n] of y_NAME, where the n digits of
-            x_NAME are.
+        skipped: Counts arrays that are not digits, except labels: the integers [n] of y_NAME next to the n digits of
+            x_NAME.
         say: Takes a line.
     """
 
@@ -129,148 +129,90 @@ class Reader:
         self._skipped = skipped
         self._say = say
 
-    def read(self, path: str, stamp: str) -> Iterator[Rows | Problem]:
-        """All digits of a file, in its order, some at a time.
+    def read(self, path: str, stamp: str) -> Iterator[Chunk | Problem]:
+        """All digits of a file, in its order, some in each chunk; `stamp` is the file's size and time.
 
-        Of an .npz every array of digits is taken, in the file's order, or the one that `FILE.npz/NAME` names.
+        Of an .npz every array of digits is taken, in the file's order, or the one that `FILE.npz/NAME` names. A row's
+        path is the array's name and its index: mnist.npz/x_test/0 and so on.
         """
         try:
             pixel_range = self._range(path)
-            with _opened(path, self._skipped) as found:
-                for one in found:
-                    if isinstance(one, Problem):
-                        yield one
-                    else:
-                        yield from self._rows(one, stamp, pixel_range)
+            for array in _digits(path, self._skipped):
+                start = 0
+                for piece in array.pieces():
+                    pixels = to_pixels(piece, pixel_range, OTHER_RANGE, start)
+                    pixels = turned(pixels, invert=self._settings.invert, transpose=self._settings.transpose)
+                    for warning in () if start else appearance.warnings(pixels):
+                        self._say(f"{array.name}: {warning}")
+                    end = start + len(pixels)
+                    yield Chunk([f"{array.name}/{i}" for i in range(start, end)], [stamp] * len(pixels), pixels)
+                    start = end
         except data_file.DAMAGE as error:
-            yield Problem(UNREADABLE, f"the array cannot be read on: {data_file.one_line(error)}")
+            yield Problem(UNREADABLE, f"the array cannot be read: {data_file.one_line(error)}")
 
     def _range(self, path: str) -> PixelRange:
-        """The range of the floats in a file; `auto` reads it through once more to know their maximum."""
+        """The range of the floats in a file; `auto` reads it once more to know their maximum."""
         if self._settings.pixel_range != "auto":
             return self._settings.pixel_range
-        with _opened(path) as found:
-            pieces = (piece for one in found if isinstance(one, Array) for piece in _floats(one))
-            tops = [float(piece.max()) for piece in pieces]
+        floats = (array for array in _digits(path) if array.dtype.kind == "f")
+        tops = [float(piece.max()) for array in floats for piece in array.pieces()]
         if not tops:
             return "0-255"
         decided = arrays.decided(top := float(np.max(tops)))
         self._say(f"{path}: pixels up to {top:g} are taken as {decided}; --pixel-range says otherwise")
         return decided
 
-    def _rows(self, array: Array, stamp: str, pixel_range: PixelRange) -> Iterator[Rows]:
-        start = 0
-        for piece in array.pieces:
-            pixels = to_pixels(piece, pixel_range, OTHER_RANGE, start)
-            pixels = turned(pixels, invert=self._settings.invert, transpose=self._settings.transpose)
-            if not start:
-                for warning in appearance.warnings(pixels):
-                    self._say(f"{array.name}: {warning}")
-            yield Rows(array.name, start, stamp, pixels)
-            start += len(pixels)
+
+def _digits(path: str, skipped: Skipped | None = None) -> Iterator[Array]:
+    """The arrays of digits in a file, each to be read before the next. Raises ValueError if there are none."""
+    file, only = split(path)
+    taken: dict[str, int | None] = {}
+    others: dict[str, Array] = {}
+    for array in _arrays(path):
+        name = array.name.removeprefix(f"{file}/")
+        if array.images == 0 or (only is None and name != file and array.may_be_labels(name)):
+            others[name] = array
+        else:
+            taken[name] = array.images
+            yield array
+    if not taken:
+        there = [f"{os.path.basename(name)} {array.dtype} {list(array.shape or ())}" for name, array in others.items()]
+        raise ValueError(f"it has no digits, only {', '.join(there) or 'nothing'}; {EXPECTED}")
+    for name, array in others.items():
+        is_label = array.may_be_labels(name) and array.shape == (taken.get(f"x{name[1:]}"),)
+        if skipped is not None and not is_label:
+            skipped.add(array.name, f"array of {array.dtype} {list(array.shape or ())}")
 
 
-@contextlib.contextmanager
-def _opened(path: str, skipped: Skipped | None = None) -> Iterator[Found]:
-    """The arrays of digits in a file, each to be read before the next; or what is wrong with it."""
+def _arrays(path: str) -> Iterator[Array]:
     if refusal := data_file.url_refusal(path):
         raise ValueError(refusal)
     file, only = split(path)
     with data_file.opened(file) as opened:
         kind = data_file.kind(opened)
         if kind == data_file.NPZ:
-            yield _in_npz(opened, file, only, skipped)
+            with zipfile.ZipFile(opened) as archive:
+                members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+                if only is not None and only not in members:
+                    raise ValueError(f"there is no array {only!r}, only {', '.join(members)}")
+                for name in members if only is None else [only]:
+                    with archive.open(members[name]) as stream:
+                        yield Array(f"{file}/{name}", stream, *_header(stream))
         elif kind == data_file.NPY:
-            yield iter((_npy(opened, _header(opened), path),))
+            yield Array(path, opened, *_header(opened))
         elif kind == data_file.IDX:
-            yield iter((_idx(opened, path),))
+            if len(head := opened.read(16)) < 16:  # noqa: PLR2004 - its size
+                raise EOFError
+            magic, *shape = struct.unpack(">4I", head)
+            if magic != IDX_IMAGES:
+                raise ValueError(f"the magic number is 0x{magic:08x}; expected 0x{IDX_IMAGES:08x}, images of uint8")
+            yield Array(path, opened, tuple(shape), fortran=False, dtype=np.dtype(np.uint8))
         elif kind == data_file.CSV and is_csv(file):
-            yield iter((Array(path, None, (rows.pixels for rows in csv_file.read(opened))),))
+            yield Array(path, opened, None, fortran=False, dtype=np.dtype(np.float32))
         else:
             raise ValueError(f"it is {kind}; expected an .npz, .npy, IDX or CSV file")
 
 
-def _in_npz(file: IO[bytes], path: str, only: str | None, skipped: Skipped | None) -> Found:
-    others: dict[str, Header] = {}
-    taken: dict[str, int | None] = {}
-    with zipfile.ZipFile(file) as archive:
-        members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-        if only is not None and only not in members:
-            raise ValueError(f"there is no array {only!r}, only {', '.join(members)}")
-        for name, member in members.items():
-            if only in {None, name}:
-                with archive.open(member) as opened:
-                    header = _header(opened)
-                    array = _npy(opened, header, f"{path}/{name}")
-                    if only is None and (isinstance(array, Problem) or _may_be_labels(name, header)):
-                        others[name] = header
-                    else:
-                        taken[name] = None if isinstance(array, Problem) else array.count
-                        yield array
-    if not taken:
-        there = [f"{name} {header.dtype} {list(header.shape)}" for name, header in others.items()]
-        raise ValueError(f"it has no digits, only {', '.join(there) or 'nothing'}; {EXPECTED}")
-    for name, header in others.items():
-        is_label = _may_be_labels(name, header) and header.shape == (taken.get(f"x{name[1:]}"),)
-        if skipped is not None and not is_label:
-            skipped.add(f"{path}/{name}", f"array of {header.dtype} {list(header.shape)}")
-
-
-def _may_be_labels(name: str, header: Header) -> bool:
-    """784 integers are labels or an image: the name tells."""
-    return name[:1] == "y" and header.dtype.kind in "iu" and len(header.shape) == 1
-
-
-def _npy(file: IO[bytes], header: Header, name: str) -> Array | Problem:
-    shape, fortran, dtype = header
-    n = arrays.count(shape)
-    if not n or dtype.kind not in arrays.KINDS:
-        return Problem(UNREADABLE, f"the array is {dtype} {list(shape)}; {EXPECTED}")
-    if fortran and len(shape) > 1:
-        return Array(name, n, _all_at_once(file, shape, dtype, name))
-    return Array(name, n, _pieces(file, n, dtype, name))
-
-
-def _header(file: IO[bytes]) -> Header:
-    read_header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
-    return Header(*read_header(file))
-
-
-def _idx(file: IO[bytes], name: str) -> Array | Problem:
-    magic, *shape = struct.unpack(">4I", _exactly(file, 16, name))
-    if magic != IDX_IMAGES:
-        raise ValueError(f"the magic number is 0x{magic:08x}; expected 0x{IDX_IMAGES:08x}, images of uint8")
-    n = arrays.count(shape)
-    if not n:
-        return Problem(UNREADABLE, f"the array is uint8 {shape}; {EXPECTED}")
-    return Array(name, n, _pieces(file, n, np.dtype(np.uint8), name))
-
-
-def _pieces(file: IO[bytes], count: int, dtype: np.dtype[Any], name: str) -> Iterator[NDArray[Any]]:
-    for start in range(0, count, ROWS):
-        size = min(ROWS, count - start) * PIXELS * dtype.itemsize
-        yield np.frombuffer(_exactly(file, size, name), dtype).reshape(-1, SIDE, SIDE)
-
-
-def _all_at_once(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> Iterator[NDArray[Any]]:
-    """The rows of an array whose columns come first: of its first row the last byte is near the file's end."""
-    size = math.prod(shape) * dtype.itemsize
-    if size > LARGEST_TURNED:
-        raise ValueError(f"{name} has its columns first (Fortran's order) and {size:,} bytes; save it with order='C'")
-    whole = np.frombuffer(_exactly(file, size, name), dtype).reshape(shape, order="F").reshape(-1, SIDE, SIDE)
-    yield from (whole[start : start + ROWS] for start in range(0, len(whole), ROWS))
-
-
-def _floats(array: Array) -> Iterator[NDArray[Any]]:
-    """The pieces of an array of floats; nothing of others is read."""
-    for piece in array.pieces:
-        if piece.dtype.kind != "f":
-            return
-        yield piece
-
-
-def _exactly(file: IO[bytes], size: int, name: str) -> bytes:
-    content = file.read(size)
-    if len(content) != size:
-        raise EOFError(f"{name} is cut short")
-    return content
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran's order, and type."""
+    return (npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0)(file)

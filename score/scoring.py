@@ -63,7 +63,7 @@ def score(
         Journal(path).remove()
     elif out.exists() and not path.exists():
         raise ScoreError(f"{out} exists; give another --out, or replace it with --overwrite")
-    sources = Sources(given, frozenset(map(os.path.realpath, _own(settings, out, path))), settings, _say)
+    sources = Sources(given, map(os.path.realpath, _own(settings, out, path)), settings, _say)
     with Journal(path) as journal:
         with _kept(journal):
             began = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a scoring leaves out, counted by its reason."""
+"""The inputs that a scoring leaves out, counted by reason."""
 
 from __future__ import annotations
 
@@ -38,14 +38,10 @@ class Skipped:
         """How many."""
         return self._reasons.total()
 
-    def clear(self) -> None:
-        """Begins again."""
-        self._reasons.clear()
-        self._first.clear()
-
     def lines(self) -> Iterator[str]:
         """Each reason with its count and its first input, the most frequent first."""
-        for reason, count in self._reasons.most_common(SHOWN):
+        reasons = self._reasons.most_common()
+        for reason, count in reasons[:SHOWN]:
             yield f"{count:,} x {one_line(reason)}: {one_line(self._first[reason])}"
-        if more := sum(count for _, count in self._reasons.most_common()[SHOWN:]):
+        if more := sum(count for _, count in reasons[SHOWN:]):
             yield f"and {more:,} more"

@@ -8,8 +8,6 @@ import os
 import re
 import stat
 import sys
-from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -23,9 +21,8 @@ from digits.score.skipped import EMPTY, Skipped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from digits.score.arrays import Rows
-
 T = TypeVar("T")
+Folders = tuple[tuple[int, int], ...]  # by device and inode
 
 # What is taken from a folder or an archive; other names are counted. A file that is named itself is always taken.
 PICTURE = re.compile(
@@ -35,13 +32,14 @@ PICTURE = re.compile(
 CHUNK = 128  # pictures
 CHUNK_BYTES = 2**22  # of files: large pictures go to more than one core sooner
 PIECE = 2**16  # bytes of the standard input
+DEFAULTS = ArraySettings()
 
 
 class Picture(NamedTuple):
     """One picture, or why there is none.
 
     Attributes:
-        path: What the table calls it.
+        path: Its name in the table.
         stamp: Size and time of the file that it is in.
         content: Its file's path, its bytes, or what is wrong.
         size: Bytes that it takes to read.
@@ -50,10 +48,9 @@ class Picture(NamedTuple):
     path: str
     stamp: str
     content: Content
-    size: int
+    size: int = 0
 
 
-@dataclass
 class Sources:
     """The inputs of a scoring.
 
@@ -65,18 +62,21 @@ class Sources:
         say: Takes a line about what the arrays of a file look like.
 
     Attributes:
-        skipped: What gives no row: files of other names, arrays that are not digits, empty inputs.
+        skipped: The inputs that give no row: files of other names, arrays that are not digits, empty inputs.
     """
 
-    paths: Iterable[str]
-    leave_out: frozenset[str] = frozenset()
-    settings: ArraySettings = field(default_factory=ArraySettings)
-    say: Callable[[str], None] = print
-    skipped: Skipped = field(default_factory=Skipped)
-
-    def __post_init__(self) -> None:
-        self._names = {os.path.basename(path) for path in self.leave_out}
-        self._arrays = arrays.Reader(self.settings, self.skipped, self.say)
+    def __init__(
+        self,
+        paths: Iterable[str],
+        leave_out: Iterable[str] = (),
+        settings: ArraySettings = DEFAULTS,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.skipped = Skipped()
+        self._paths = [*paths]
+        self._leave_out = {*leave_out}
+        self._names = {os.path.basename(path) for path in self._leave_out}
+        self._arrays = arrays.Reader(settings, self.skipped, say)
 
     def chunks(self) -> Iterator[Chunk]:
         """All inputs, in their order. Reads on as it is asked to; memory does not grow with their number."""
@@ -86,24 +86,24 @@ class Sources:
             if isinstance(found, Picture):
                 waiting.append(found)
                 size += found.size
-            if waiting and (not isinstance(found, Picture) or len(waiting) == CHUNK or size >= CHUNK_BYTES):
+            if waiting and (isinstance(found, Chunk) or len(waiting) == CHUNK or size >= CHUNK_BYTES):
                 yield _chunk(waiting)
                 waiting, size = [], 0
-            if not isinstance(found, Picture):
-                yield Chunk(found.paths(), [found.stamp] * len(found.pixels), found.pixels)
+            if isinstance(found, Chunk):
+                yield found
         if waiting:
             yield _chunk(waiting)
 
     def count(self) -> int | None:
-        """How many rows there will be, without reading them; None where only reading tells."""
-        if "-" in self.paths:
+        """How many rows there will be, without reading them; None if only reading tells."""
+        if "-" in self._paths:
             return None
-        rows = [_count(file) for path in self.paths for file, _ in self._files(path)]
-        self.skipped.clear()
+        again = Sources(self._paths, self._leave_out)  # which counts again what is skipped
+        rows = [_count(file) for path in self._paths for file, _ in again._files(path)]
         return None if None in rows else sum(filter(None, rows))
 
-    def _all(self) -> Iterator[Picture | Rows]:
-        for path in self.paths:
+    def _all(self) -> Iterator[Picture | Chunk]:
+        for path in self._paths:
             for given in self._counted(path, listed() if path == "-" else iter((path,))):
                 for file, problem in self._counted(given, self._files(given)):
                     yield from self._counted(file, self._contents(file, problem))
@@ -134,13 +134,9 @@ class Sources:
 
     def _folder(self, top: str) -> Iterator[tuple[str, Problem | None]]:
         """All that is in a folder, its sub-folders in their places, by their names' bytes."""
-        waiting: list[tuple[str, bool] | None] = [(top, True)]  # path, whether a folder; None is the end of one
-        above: list[tuple[int, int]] = []  # the folders that are open
+        waiting: list[tuple[str, bool, Folders]] = [(top, True, ())]  # path, whether a folder, the folders it is in
         while waiting:
-            if (found := waiting.pop()) is None:
-                above.pop()
-                continue
-            path, is_folder = found
+            path, is_folder, above = waiting.pop()
             if not is_folder:
                 if self._wanted(path):
                     yield path, None
@@ -148,63 +144,53 @@ class Sources:
             if path != top and takes(path):
                 yield path, Problem(UNREADABLE, "a folder with the name of a picture; what is in it is scored")
             try:
-                identity, inside = _opened(path)
+                status = os.stat(path)
+                with os.scandir(path) as entries:
+                    inside = sorted(entries, key=lambda entry: os.fsencode(entry.name), reverse=True)
             except OSError as error:
                 yield path, Problem(UNREADABLE, _words(error))
                 continue
-            if identity in above:
+            folder = (status.st_dev, status.st_ino)  # whatever it is called
+            if folder in above:
                 yield path, Problem(UNREADABLE, "a link to a folder that it is in")
-                continue
-            above.append(identity)
-            waiting += [None, *inside]
+            else:
+                waiting += [(entry.path, _is_folder(entry), (*above, folder)) for entry in inside]
 
     def _wanted(self, path: str) -> bool:
         """Whether a file in a folder is scored; counts it if not, unless it is our own or has labels."""
         name = path[path.rfind("/") + 1 :]
-        if arrays.is_labels(name) or (name in self._names and os.path.realpath(path) in self.leave_out):
+        if arrays.is_labels(name) or (name in self._names and os.path.realpath(path) in self._leave_out):
             return False
         if takes(name) or archives.is_archive(name) or arrays.is_array(name):
             return True
         self.skipped.add_name(path)
         return False
 
-    def _contents(self, file: str, problem: Problem | None) -> Iterator[Picture | Rows]:
+    def _contents(self, file: str, problem: Problem | None) -> Iterator[Picture | Chunk]:
         is_picture = takes(file)
         try:
             status = os.stat(file if is_picture else arrays.split(file)[0])
         except OSError as error:
             words = "a broken link" if os.path.islink(file) else url_refusal(file) or _words(error)
-            problem = problem or Problem(UNREADABLE, words)
-            yield Picture(file, "", problem, 0)
+            yield Picture(file, "", problem or Problem(UNREADABLE, words))
             return
         stamp = f"{status.st_size}:{status.st_mtime_ns}"
         if problem is not None:
-            yield Picture(file, stamp, problem, 0)
-        elif is_picture or not stat.S_ISREG(status.st_mode):  # what is no file is said by who would read it
+            yield Picture(file, stamp, problem)
+        elif is_picture or not stat.S_ISREG(status.st_mode):  # what is not a file is found by its reader
             yield Picture(file, stamp, file, status.st_size)
         elif archives.is_archive(file):
             for name, content in archives.members(file, takes, self.skipped):
                 yield Picture(f"{file}/{name}" if name else file, stamp, content, len(content))
         elif arrays.is_array(file) or arrays.is_csv(file):
-            for rows in self._arrays.read(file, stamp):
-                yield Picture(file, stamp, rows, 0) if isinstance(rows, Problem) else rows
+            for found in self._arrays.read(file, stamp):
+                yield Picture(file, stamp, found) if isinstance(found, Problem) else found
         else:
             yield Picture(file, stamp, file, status.st_size)
 
 
-def _opened(folder: str) -> tuple[tuple[int, int], list[tuple[str, bool]]]:
-    """Which folder it is, whatever it is called; and what is in it, the last first: paths, whether folders."""
-    status = os.stat(folder)
-    with os.scandir(folder) as entries:
-        inside = sorted(((os.fsencode(entry.name), entry) for entry in entries), key=itemgetter(0), reverse=True)
-    return (status.st_dev, status.st_ino), [(entry.path, _is_folder(entry)) for _, entry in inside]
-
-
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False  # such as a link to itself
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # a link may lead to itself
 
 
 def _count(file: str) -> int | None:
@@ -237,9 +223,8 @@ def listed() -> Iterator[str]:
 
 
 def _named(paths: list[bytes], end: bytes) -> Iterator[str]:
-    if end != b"\0":
-        paths = [path.removesuffix(b"\r") for path in paths]
-    return (os.fsdecode(path) for path in paths if path)
+    names = paths if end == b"\0" else [path.removesuffix(b"\r") for path in paths]
+    return map(os.fsdecode, filter(None, names))
 
 
 def checked(paths: Iterable[str]) -> list[str]:
@@ -255,8 +240,7 @@ def checked(paths: Iterable[str]) -> list[str]:
 
 
 def _chunk(pictures: list[Picture]) -> Chunk:
-    paths, stamps, contents, _ = zip(*pictures, strict=True)
-    return Chunk(list(paths), list(stamps), list(contents))
+    return Chunk(*([*column] for column in zip(*(picture[:3] for picture in pictures), strict=True)))
 
 
 def _words(error: OSError) -> str:

@@ -263,7 +263,7 @@ def test_whatever_is_wrong_with_a_file_is_its_row(models: Path, tmp_path: Path) 
         "bomb.zip/bomb.png": "unpacks to 134,217,728 bytes",
         "bomb.zip/inner.zip": "an archive in an archive",
         "cut.png": "damaged",
-        "cut.tar": "the archive cannot be read on",
+        "cut.tar": "the rest of the archive cannot be read",
         "empty.png": "not a picture",
         "fifo.png": "named pipe",
         "texts.npz": "<U1 [2, 28, 28]; expected",
