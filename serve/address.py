@@ -1,4 +1,4 @@
-"""The address to listen on, proven free before anything listens: grpcio would share it, or take it over, in silence."""
+"""The address to listen on, checked to be free before anything listens: grpcio would share or replace it silently."""
 
 import errno
 import socket
@@ -15,21 +15,16 @@ ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # a name's IPv6 address on a
 
 
 def require_free(address: str) -> None:
-    """Raises StartError unless the address is well formed and nobody listens there."""
+    """Raises StartError unless the address is well formed and nothing listens there."""
     if address.startswith(UNIX):
-        path = address.removeprefix(UNIX)
-        try:
-            require_socket_path(path)
-        except ValueError as error:
-            raise StartError(f"--address {address!r}: {error}") from None
-        _require_free_path(address, Path(path))
+        _require_free_socket(address)
         return
     for probe in _bind(address, share=False):
         probe.close()
 
 
 def hold(address: str) -> tuple[str, list[socket.socket]]:
-    """Takes a free port for processes that are to share it by SO_REUSEPORT.
+    """Reserves a free port for processes that are to share it by SO_REUSEPORT.
 
     Returns:
         The address with its real port, and sockets that keep other programs off it until they are closed. They do not
@@ -68,7 +63,7 @@ def _bind(address: str, *, share: bool) -> list[socket.socket]:
 
 
 def _bind_all(found: Iterable[tuple[Any, ...]], port: int, *, share: bool) -> list[socket.socket]:
-    """Leaves out what is absent here, unless all is."""
+    """Leaves out addresses that this machine lacks. Raises OSError if it lacks all, or one of the others is in use."""
     sockets: list[socket.socket] = []
     absent: OSError | None = None
     with ExitStack() as stack:
@@ -94,14 +89,19 @@ def _bind_all(found: Iterable[tuple[Any, ...]], port: int, *, share: bool) -> li
     return sockets
 
 
-def _require_free_path(address: str, path: Path) -> None:
+def _require_free_socket(address: str) -> None:
+    path = Path(address.removeprefix(UNIX))
+    try:
+        require_socket_path(address.removeprefix(UNIX))
+    except ValueError as error:
+        raise StartError(f"--address {address!r}: {error}") from None
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             if not path.parent.is_dir():
                 raise StartError(f"cannot listen on {address}: there is no folder {path.parent}")
             probe.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
-            return  # nothing there, or what a server left that has gone
+            return  # there is no socket, or one that a server left behind
         except OSError as error:
             raise StartError(f"cannot listen on {address}: {error.strerror or error}") from error
     raise StartError(f"cannot listen on {address}: a server listens there; stop it or give another --address")

@@ -1,29 +1,32 @@
 """`Classify` on the wire: request bytes to a Request, its part of a batch's answers to response bytes."""
 
-from collections.abc import Callable
+from functools import lru_cache
 
 from google.protobuf.message import DecodeError
 
 from digits.protos.digits.v1 import digits_pb2
 from digits.serve.errors import InvalidRequest
-from digits.serve.job import FOREVER, IMAGE_BYTES, Answers, Request
+from digits.serve.job import FOREVER, IMAGE_BYTES, Answers, Encode, Request
 from digits.serve.pictures import Pictures
 
 ONE_IMAGE = digits_pb2.ClassifyRequest(pixels=bytes(IMAGE_BYTES)).SerializeToString()
-MAX_VARINT = 5  # bytes of a length
 BEFORE_PIXELS = ONE_IMAGE.removesuffix(bytes(IMAGE_BYTES))
+MAX_VARINT = 5  # bytes of a length
+PIXELS, DIGITS, CONFIDENCES, PROBABILITIES = b"\x0a", b"\x0a", b"\x12", b"\x1a"  # tags of the fields
+NO_TAG = b"\x00"
 
 
 def parse(message: bytes, max_batch_size: int) -> Request:
     """What a ClassifyRequest asks for, which may be Pictures, yet to be decoded.
 
     Raises:
-        InvalidRequest: not a ClassifyRequest, no whole number of images, none, or more than `max_batch_size`.
+        InvalidRequest: not a ClassifyRequest, not a whole number of images, none, or more than `max_batch_size`.
     """
-    if len(message) == len(ONE_IMAGE) and message.startswith(BEFORE_PIXELS):  # most calls are this and nothing else
+    if len(message) == len(ONE_IMAGE) and message.startswith(BEFORE_PIXELS):  # most calls
         return Request(message[len(BEFORE_PIXELS) :], 1, encode)
-    if pixels := _nothing_but_pixels(message):
-        return _of_pixels(pixels, max_batch_size, encode)
+    head = _before_pixels(len(message))
+    if message.startswith(head):  # protobuf would copy the pixels twice
+        return _of_pixels(memoryview(message)[len(head) :], max_batch_size, encode)
     try:
         request = digits_pb2.ClassifyRequest.FromString(message)
     except DecodeError as error:
@@ -32,7 +35,7 @@ def parse(message: bytes, max_batch_size: int) -> Request:
 
 
 def understand(request: digits_pb2.ClassifyRequest, max_batch_size: int) -> Request:
-    """As `parse`, of a message that has been read already."""
+    """As `parse`, of a message that is read already."""
     timeout = request.timeout_microseconds / 1e6 or FOREVER
     encoder = encode_with_probabilities if request.include_probabilities else encode
     pixels = request.pixels
@@ -48,25 +51,26 @@ def understand(request: digits_pb2.ClassifyRequest, max_batch_size: int) -> Requ
 def encode(answers: Answers, start: int, stop: int, queue_microseconds: int) -> bytes:
     """The ClassifyResponse to images start to stop, cut from the batch's bytes.
 
-    Packed digits are a byte each, since all are below 128, and packed floats are little-endian: what numpy holds is
-    what protobuf wants (protobuf.dev, "Encoding"). A message is its fields one after another.
+    Packed digits are a byte each, since all are below 128, and packed floats are little-endian: numpy's memory is what
+    protobuf expects (protobuf.dev, "Encoding"). A message is its fields one after another.
     """
     digits = answers.digits[start:stop]
     confidences = answers.confidences[4 * start : 4 * stop]
     if stop - start == 1:  # lengths of one byte
         return b"\x0a\x01" + digits + b"\x12\x04" + confidences + _tail(answers, queue_microseconds)
-    packed = _field(b"\x0a", digits) + _field(b"\x12", confidences)
+    packed = DIGITS + _varint(len(digits)) + digits + CONFIDENCES + _varint(len(confidences)) + confidences
     return packed + _tail(answers, queue_microseconds)
 
 
 def encode_with_probabilities(answers: Answers, start: int, stop: int, queue_microseconds: int) -> bytes:
     """As `encode`, and all ten probabilities of each image."""
     probabilities = answers.probabilities[40 * start : 40 * stop]
-    return encode(answers, start, stop, queue_microseconds) + _field(b"\x1a", probabilities)
+    field = PROBABILITIES + _varint(len(probabilities)) + probabilities
+    return encode(answers, start, stop, queue_microseconds) + field
 
 
 def _tail(answers: Answers, queue_microseconds: int) -> bytes:
-    """What all calls have in common that came together and ran together."""
+    """What all calls that came together and ran together have in common."""
     tail = answers.memo.get(queue_microseconds)
     if tail is None:
         tail = digits_pb2.ClassifyResponse(
@@ -79,39 +83,28 @@ def _tail(answers: Answers, queue_microseconds: int) -> bytes:
     return tail
 
 
-def _field(tag: bytes, content: bytes) -> bytes:
-    """A length-delimited field; its length as a varint."""
-    length, varint = len(content), bytearray()
-    while length > 127:  # noqa: PLR2004 seven bits a byte
-        varint.append(length & 127 | 128)
-        length >>= 7
-    varint.append(length)
-    return tag + bytes(varint) + content
+@lru_cache(maxsize=1024)
+def _before_pixels(size: int) -> bytes:
+    """The start of every message of `size` bytes that has pixels and no other field: their tag and length."""
+    for length in range(max(0, size - 1 - MAX_VARINT), size):
+        head = PIXELS + _varint(length)
+        if len(head) + length == size:
+            return head
+    return NO_TAG
 
 
-def _nothing_but_pixels(message: bytes) -> memoryview | None:
-    """The pixels of a message that has no other field, where they are: protobuf would copy them twice."""
-    if message[:1] != b"\x0a":
-        return None
-    length, place = 0, 0
-    while place < MAX_VARINT:
-        place += 1
-        byte = message[place] if place < len(message) else 0
-        length |= (byte & 127) << 7 * (place - 1)
-        if byte < 128:  # noqa: PLR2004 the highest bit says that more follow
-            break
-    else:
-        return None
-    pixels = memoryview(message)[place + 1 :]
-    return pixels if len(pixels) == length else None
+@lru_cache(maxsize=1024)
+def _varint(number: int) -> bytes:
+    """Seven bits a byte, the lowest first; the highest bit says that more follow."""
+    varint = bytearray()
+    while number > 127:  # noqa: PLR2004
+        varint.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*varint, number])
 
 
 def _of_pixels(
-    pixels: bytes | memoryview,
-    max_batch_size: int,
-    encoder: Callable[[Answers, int, int, int], bytes],
-    priority: int = 0,
-    timeout: float = FOREVER,
+    pixels: bytes | memoryview, max_batch_size: int, encoder: Encode, priority: int = 0, timeout: float = FOREVER
 ) -> Request:
     count, rest = divmod(len(pixels), IMAGE_BYTES)
     if rest or not count:

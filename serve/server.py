@@ -90,7 +90,7 @@ class Server:
             warm_up(self._transport.warmup_address, self._engine.info.name, self._settings)
         self._batcher.statistics = self._statistics
         self._transport.open()
-        self._transport.health.enter_service()
+        self._transport.health.set_serving(True)
         self._services.ready = True
 
     def drain(self) -> bool:
@@ -100,7 +100,7 @@ class Server:
             Whether that was done within `drain_timeout`. If not, the calls that were left have been ended.
         """
         self._services.ready = False
-        self._transport.health.enter_graceful_shutdown()
+        self._transport.health.set_serving(False)
         time.sleep(self._settings.lame_duck)
         end = time.monotonic() + self._settings.drain_timeout
         self._services.draining = True

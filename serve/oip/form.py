@@ -1,6 +1,6 @@
 """The form of a ModelInferRequest: all of it but its id and its pixels."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -8,16 +8,17 @@ import numpy as np
 
 from digits.images import arrays
 from digits.images.arrays import PixelRange
+from digits.images.digit import PIXELS
 from digits.protos.inference.v2 import inference_pb2
 from digits.serve.errors import InvalidRequest
-from digits.serve.job import IMAGE_BYTES, Answers, Request
+from digits.serve.job import Answers, Encode, Request
 from digits.serve.oip.model_info import INPUT, ModelInfo, Output, quoted
 from digits.serve.oip.pixels import ELEMENTS, PixelFormat
 from digits.serve.oip.response import Encoder, identity
 
 Input = inference_pb2.ModelInferRequest.InferInputTensor
+AskedOutput = inference_pb2.ModelInferRequest.InferRequestedOutputTensor
 Parameters = Mapping[str, inference_pb2.InferParameter]
-
 
 MOST_DIMENSIONS = 8  # that an error shows
 SHARED_MEMORY = "shared_memory_region"
@@ -37,7 +38,7 @@ class Form:
     """
 
     pixels: PixelFormat
-    encode: Callable[[Answers, int, int, int], bytes]
+    encode: Encode
     encode_with_id: Callable[[bytes, Answers, int, int, int], bytes]
     priority: int
     timeout: float
@@ -52,25 +53,19 @@ def read_form(message: bytes, model: ModelInfo, max_batch_size: int) -> Form:
     """Reads a ModelInferRequest without id, raw and typed contents.
 
     Raises:
-        InvalidRequest: an input, an output or a parameter is none of the model's.
+        InvalidRequest: the model has no such input, output or parameter.
         NotFound: another model, or another version.
     """
     request = inference_pb2.ModelInferRequest.FromString(message)
     model.require(request.model_name, request.model_version)
-    tensor = _only_input(list(request.inputs[:2]), model.name)  # a million would be as wrong as two
-    count = _count(list(tensor.shape[: MOST_DIMENSIONS + 1]), model.name, max_batch_size)
-    _, element = ELEMENTS[tensor.datatype]
-    outputs = _outputs(list(request.outputs[: len(model.outputs) + 1]), model)
+    tensor = _only_input(request.inputs[:2], model.name)  # a million would be as wrong as two
+    count = _count(tensor.shape[: MOST_DIMENSIONS + 1], model.name, max_batch_size)
+    size = count * PIXELS * np.dtype(ELEMENTS[tensor.datatype][1]).itemsize
+    outputs = _outputs(request.outputs[: len(model.outputs) + 1], model)
     encoder = Encoder(model.name, count, outputs)
     encode = encoder.encode_classes if any(output.classes for output in outputs) else encoder.encode
     return Form(
-        PixelFormat(
-            model_name=model.name,
-            count=count,
-            datatype=tensor.datatype,
-            pixel_range=_pixel_range(request.parameters),
-            size=count * IMAGE_BYTES * np.dtype(element).itemsize,
-        ),
+        PixelFormat(model.name, count, tensor.datatype, _pixel_range(request.parameters), size),
         partial(encode, b""),
         encode,
         _integer(request.parameters, "priority"),
@@ -78,7 +73,7 @@ def read_form(message: bytes, model: ModelInfo, max_batch_size: int) -> Form:
     )
 
 
-def _only_input(tensors: list[Input], model_name: str) -> Input:
+def _only_input(tensors: Sequence[Input], model_name: str) -> Input:
     for tensor in tensors:
         if tensor.name != INPUT:
             raise InvalidRequest(
@@ -102,56 +97,48 @@ def _only_input(tensors: list[Input], model_name: str) -> Input:
             f"unexpected explicit tensor data for input tensor '{INPUT}' for model '{model_name}', binary data was "
             "already supplied."
         )
-    _refuse(tensor.parameters, SHARED_MEMORY, f"input '{INPUT}'")
+    _refuse_shared_memory(tensor.parameters, f"input '{INPUT}'")
     return tensor
 
 
-def _count(shape: list[int], model_name: str, max_batch_size: int) -> int:
+def _count(shape: Sequence[int], model_name: str, max_batch_size: int) -> int:
     """How many images are in a tensor of that shape."""
-    count = arrays.count(shape)
+    count = arrays.count(list(shape))
     if count is None:
         more = ",..." if len(shape) > MOST_DIMENSIONS else ""
         raise InvalidRequest(
             f"unexpected shape for input '{INPUT}' for model '{model_name}'. Expected {arrays.SHAPES}, "
             f"got [{','.join(map(str, shape[:MOST_DIMENSIONS]))}{more}]"
         )
-    if count < 1:
-        raise InvalidRequest(f"inference request batch-size must be >= 1 for '{model_name}', got {count}")
-    if count > max_batch_size:
-        raise InvalidRequest(
-            f"inference request batch-size must be <= {max_batch_size} for '{model_name}', got {count}"
-        )
+    if not 1 <= count <= max_batch_size:
+        bound = f"<= {max_batch_size}" if count > max_batch_size else ">= 1"
+        raise InvalidRequest(f"inference request batch-size must be {bound} for '{model_name}', got {count}")
     return count
 
 
-def _outputs(
-    asked: list[inference_pb2.ModelInferRequest.InferRequestedOutputTensor], model: ModelInfo
-) -> tuple[Output, ...]:
+def _outputs(asked: Sequence[AskedOutput], model: ModelInfo) -> tuple[Output, ...]:
+    """Those asked for, or all; as Triton does, with as many classes as there are if more are asked for."""
     known = {output.name: output for output in model.outputs}
     chosen: dict[str, Output] = {}
-    for output in asked:
-        if output.name not in known:
+    for each in asked:
+        if each.name not in known:
             raise InvalidRequest(
-                f"unexpected inference output {quoted(output.name)} for model '{model.name}'; expected one of "
+                f"unexpected inference output {quoted(each.name)} for model '{model.name}'; expected one of "
                 f"{list(known)}"
             )
-        if output.name in chosen:
-            raise InvalidRequest(f"output '{output.name}' already exists in request")
-        _refuse(output.parameters, SHARED_MEMORY, f"output '{output.name}'")
-        chosen[output.name] = _classified(known[output.name], output.parameters)
+        if each.name in chosen:
+            raise InvalidRequest(f"output '{each.name}' already exists in request")
+        _refuse_shared_memory(each.parameters, f"output '{each.name}'")
+        output = known[each.name]
+        if CLASSIFICATION in each.parameters:
+            output = replace(output, classes=min(_integer(each.parameters, CLASSIFICATION, least=1), output.columns))
+        chosen[each.name] = output
     return tuple(chosen.values()) or model.outputs
 
 
-def _classified(output: Output, parameters: Parameters) -> Output:
-    """As Triton does, of as many classes as there are, where more are asked for."""
-    if CLASSIFICATION not in parameters:
-        return output
-    return replace(output, classes=min(_integer(parameters, CLASSIFICATION, least=1), output.columns))
-
-
-def _refuse(parameters: Parameters, name: str, tensor: str) -> None:
-    if name in parameters:
-        raise InvalidRequest(f"parameter '{name}' of {tensor} is not supported; expected none")
+def _refuse_shared_memory(parameters: Parameters, tensor: str) -> None:
+    if SHARED_MEMORY in parameters:
+        raise InvalidRequest(f"parameter '{SHARED_MEMORY}' of {tensor} is not supported; expected none")
 
 
 def _integer(parameters: Parameters, name: str, least: int = 0) -> int:

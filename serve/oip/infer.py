@@ -10,12 +10,12 @@ from digits.serve.job import IMAGE_BYTES, Request
 from digits.serve.oip.form import Form, read_form
 from digits.serve.oip.model_info import ModelInfo, shortened
 
-# Calls differ in their pixels and ids, and little else: what is left of a message, its form, is read once.
+# Calls differ in their pixels and ids, and little else: the rest of a message, its form, is read once.
 remembered_form = lru_cache(maxsize=256)(read_form)
 LONGEST_REMEMBERED = 1024  # bytes
 
-# Clients write the raw contents last. What comes before the pixels of one image, their tag and length, and how long a
-# message may be that is tried for it.
+# Clients write the raw contents last. OPENING comes before the pixels of one image: their tag and length.
+# Messages longer than LONGEST_ONE_IMAGE are not searched for it.
 ONE_IMAGE = inference_pb2.ModelInferRequest(raw_input_contents=[bytes(IMAGE_BYTES)]).SerializeToString()
 OPENING = ONE_IMAGE.removesuffix(bytes(IMAGE_BYTES))
 LONGEST_ONE_IMAGE = len(ONE_IMAGE) + 256
@@ -38,7 +38,7 @@ def parse(message: bytes, model: ModelInfo, max_batch_size: int) -> Request:
 
 @lru_cache(maxsize=256)
 def opened_by(head: bytes, model: ModelInfo, max_batch_size: int) -> tuple[Form, str] | None:
-    """The form and the id of every message that is `head` and then the pixels of one image; None if there is none.
+    """The form and the id of every message that is `head` and then the pixels of one image; None if it is no head.
 
     Without the OPENING at its end it must be a message by itself: then protobuf can read the rest in this way only.
     """
@@ -63,13 +63,18 @@ def read(message: bytes) -> inference_pb2.ModelInferRequest:
 
 def understand(request: inference_pb2.ModelInferRequest, model: ModelInfo, max_batch_size: int) -> Request:
     """As `parse`, of a message that is read already, and that changes by it."""
-    identifier = request.id
+    identifier, buffers = request.id, list(request.raw_input_contents)
+    contents = None if buffers else inference_pb2.InferTensorContents()
     try:
-        buffers = request.raw_input_contents
-        if len(buffers) == 1:
-            data = buffers[0]
-            return _form(request, model, max_batch_size).request(data, identifier)
-        return _without_raw(request, model, max_batch_size)
+        if contents is not None and request.inputs:
+            contents.CopyFrom(request.inputs[0].contents)
+            request.inputs[0].ClearField("contents")
+        form = _form(request, model, max_batch_size)
+        if len(buffers) > 1:
+            raise InvalidRequest(  # noqa: TRY301 completed below
+                f"expected 1 raw_input_contents but got {len(buffers)} for model '{model.name}'"
+            )
+        return form.request(buffers[0] if contents is None else form.pixels.from_contents(contents), identifier)
     except InvalidRequest as error:
         called = shortened(identifier) or "<id_unknown>"
         raise InvalidRequest(f"[request id: {called}] {error}") from error
@@ -81,16 +86,3 @@ def _form(request: inference_pb2.ModelInferRequest, model: ModelInfo, max_batch_
     request.ClearField("raw_input_contents")
     form = request.SerializeToString()
     return (remembered_form if len(form) <= LONGEST_REMEMBERED else read_form)(form, model, max_batch_size)
-
-
-def _without_raw(request: inference_pb2.ModelInferRequest, model: ModelInfo, max_batch_size: int) -> Request:
-    """Of a message whose pixels are typed, or that has too many raw ones."""
-    identifier, buffers = request.id, len(request.raw_input_contents)
-    contents = inference_pb2.InferTensorContents()
-    if not buffers and request.inputs:
-        contents.CopyFrom(request.inputs[0].contents)
-        request.inputs[0].ClearField("contents")
-    form = _form(request, model, max_batch_size)
-    if buffers:
-        raise InvalidRequest(f"expected 1 raw_input_contents but got {buffers} for model '{model.name}'")
-    return form.request(form.pixels.from_contents(contents), identifier)

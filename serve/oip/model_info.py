@@ -6,17 +6,17 @@ from digits.model.runtime import CPU
 from digits.serve.errors import NotFound
 
 INPUT = "pixels"
-LONGEST_WORDS = 100
+LONGEST_QUOTE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A tensor that the model answers with.
+    """A tensor of the model's answers, [n, columns].
 
     Attributes:
         name: Its name.
         datatype: UINT8 or FP32.
-        columns: Its shape is [n, columns].
+        columns: How many elements a row has.
         source: The attribute of Answers that has its bytes.
         labels: What its columns mean, if that is more than their number.
         classes: How many classes of each row a caller wants instead of the elements; 0 for the elements.
@@ -36,11 +36,9 @@ class Output:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelInfo:
-    """One version of one model. It is compared by identity, so that it is a fast key of a cache.
+    """One version of one model: its names in the repository, and what runs it. Hashed by identity, for caches.
 
     Attributes:
-        name: Its name in the repository.
-        version: Its version there.
         labels: What each column of the probabilities means.
         precision: The variant that runs, such as int8.
         provider: ONNX Runtime's execution provider that runs it.
@@ -76,7 +74,7 @@ class ModelInfo:
 
 def shortened(text: str) -> str:
     """A caller's text for an error message, which gRPC limits in length."""
-    return text if len(text) <= LONGEST_WORDS else f"{text[:LONGEST_WORDS]}..."
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."
 
 
 def quoted(text: str) -> str:

@@ -52,13 +52,12 @@ class PixelFormat:
         """The model's pixels, uint8 [count, 28, 28], of raw ones: as they are if UINT8, otherwise by `images.arrays`.
 
         Raises:
-            InvalidRequest: too few, too many, or one that is no pixel.
+            InvalidRequest: too few, too many, or a value that is not a pixel.
         """
         self._require_size(len(data))
         if self.datatype == "UINT8":
             return data
-        _, element = ELEMENTS[self.datatype]
-        return self._to_uint8(np.frombuffer(data, element)).tobytes()
+        return self._to_uint8(np.frombuffer(data, ELEMENTS[self.datatype][1])).tobytes()
 
     def from_contents(self, contents: inference_pb2.InferTensorContents) -> bytes:
         """Typed elements as raw ones. Raises InvalidRequest for another type's field, or a value that is no pixel."""
@@ -73,7 +72,7 @@ class PixelFormat:
         self._require_size(len(typed) * np.dtype(element).itemsize)
         elements = np.array(typed)
         if elements.dtype.kind in "iu":
-            elements = self._to_uint8(elements)  # before a narrower type could make another value of it
+            elements = self._to_uint8(elements)  # before a narrower type could change the value
         return elements.astype(element).tobytes()
 
     def _require_size(self, size: int) -> None:

@@ -29,27 +29,32 @@ class _Watch:
                 self._send(HealthCheckResponse(status=status))
 
     def end(self) -> None:
-        """Ends it with OK, after it was told what there is to tell."""
+        """Ends it with OK."""
         with self._lock:
             self._send(None)
 
 
 class Health(HealthServicer):  # type: ignore[misc] # grpc_health is untyped
-    """The servicer. A send waits for grpcio's one thread of events, and that thread tells of calls that have ended.
+    """The servicer. A send waits for grpcio's one thread of events, and that thread reports the calls that have ended.
 
     So it must never wait for a send, as it does in the library's own servicer, which holds one lock for both
-    (grpcio-health-checking 1.81): a few callers that watch and leave at the same time stop such a server for ever.
+    (grpcio-health-checking 1.81): a few callers that watch and leave together stop such a server indefinitely.
     """
 
     def __init__(self, *services: str) -> None:
         self._statuses = dict.fromkeys(("", *services), HealthCheckResponse.NOT_SERVING)
         self._watches: set[_Watch] = set()  # each change and each copy is one step of the interpreter: no lock
 
-    def enter_service(self) -> None:
-        self._set(HealthCheckResponse.SERVING)
+    def set_serving(self, serving: bool) -> None:
+        """Sets the status of all services."""
+        status = HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING
+        self._statuses = dict.fromkeys(self._statuses, status)
+        for watch in list(self._watches):
+            watch.tell()
 
-    def enter_graceful_shutdown(self) -> None:
-        self._set(HealthCheckResponse.NOT_SERVING)
+    def end_watches(self) -> None:
+        for watch in list(self._watches):
+            watch.end()
 
     def Check(self, request: Any, context: grpc.ServicerContext) -> HealthCheckResponse:  # noqa: N802 gRPC's name
         status = self._statuses.get(request.service)
@@ -67,13 +72,3 @@ class Health(HealthServicer):  # type: ignore[misc] # grpc_health is untyped
         watch.tell()
 
     Watch.experimental_non_blocking = True  # type: ignore[attr-defined] # grpcio's: no thread waits with a watch
-
-    def end_watches(self) -> None:
-        """Ends every watch with OK, after it was told what there is to tell."""
-        for watch in list(self._watches):
-            watch.end()
-
-    def _set(self, status: int) -> None:
-        self._statuses = dict.fromkeys(self._statuses, status)
-        for watch in list(self._watches):
-            watch.tell()

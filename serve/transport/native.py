@@ -79,6 +79,7 @@ class NativeTransport(Transport):
         self._max_message_bytes = settings.max_message_bytes
         self._max_batch_size = settings.max_batch_size
         self._at_once = not settings.max_queue_delay_microseconds
+        self._shared = reuse_port
         self._services = services
         self._methods = list(services.hot.values())
         self._queue = JobQueue(settings)
@@ -105,10 +106,8 @@ class NativeTransport(Transport):
             raise StartError(f"cannot listen on {settings.address}: {error}; give another --address") from error
         self.respond = self._front.respond
         self._front.set_fallback(private.removeprefix(UNIX))
-        host = settings.address.rpartition(":")[0]
-        unix = settings.address.startswith(UNIX)
+        host, unix = settings.address.rpartition(":")[0], settings.address.startswith(UNIX)
         self.address = settings.address if unix else f"{host}:{self._front.bound_port}"
-        self._shared = reuse_port
         self.warmup_address = private if reuse_port else self.address
 
     def start(self) -> None:
@@ -126,7 +125,10 @@ class NativeTransport(Transport):
         while (left := bool(self.jobs) or self._holds_answers()) and time.monotonic() < end:
             time.sleep(LOOK)
         stopped = self._behind.stop(end)
-        self._await_acknowledgements(end)
+        before, received = -1, 0
+        while before != received and time.monotonic() < end:  # what passed through may still be in its buffers
+            time.sleep(LINGER)
+            before, received = received, sum(each.answered for _, each in connections(self.address))
         self._front.close()  # answers in its buffers are lost
         self._folder.cleanup()
         return stopped and not left
@@ -164,15 +166,7 @@ class NativeTransport(Transport):
         counted = cast("dict[str, Any]", self._front.metrics())["methods"].values()
         sent = sum(method["status"].get(OK, {"count": 0})["count"] for method in counted)
         ended = sum(status["count"] for method in counted for status in method["status"].values())
-        started = sum(method["started"] for method in counted)
-        return bool(sent < self.answered and ended < started)
-
-    def _await_acknowledgements(self, end: float) -> None:
-        """Waits until callers receive no more: what passed through the frontend may still be in its buffers."""
-        before, received = -1, 0
-        while before != received and time.monotonic() < end:
-            time.sleep(LINGER)
-            before, received = received, sum(each.answered for _, each in connections(self.address))
+        return bool(sent < self.answered and ended < sum(method["started"] for method in counted))
 
     def _wait_for_call(self) -> list[Any] | None:
         """Without the time that calls have left: no call waits before them, and the frontend watches deadlines itself.

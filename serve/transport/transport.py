@@ -20,8 +20,7 @@ class Transport(ABC):
     Attributes:
         calls_hold_threads: Whether each call that waits for a batch holds a thread.
         address: Where it listens, with the real port.
-        warmup_address: Where the server reaches itself, and only itself, before `open`; None if there is no such
-            address.
+        warmup_address: Where the server reaches itself, and only itself, before `open`; None if it cannot.
         sources: Where batchers take their jobs.
         health: The health service.
     """

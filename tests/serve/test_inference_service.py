@@ -12,7 +12,8 @@ from digits.model.triton import config_pbtxt
 from digits.protos.inference.v2 import inference_pb2 as pb
 from digits.serve.errors import InvalidRequest, NotFound
 from digits.serve.oip.model_info import ModelInfo
-from digits.serve.oip.service import SERVICE, InferenceService
+from digits.serve.oip.service import InferenceService
+from digits.serve.services import INFERENCE
 from digits.serve.settings import ServeSettings
 from digits.serve.statistics import Statistics
 
@@ -56,7 +57,7 @@ def service(*, ready: bool = True, statistics: Statistics | None = None) -> Infe
 
 
 def test_every_method_but_inference_is_answered() -> None:
-    assert {*service().methods, "ModelInfer", "ModelStreamInfer"} == {method.name for method in SERVICE.methods}
+    assert {*service().methods, "ModelInfer", "ModelStreamInfer"} == {method.name for method in INFERENCE.methods}
 
 
 @pytest.mark.parametrize("ready", [True, False])
