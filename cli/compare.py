@@ -21,10 +21,10 @@ def compare(
         runs: The run folders that `digits train` left, two or more.
         settings: How.
     """
-    from digits.lab import comparison, comparison_report
+    from digits.lab.comparison import compare as run_comparison
 
-    result = comparison.compare(runs)
-    print(comparison_report.table(result).text())
+    result = run_comparison(runs)
+    print(result.table.text())
     print(f"test: {result.test_images:,} images ({result.test_source})\n")
     print("\n".join(result.words))
-    print(f"\nreport: {one_line(comparison_report.write(result, settings.out))}")
+    print(f"\nreport: {one_line(result.write(settings.out))}")

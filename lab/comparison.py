@@ -1,28 +1,39 @@
-"""Finished runs compared: their numbers, their curves, and what these say in words."""
+"""Finished runs compared: their numbers, their curves, what these say in words, and a page of it all."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scipy.stats import binomtest
 
 from digits.images.text import one_line
 from digits.lab.errors import LabError
+from digits.report.figure import png
 from digits.report.number_format import comma_list, percent
+from digits.report.page import render
+from digits.report.table import Table
+from digits.storage.atomic_file import write_bytes
+from digits.storage.json_file import json_bytes
 from digits.train import curves
 from digits.train.evaluation import Evaluation, read_predictions
+from digits.train.figures import overlaid_curves
 from digits.train.recipes import RECIPES
-from digits.train.run_folder import PREDICTIONS, Run, read_run
+from digits.train.run_folder import PREDICTIONS, REPORT, UNFINISHED, Run, read_run
 from digits.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
-# Settings that do not change the network or its training.
-NOT_SHOWN = {"out", "overwrite", "resume", "finish", "recipe", "data", "gallery"}
+TEMPLATE = Path(__file__).with_name("comparison.jinja")
+HEAD = (
+    *("run", "settings", "parameters", "epochs", "best val loss", "last val loss"),
+    *("test loss", "test accuracy", "time"),
+)
+NOT_SHOWN = {"out", "overwrite", "resume", "finish", "recipe", "data", "gallery"}  # they do not change the network
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,15 @@ class Row:
     machine: dict[str, Any]
     versions: dict[str, str]
 
+    def cells(self) -> tuple[str, ...]:
+        best, last = self.best_validation_loss, self.last_validation_loss
+        return (
+            *(self.run, self.settings, f"{self.parameters:,}", str(self.epochs)),
+            "-" if best is None else f"{best:.4f} @ {self.best_epoch}",
+            "-" if last is None else f"{last:.4f}",
+            *(f"{self.test_loss:.4f}", percent(self.test_accuracy), f"{self.training_seconds:.1f} s"),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -66,6 +86,32 @@ class Comparison:
     test_source: str
     test_sha256: str
     test_images: int
+
+    @property
+    def table(self) -> Table:
+        return Table(HEAD, [row.cells() for row in self.rows], names=2)
+
+    def write(self, out: Path) -> Path:
+        """Writes comparison.html, .png and .json into the folder, each atomically; gives the page.
+
+        Raises:
+            LabError: the folder cannot be written.
+        """
+        figure = png(overlaid_curves(self.histories))
+        page = render(TEMPLATE, title="Runs compared", comparison=self, figure=figure)
+        # The test set's checksum and not its path, so that the file says the same on another machine.
+        test = {"sha256": self.test_sha256, "images": self.test_images}
+        content = {"test": test, "rows": [asdict(row) for row in self.rows], "words": self.words}
+        files = {"comparison.png": figure, "comparison.json": json_bytes(content), "comparison.html": page.encode()}
+        if (out / REPORT).exists() or (out / UNFINISHED).exists():
+            raise LabError(f"{out}: is a run folder; give another --out")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            for name, file in files.items():
+                write_bytes(out / name, file)
+        except OSError as error:
+            raise LabError(f"{out}: cannot be written ({error.strerror or error})") from error
+        return out / "comparison.html"
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
@@ -147,27 +193,25 @@ def _compared_with_the_first(runs: Mapping[str, Run]) -> Iterator[str]:
 
 
 def in_words(before: Evaluation, after: Evaluation) -> str:
-    """A sentence on two models' answers to the same images: which is right more often, and whether that is chance.
-
-    The chance is that of McNemar's exact test (Q. McNemar, "Note on the sampling error of the difference between
-    correlated proportions or percentages", Psychometrika 12, 1947): of the images that only one model reads right,
-    each model gets half, but for chance.
-    """
+    """A sentence on two models' answers to the same images: which is right more often, and whether that is chance."""
     was, now = before.digits == before.truth, after.digits == after.truth
     gained, lost = int((now & ~was).sum()), int((was & ~now).sum())
     counts = f"{gained:,} digits gained, {lost:,} lost"
     if gained == lost:
         return f"test accuracy is the same, {percent(after.accuracy)}; {counts}."
     course = "rose" if gained > lost else "fell"
-    points = abs(after.accuracy - before.accuracy) * 100
+    points = f"{abs(after.accuracy - before.accuracy) * 100:.2f} points"
     p = mcnemar(gained, lost)
-    chance = "more than chance explains" if p < 0.05 else "no more than chance explains"  # noqa: PLR2004 by custom
-    return (
-        f"test accuracy {course} by {points:.2f} points, from {percent(before.accuracy)} to {percent(after.accuracy)}"
-        f": {counts}, {chance} (p = {p:.2g})."
-    )
+    chance = f"{'more' if p < SIGNIFICANT else 'no more'} than chance explains (p = {p:.2g})"
+    accuracies = f"from {percent(before.accuracy)} to {percent(after.accuracy)}"
+    return f"test accuracy {course} by {points}, {accuracies}: {counts}, {chance}."
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """The probability, from 0 to 1, that `gained + lost` throws of a fair coin are as unequal as this or more."""
+    """The probability, from 0 to 1, that `gained + lost` throws of a fair coin are as unequal as this or more.
+
+    It is McNemar's exact test (Q. McNemar, "Note on the sampling error of the difference between correlated proportions
+    or percentages", Psychometrika 12, 1947): of the images that only one of two equally good models reads right, each
+    model gets half, but for chance.
+    """
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0

@@ -25,7 +25,7 @@ from sqlalchemy.pool import NullPool
 from digits.lab.errors import LabError
 from digits.lab.plan import DATA, Candidate
 from digits.report.number_format import comma_list
-from digits.storage import atomic_file
+from digits.storage.atomic_file import replacing
 from digits.train.run_folder import LOCK, locked
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ STUDY = "study.db"
 NAME = "digits sweep"
 TERMS = "plan"
 WHY = "why"
-# What an interruption leaves in a folder before its study exists.
-BEGUN = {LOCK, f"{STUDY}.unfinished", f"{STUDY}.unfinished-journal"}
+BEGUN = {LOCK, f"{STUDY}.unfinished", f"{STUDY}.unfinished-journal"}  # files of an interruption before the study exists
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +68,17 @@ class Study:
 
     def __init__(self, storage: RDBStorage, plan: Plan) -> None:
         self._storage = storage
-        self._plan = plan
+        self._choices = plan.choices
         self._study = optuna.load_study(study_name=NAME, storage=storage, sampler=optuna.samplers.RandomSampler())
+        self.total = len(plan.candidates)
         self.terms: dict[str, Any] = self._study.user_attrs[TERMS]  # of the plan that the study was made of
-
-    @property
-    def total(self) -> int:
-        """Trials in the plan."""
-        return len(self._plan.candidates)
 
     def take(self) -> tuple[optuna.Trial, Candidate] | None:
         """The next waiting trial, which counts as running from now on; None if none is left."""
         if not self._trials(TrialState.WAITING):
             return None
         trial = self._study.ask()
-        values: dict[str, Any] = {name: trial.suggest_categorical(name, c) for name, c in self._plan.choices.items()}
+        values: dict[str, Any] = {name: trial.suggest_categorical(name, c) for name, c in self._choices.items()}
         return trial, Candidate(**values)
 
     def finish(self, trial: optuna.Trial, score: Score) -> None:
@@ -167,7 +162,7 @@ def check_free(out: Path) -> None:
 def _create(file: Path, plan: Plan) -> None:
     for leftover in BEGUN - {LOCK}:
         file.with_name(leftover).unlink(missing_ok=True)
-    with atomic_file.replacing(file) as temporary, _storage(temporary) as storage:
+    with replacing(file) as temporary, _storage(temporary) as storage:
         study = optuna.create_study(study_name=NAME, storage=storage, direction="maximize")
         study.set_user_attr(TERMS, plan.terms)
         for candidate in plan.candidates:
@@ -194,15 +189,14 @@ def _study(file: Path, storage: RDBStorage, plan: Plan) -> Study:
         study = Study(storage, plan)
     except KeyError as error:
         raise LabError(f"{file}: holds no sweep; give another --out") from error
-    different = [
+    words = [
         f"{name.replace('_', '-')} {_listed(study.terms.get(name))} instead of {_listed(value)}"
         for name, value in plan.terms.items()
         if study.terms.get(name) != value and name != DATA
     ]
-    if study.terms.get(DATA) != plan.terms[DATA]:
-        different.append("other digits")
-    if different:
-        raise LabError(f"{file.parent}: holds another sweep ({', '.join(different)}); give another --out")
+    words += ["other digits"] * (study.terms.get(DATA) != plan.terms[DATA])
+    if words:
+        raise LabError(f"{file.parent}: holds another sweep ({', '.join(words)}); give another --out")
     return study
 
 
