@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -80,7 +79,7 @@ def _of_picture(image: Picture, place: str) -> Pixels:
     from digits.images import picture  # Pillow only where there is a picture
 
     try:
-        return picture.read(io.BytesIO(image) if isinstance(image, bytes) else image)
+        return picture.read(image)
     except PictureError as error:
         name = place if isinstance(image, bytes) else f"{image}: "
         raise type(error)(f"{name}{error}") from error

@@ -1,96 +1,92 @@
-"""JPEG files: tables, frame and scans of a baseline or progressive one, and how its colours are meant."""
+"""JPEG files: their segments are checked, and libjpeg decodes them in grey, to a fraction of their size if large."""
 
 import re
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from digits.images import tiff
+from PIL import Image
+
 from digits.images.errors import PictureError
-from digits.images.limits import Limits, Still
-from digits.images.picture import LONGEST
+from digits.images.exif import PREFIX, orientation
+from digits.images.limits import Limits
 
 MAGIC = b"\xff\xd8\xff"
-START, END = MAGIC[:2], b"\xff\xd9"
+LONGEST = 1024  # pixels: larger pictures are reduced as they are decoded
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
-FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # headers of every process that JPEG knows
-TABLES = {0xC4, 0xDB, 0xDD}  # of Huffman, of quantization, and how often decoding restarts
-SCAN, APP0, APP1, ADOBE = 0xDA, 0xE0, 0xE1, 0xEE
-SKIPPED = {0xCC, 0xDC, *range(0xE0, 0xF0), 0xFE} - {APP0, ADOBE}
-EXIF = b"Exif\0\0"
-MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not padding, a restart, or 255 as data, which a zero follows
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # frame headers of every JPEG process
+TABLES = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD}
+SCAN, END, APP1 = 0xDA, 0xD9, 0xE1
+KNOWN = FRAMES | TABLES | {SCAN, *range(0xE0, 0xF0), 0xFE}
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
+MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not padding, a restart, or data
 BLOCK_BYTES = 2 * 8 * 8  # of coefficients
+MODES = {1: ("L", "L"), 3: ("L", "L"), 4: ("CMYK", "CMYK;I")}  # by the number of components
 
 
 class Segment(NamedTuple):
-    """Its marker's second byte, its parameters, and after those of a scan the entropy-coded data."""
+    """The second byte of its marker, and its parameters."""
 
     kind: int
     body: bytes
-    data: bytes = b""
 
 
-def still(content: bytes, limits: Limits) -> Still:
-    """The picture of a JPEG file.
+def opened(content: bytes, limits: Limits) -> tuple[Image.Image, int]:
+    """The picture of a JPEG file, grey unless it is CMYK, and its orientation.
 
     Raises:
-        PictureError: outside the limits, cut short, or neither baseline nor progressive.
+        PictureError: outside the limits, damaged, cut short, or neither baseline nor progressive.
+        ValueError: data that libjpeg does not decode.
     """
-    found = list(segments(content, limits))
+    found = list(_segments(content, limits))
     frames = [segment for segment in found if segment.kind in FRAMES]
     scans = sum(segment.kind == SCAN for segment in found)
     if len(frames) != 1 or not scans:
         raise PictureError(
             f"the JPEG file is damaged: it has {len(frames)} frames and {scans} scans; expected one each"
         )
-    check_frame(frames[0], scans, limits)
-    exif = (tiff.orientation(body[len(EXIF) :]) for kind, body, _ in found if kind == APP1 and body.startswith(EXIF))
-    kept = (
-        struct.pack(">BBH", 0xFF, kind, len(body) + 2) + body + data
-        for kind, body, data in found
-        if kind not in SKIPPED
-    )
-    return Still(b"".join([START, *kept, END]), next(exif, 1))
+    texts = [body for kind, body in found if kind == APP1]
+    exif, xmp = (next((text for text in texts if text.startswith(prefix)), b"") for prefix in (PREFIX, XMP))
+    return _decoded(content, frames[0], scans, limits), orientation(exif, xmp)
 
 
-def segments(content: bytes, limits: Limits) -> Iterator[Segment]:
-    """All up to the end marker, which has to be there."""
-    place, count, scans = len(START), 0, 0
+def _segments(content: bytes, limits: Limits) -> Iterator[Segment]:
+    """All segments up to the end marker, which is required."""
+    place, count = 2, 0
     while marker := MARKER.search(content, place):
         kind, place = content[marker.end() - 1], marker.end()
-        if kind == END[1]:
+        if kind == END:
             return
-        if kind not in FRAMES | TABLES | SKIPPED | {SCAN, APP0, ADOBE}:
+        if kind not in KNOWN:
             raise PictureError(f"the JPEG file is damaged: marker 0x{kind:02X} at byte {place - 2}")
-        (length,) = struct.unpack_from(">H", content, place)
-        body, data = content[place + 2 : place + length], b""
-        place += max(2, length)
-        if kind == SCAN:
-            following = MARKER.search(content, place)
-            data = content[place : following.start() if following else None]
-            place += len(data)
-        scans += kind == SCAN
         count += 1
-        limits.check_scans(scans)
         limits.check_parts(count)
-        yield Segment(kind, body, data)
+        (length,) = struct.unpack_from(">H", content, place)
+        yield Segment(kind, content[place + 2 : place + length])
+        place += max(2, length)
     raise PictureError(f"the JPEG file is cut short: it ends after {len(content):,} bytes without an end marker")
 
 
-def check_frame(frame: Segment, scans: int, limits: Limits) -> None:
-    """Pictures of several scans are decoded from a buffer of all coefficients, the others row by row."""
+def _decoded(content: bytes, frame: Segment, scans: int, limits: Limits) -> Image.Image:
+    """Pictures of several scans need a buffer of all coefficients; the others are decoded row by row."""
     if frame.kind not in {BASELINE, EXTENDED, PROGRESSIVE}:
         raise PictureError(
             f"the JPEG file is of process {frame.kind - BASELINE}; baseline and progressive are accepted"
         )
     height, width, components = struct.unpack_from(">HHB", frame.body, 1)
     limits.check_size(width, height)
+    limits.check_scans(scans, width, height)
     factors = [(byte >> 4, byte & 15) for byte in frame.body[7 : 6 + 3 * components : 3]]
-    across, down = max(x for x, _ in factors), max(y for _, y in factors)
-    if len(factors) != components or not all(1 <= factor <= 4 for pair in factors for factor in pair):  # noqa: PLR2004 - JPEG's own
-        raise PictureError("the JPEG file is damaged: its frame header has sampling factors other than 1 to 4")
-    smaller = max(1, min(8, min(width, height) // LONGEST))  # as Pillow's draft will have it, or less
-    output = (4 if components == 4 else 1, width, height // smaller)  # noqa: PLR2004 - CMYK
-    units = -(-width // (8 * across)), -(-height // (8 * down))
-    buffered = scans > 1 or frame.kind == PROGRESSIVE
-    limits.check_decoder_bytes(output, *((BLOCK_BYTES, *units, x, y) for x, y in factors if buffered))
+    are_defined = all(1 <= factor <= 4 for pair in factors for factor in pair)  # noqa: PLR2004 - by the JPEG standard
+    if components not in MODES or len(factors) != components or not are_defined:
+        raise PictureError(f"the JPEG file is damaged: its {components} components have the sampling factors {factors}")
+    mode, form = MODES[components]
+    scale = next(s for s in (8, 4, 2, 1) if s == 1 or min(width, height) // LONGEST >= s)
+    size = -(-width // scale), -(-height // scale)
+    units = [
+        -(-side // (8 * max(steps))) for side, steps in zip((width, height), zip(*factors, strict=True), strict=True)
+    ]
+    is_buffered = scans > 1 or frame.kind == PROGRESSIVE
+    buffers = [(BLOCK_BYTES, *units, *pair) for pair in factors if is_buffered]
+    limits.check_decoder_bytes((4 if mode == "CMYK" else 1, *size), *buffers)
+    return Image.frombytes(mode, size, content, "jpeg", form, "", scale, 0)

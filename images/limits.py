@@ -1,7 +1,9 @@
-"""What one picture file may cost, and a file that has been checked against it."""
+"""What one picture file may cost. The same limits hold wherever a picture is opened."""
 
 from dataclasses import dataclass
 from math import prod
+
+from PIL import Image
 
 from digits.images.errors import PictureError
 
@@ -10,72 +12,60 @@ MEGA = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one encoded file may cost. The defaults hold any file to about 100 MB and one second of one core.
+    """What one picture file may cost. The defaults hold any file to about 300 MB and three seconds of one core.
 
     Attributes:
-        file_bytes: The file itself.
+        file_bytes: Size of the file.
         side: Pixels along the longer side.
-        pixels: Of the first frame, and of the screen that a GIF lays it on.
-        frames: Frames or pages, of which the first alone is decoded.
-        scans: Passes over one JPEG; each costs time by the pixels of the whole picture.
-        parts: Pieces of a file of any kind: chunks, segments, blocks, strips; each costs time however small.
-        slow_bytes: Of a TIFF compressed by LZW or PackBits, which take a second for some megabytes.
-        decoder_bytes: Memory that the decoder needs, as estimated from the file's header.
+        pixels: Pixels of the picture.
+        frames: Frames of an animation, of which only the first is decoded.
+        scan_pixels: Pixels of a JPEG times its scans: each scan costs time for every pixel.
+        parts: Chunks or segments: each costs time, however small it is.
+        decoder_bytes: Memory that the decoder needs, estimated from the file's header.
     """
 
-    file_bytes: int = 8 * MEGA
+    file_bytes: int = 32 * MEGA
     side: int = 16_384
-    pixels: int = 16 * MEGA
+    pixels: int = 64 * MEGA
     frames: int = 64
-    scans: int = 24
+    scan_pixels: int = 1024 * MEGA
     parts: int = 65_536
-    slow_bytes: int = MEGA
-    decoder_bytes: int = 80 * MEGA
+    decoder_bytes: int = 256 * MEGA
 
-    def check_file(self, content: bytes) -> None:
-        """Raises PictureError for an empty or a large file."""
-        if not content:
+    def check_file(self, size: int) -> None:
+        """Raises PictureError for a file of no bytes, or of too many."""
+        if not size:
             raise PictureError("the picture is empty: 0 bytes; expected a picture file")
-        within("bytes", len(content), self.file_bytes)
+        _require("bytes", size, self.file_bytes)
 
     def check_size(self, width: int, height: int) -> None:
         """Raises PictureError for a picture without pixels, or with too many."""
         size = f"{width} x {height} pixels"
+        pixels = min(self.pixels, Image.MAX_IMAGE_PIXELS or self.pixels)
         if width < 1 or height < 1:
             raise PictureError(f"the picture is empty: {size}")
         if max(width, height) > self.side:
             raise PictureError(f"the picture is too large: {size}; at most {self.side:,} along one side are accepted")
-        if width * height > self.pixels:
-            raise PictureError(f"the picture is too large: {size}; at most {self.pixels:,} pixels are accepted")
+        if width * height > pixels:
+            raise PictureError(f"the picture is too large: {size}; at most {pixels:,} pixels are accepted")
 
     def check_frames(self, frames: int) -> None:
-        within("frames", frames, self.frames)
+        """Raises PictureError for an animation of too many frames."""
+        _require("frames", frames, self.frames)
 
-    def check_scans(self, scans: int) -> None:
-        within("scans", scans, self.scans)
+    def check_scans(self, scans: int, width: int, height: int) -> None:
+        """Raises PictureError for a JPEG of too many scans for its size."""
+        _require(f"pixels in its {scans:,} scans", scans * width * height, self.scan_pixels)
 
     def check_parts(self, parts: int) -> None:
-        within("parts", parts, self.parts)
+        """Raises PictureError for a file of too many chunks or segments."""
+        _require("parts", parts, self.parts)
 
-    def check_decoder_bytes(self, *needed: tuple[int, ...]) -> None:
-        """Raises PictureError where these buffers, each given by what its size is the product of, are too much."""
-        within("bytes to decode it", sum(map(prod, needed)), self.decoder_bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class Still:
-    """One frame in a file that says nothing else: no comment, profile, thumbnail or other frame is left.
-
-    Attributes:
-        content: The file.
-        orientation: As EXIF numbers it, 1 to 8; 1 is upright.
-    """
-
-    content: bytes
-    orientation: int = 1
+    def check_decoder_bytes(self, *buffers: tuple[int, ...]) -> None:
+        """Raises PictureError where the decoder's buffers are too large. Each is given by the factors of its size."""
+        _require("bytes to decode it", sum(map(prod, buffers)), self.decoder_bytes)
 
 
-def within(what: str, value: int, limit: int) -> None:
-    """Raises PictureError for a value above its limit."""
+def _require(what: str, value: int, limit: int) -> None:
     if value > limit:
         raise PictureError(f"the picture has too many {what}: {value:,}; at most {limit:,} are accepted")

@@ -1,129 +1,100 @@
-"""PNG files: only what the pixels are made of is kept, and it must inflate to just these pixels."""
+"""PNG files: the chunks that the pixels are made of go to Pillow's decoder, without Pillow's plugin.
 
-import contextlib
+The plugin takes twice as long as the decoding of a small picture. It also inflates text and profiles, and warns about
+animations, none of which is looked at here.
+"""
+
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Iterator
 
 from PIL import Image
 
-from digits.images import tiff
 from digits.images.errors import PictureError
-from digits.images.limits import Limits, Still
+from digits.images.exif import orientation
+from digits.images.limits import Limits
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
-CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-PALETTE_BYTES = 3 * 256
-ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-PIECE = 2**14  # bytes that are inflated at a time
-LARGER = 16  # times, what they may inflate to at a time
-
-END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
-
-PLAIN = struct.Struct(">12s4sII5sII4s")  # up to the data: BEGINNING; IHDR's kind, size, form, checksum; IDAT's head
-BEGINNING = MAGIC + b"\0\0\0\r"  # and the length of IHDR
-GREY = b"\x08\0\0\0\0"  # 8 bits a pixel, not interlaced
-PLAIN_PIXELS = 2**20
-
-Body = bytes | memoryview
-
-
-def plain(file: BinaryIO) -> Image.Image | None:
-    """A small grey PNG of nothing but its pixels in one piece, as most pictures of digits are; otherwise None.
-
-    Pillow's own decoder fills it, without the walk of Pillow's plugin, which takes twice as long as that. The file is
-    then at its beginning again, if it is none.
-    """
-    header = file.read(PLAIN.size)
-    if len(header) == PLAIN.size:
-        beginning, kind, width, height, form, checksum, length, next_kind = PLAIN.unpack(header)
-        is_plain = (beginning, kind, form, next_kind) == (BEGINNING, b"IHDR", GREY, b"IDAT")
-        is_small = 0 < width * height <= PLAIN_PIXELS >= length
-        if is_plain and is_small and checksum == zlib.crc32(header[12:29]):
-            data, end = file.read(length), file.read(4 + len(END))  # after the checksum, which Pillow ignores too
-            if end[4:] == END:
-                with contextlib.suppress(ValueError):  # Pillow's plugin says what is wrong
-                    return Image.frombytes("L", (width, height), data, "zip", "L")
-    file.seek(0)
-    return None
+MODES = {  # bits and colour type, to Pillow's mode and the form that its decoder unpacks
+    (1, 0): ("1", "1"),
+    (2, 0): ("L", "L;2"),
+    (4, 0): ("L", "L;4"),
+    (8, 0): ("L", "L"),
+    (16, 0): ("I;16", "I;16B"),
+    (8, 2): ("RGB", "RGB"),
+    (16, 2): ("RGB", "RGB;16B"),
+    (1, 3): ("P", "P;1"),
+    (2, 3): ("P", "P;2"),
+    (4, 3): ("P", "P;4"),
+    (8, 3): ("P", "P"),
+    (8, 4): ("LA", "LA"),
+    (16, 4): ("RGBA", "LA;16B"),
+    (8, 6): ("RGBA", "RGBA"),
+    (16, 6): ("RGBA", "RGBA;16B"),
+}
+PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2}  # in Pillow's memory; 4 for any other mode
+KEPT = {b"IHDR", b"PLTE", b"tRNS", b"eXIf"}
+XMP = b"XML:com.adobe.xmp\0"  # what an iTXt chunk of XMP data begins with
 
 
-def still(content: bytes, limits: Limits) -> Still:
-    """The default picture of a PNG file.
+def opened(content: bytes, limits: Limits) -> tuple[Image.Image, int]:
+    """The default picture of a PNG file and its orientation.
 
     Raises:
-        PictureError: outside the limits, or not what the PNG specification allows.
+        PictureError: outside the limits, or damaged.
+        ValueError: data that are cut short or cannot be inflated.
     """
-    header, kept, data, orientation, frames = b"", [], [], 0, 0
-    for kind, body in chunks(content, limits):
-        if kind == b"IHDR":
-            header = bytes(body)
-            limits.check_size(*struct.unpack_from(">II", header))
-        elif kind == b"IDAT":
+    kept: dict[bytes, bytes] = {}
+    data: list[memoryview] = []
+    frames = 0
+    for kind, body in _chunks(content, limits):
+        frames += kind == b"fcTL"
+        if kind == b"IDAT":
             data.append(body)
-        elif kind in {b"PLTE", b"tRNS"} and len(body) <= PALETTE_BYTES and not data:
-            kept.append(packed(kind, [body]))
-        elif kind == b"eXIf":
-            orientation = orientation or tiff.orientation(bytes(body))
-        elif kind == b"fcTL":
-            frames += 1
-            limits.check_frames(frames)
-    needed = inflated_bytes(header)
-    limits.check_decoder_bytes((needed,))
-    check_inflates_to(data, needed)
-    return Still(b"".join([MAGIC, packed(b"IHDR", [header]), *kept, packed(b"IDAT", data), END]), orientation or 1)
+        elif kind in KEPT or body[: len(XMP)] == XMP:
+            kept[kind] = bytes(body)
+    limits.check_frames(frames)
+    image = _decoded(kept.get(b"IHDR", b""), data, limits)
+    if image.mode == "P":
+        image.putpalette(kept.get(b"PLTE", b""))
+    if b"tRNS" in kept:
+        image.info["transparency"] = _transparent(image.mode, kept[b"tRNS"])
+    return image, orientation(kept.get(b"eXIf", b""), kept.get(b"iTXt", b""))
 
 
-def chunks(content: bytes, limits: Limits) -> Iterator[tuple[bytes, memoryview]]:
-    """Kinds and bodies up to IEND, the checksums of those that matter checked."""
-    place, count = len(MAGIC), 0
+def _chunks(content: bytes, limits: Limits) -> Iterator[tuple[bytes, memoryview]]:
+    """Kinds and bodies up to IEND, with the checksums of critical chunks checked."""
+    view, place, count = memoryview(content), len(MAGIC), 0
     while True:
         length, kind = struct.unpack_from(">I4s", content, place)
         count += 1
         limits.check_parts(count)
         if kind == b"IEND":
             return
-        body = memoryview(content)[place + 8 : place + 8 + length]
-        critical = not kind[0] & 0x20
+        body = view[place + 8 : place + 8 + length]
         (checksum,) = struct.unpack_from(">I", content, place + 8 + length)
-        if critical and checksum != zlib.crc32(body, zlib.crc32(kind)):
+        is_critical = not kind[0] & 0x20
+        if is_critical and checksum != zlib.crc32(body, zlib.crc32(kind)):
             raise PictureError(f"the PNG file is damaged: the checksum of its chunk at byte {place} is wrong")
         yield kind, body
         place += 12 + length
 
 
-def packed(kind: bytes, bodies: Sequence[Body]) -> bytes:
-    """One chunk of several bodies."""
-    checksum = zlib.crc32(kind)
-    for body in bodies:
-        checksum = zlib.crc32(body, checksum)
-    return b"".join([struct.pack(">I4s", sum(map(len, bodies)), kind), *bodies, struct.pack(">I", checksum)])
-
-
-def inflated_bytes(header: bytes) -> int:
-    """How long the pixels are before compression, by an IHDR chunk: every row has a filter byte before it."""
+def _decoded(header: bytes, data: list[memoryview], limits: Limits) -> Image.Image:
     width, height, bits, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", header)
-    if compression or filtering or interlace > 1 or colour not in CHANNELS:
+    if compression or filtering or interlace > 1 or (bits, colour) not in MODES:
         raise PictureError("the PNG file is damaged: its header has values that PNG does not define")
-    total = 0
-    for x, y, dx, dy in ADAM7 if interlace else ((0, 0, 1, 1),):
-        columns, rows = -(-(width - x) // dx), -(-(height - y) // dy)
-        if columns > 0:
-            total += max(0, rows) * (1 + (columns * bits * CHANNELS[colour] + 7) // 8)
-    return total
+    limits.check_size(width, height)
+    mode, form = MODES[bits, colour]
+    limits.check_decoder_bytes((PIXEL_BYTES.get(mode, 4), width, height))
+    return Image.frombytes(mode, (width, height), b"".join(data), "zip", form, interlace)
 
 
-def check_inflates_to(bodies: Iterable[Body], needed: int) -> None:
-    """Raises PictureError for more or less than so many bytes, having inflated no more than a piece above that."""
-    stream, total = zlib.decompressobj(), 0
-    for body in bodies:
-        for start in range(0, len(body), PIECE):
-            piece = body[start : start + PIECE]
-            while piece and total <= needed:
-                total += len(stream.decompress(piece, LARGER * PIECE))
-                piece = stream.unconsumed_tail
-    if total > needed:
-        raise PictureError(f"the PNG file inflates to more than the {needed:,} bytes that its pixels are")
-    if total < needed:
-        raise PictureError(f"the PNG file is cut short: its data are {total:,} bytes; its pixels are {needed:,}")
+def _transparent(mode: str, value: bytes) -> bytes | int | tuple[int, ...]:
+    """The transparent colour, or the opacity of each entry of a palette, as Pillow takes it."""
+    if mode == "P":
+        return value
+    if mode == "RGB":
+        return struct.unpack_from(">HHH", value)
+    (shade,) = struct.unpack_from(">H", value)
+    return 255 * bool(shade) if mode == "1" else int(shade)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import multiprocessing
 import os
 import signal
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from digits.images import picture
+from digits.images.decoder_process import limit_memory, limit_time
 from digits.images.errors import BlankError, PictureError, SeveralDigitsError, UnclearError
 from digits.score.chunk import BLANK, SEVERAL, UNCLEAR, UNREADABLE, Decoded, Problem
 from digits.score.errors import ScoreError
@@ -35,12 +35,18 @@ NO_DIGITS = np.zeros((0, 28, 28), np.uint8)
 STATUSES = {BlankError: BLANK, SeveralDigitsError: SEVERAL, UnclearError: UNCLEAR}
 
 
-def decode(contents: Contents) -> Decoded:
-    """The digits in a chunk's contents; of each that has none, the reason."""
+def decode(contents: Contents, *, limited: bool = False) -> Decoded:
+    """The digits in a chunk's contents; of each that has none, the reason.
+
+    A path is the user's own file, in any format; bytes are from an archive, and have to be PNG, JPEG or WebP. If
+    `limited`, a picture that takes too long ends the process.
+    """
     if isinstance(contents, np.ndarray):
         return _without_blank(contents)
     digits, problems = [], {}
     for index, content in enumerate(contents):
+        if limited:
+            limit_time()
         digit = content if isinstance(content, Problem) else _digit(content)
         if isinstance(digit, Problem):
             problems[index] = digit
@@ -65,7 +71,7 @@ def _without_blank(pixels: NDArray[np.uint8]) -> Decoded:
 
 def _digit(content: str | bytes) -> NDArray[np.uint8] | Problem:
     try:
-        return picture.read(io.BytesIO(content) if isinstance(content, bytes) else content)
+        return picture.decode(content) if isinstance(content, bytes) else picture.read(content)
     except PictureError as error:
         return Problem(STATUSES.get(type(error), UNREADABLE), str(error))
     except OSError as error:
@@ -143,6 +149,7 @@ def _one_by_one(contents: Contents) -> Decoded:
 
 
 def _start(processes: int) -> ProcessPoolExecutor:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the processes: each decodes on one core
     pool = ProcessPoolExecutor(processes, Spawn(), _begin)
     try:
         _submit(pool, []).result()
@@ -155,15 +162,16 @@ def _submit(pool: ProcessPoolExecutor, contents: Sequence[Content]) -> Future[De
     """Has a pool decode. A process that this starts inherits the mask: a group's signals are the parent's to take."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
-        return pool.submit(decode, contents)
+        return pool.submit(decode, contents, limited=True)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin() -> None:
-    """In a new process: hides what libtiff prints, since the row says what is wrong; ends with its parent."""
+    """In a new process: hides what libtiff prints, since the row says it; ends with its parent; limits memory."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    limit_memory()
 
 
 def _end_with_parent() -> None:

@@ -1,33 +1,32 @@
-"""Picture files in a call: decoded off the hot path, a few concurrently."""
+"""Picture files in a call: decoded in processes of their own, a few concurrently."""
 
 import threading
 import time
 from dataclasses import dataclass, field
 
+from digits.images.decoder_process import DecoderProcess
+from digits.images.errors import PictureError
 from digits.serve.errors import CallError, Draining, InvalidRequest, QueueFull, internal_error
 from digits.serve.job import Job, Request
 from digits.serve.process.threads import Pool
 from digits.serve.queue import JobQueue
 
-THREADS = 2  # each may hold a picture of the largest size
+THREADS = 2  # each with a process
 GUESS = 1.0  # seconds until there is room for another call
 
 
 @dataclass(slots=True, eq=False)
 class Pictures(Request):
-    """A request whose images are picture files still. It has no pixels until they are decoded."""
+    """A request whose images are still files: PNG, JPEG or WebP. It has no pixels until they are decoded."""
 
     files: list[bytes] = field(default_factory=list)
     decoded: list[bytes] = field(default_factory=list)
 
-    def decode_next(self) -> bool:
-        """Decodes one file, in milliseconds; whether it was the last. Raises InvalidRequest if it shows no digit."""
-        from digits.images.encoded import decode
-        from digits.images.errors import PictureError
-
+    def decode_next(self, decoder: DecoderProcess) -> bool:
+        """Decodes one file; whether it was the last. Raises InvalidRequest if it does not show one digit."""
         index = len(self.decoded)
         try:
-            self.decoded.append(decode(self.files[index]).tobytes())
+            self.decoded.append(decoder.decode(self.files[index]))
         except PictureError as error:
             raise InvalidRequest(f"pictures[{index}]: {error}") from error
         return len(self.decoded) == len(self.files)
@@ -43,6 +42,7 @@ class Decoders:
         self._changed = threading.Condition()
         self._jobs = 0
         self._threads = Pool(THREADS, "pictures")
+        self._idle = [DecoderProcess() for _ in range(THREADS)]
 
     def put(self, job: Job, pictures: Pictures) -> None:
         """Raises QueueFull at once if there are too many already, and Draining after `drain`."""
@@ -60,12 +60,14 @@ class Decoders:
         with self._changed:
             self._changed.wait_for(lambda: not self._jobs, timeout)
         self._threads.shutdown(wait=False, cancel_futures=True)
+        while self._idle:
+            self._idle.pop().close()
 
     def _step(self, job: Job, pictures: Pictures) -> None:
-        """Decodes one file; the next one comes after those of all other jobs."""
+        """Decodes one file of a job. The next one waits until every other job has had its turn."""
         try:
             if not job.dismiss_if_dead(time.monotonic()):
-                if not pictures.decode_next():
+                if not self._decode_next(pictures):
                     self._threads.submit(self._step, job, pictures)
                     return
                 pictures.pixels = b"".join(pictures.decoded)
@@ -78,3 +80,10 @@ class Decoders:
         with self._changed:
             self._jobs -= 1
             self._changed.notify_all()
+
+    def _decode_next(self, pictures: Pictures) -> bool:
+        decoder = self._idle.pop()  # the latest used, so that a quiet server has one process
+        try:
+            return pictures.decode_next(decoder)
+        finally:
+            self._idle.append(decoder)

@@ -15,6 +15,7 @@ from sklearn.datasets import load_sample_images
 from digits.client.local import LocalClassifier
 from digits.images import mnist, picture
 from digits.images.errors import BlankError, PictureError, SeveralDigitsError, UnclearError
+from digits.images.grey import GreyPicture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -127,6 +128,10 @@ class Photo(NamedTuple):
     content: bytes
 
 
+def seen(image: Image.Image) -> Digits:
+    return GreyPicture.of(image).digit()
+
+
 def photo(digits: Digits, seed: int, sides: tuple[int, int], *, vertical: bool = False) -> Photo:
     """A photo of one digit, or of several in a row or a column with clear gaps: a function of the seed."""
     rng = np.random.default_rng(seed)
@@ -157,7 +162,7 @@ def read(photos: Iterable[Photo]) -> tuple[NDArray[np.int64], list[PictureError]
     digits, places, errors, count = [], [], [], 0
     for count, taken in enumerate(photos, 1):
         try:
-            digits.append(picture.read(io.BytesIO(taken.content)))
+            digits.append(picture.decode(taken.content))
             places.append(count - 1)
         except PictureError as error:
             errors.append(error)
@@ -193,7 +198,7 @@ def share_said_as_several(digits: Digits, count: int) -> float:
     for seed in range(count):
         some = digits[np.random.default_rng(seed).integers(0, len(digits), 2 + seed // 2 % 4)]
         try:
-            picture.read(io.BytesIO(photo(some, seed, (30, 120), vertical=bool(seed % 2)).content))
+            picture.decode(photo(some, seed, (30, 120), vertical=bool(seed % 2)).content)
         except SeveralDigitsError:
             said += 1
         except PictureError as error:
@@ -213,7 +218,7 @@ def test_digits_side_by_side_or_one_above_another_are_said_to_be_several(test_di
 def test_the_error_counts_the_digits_and_says_how_they_stand(test_digits: Digits, where: str, vertical: bool) -> None:
     taken = photo(test_digits[[0, 1, 3]], 0, (60, 60), vertical=vertical)
     with pytest.raises(SeveralDigitsError, match=f"^the picture shows 3 digits {where}; crop it to one$"):
-        picture.read(io.BytesIO(taken.content))
+        picture.decode(taken.content)
 
 
 def waves(y: Floats, x: Floats) -> Floats:
@@ -264,7 +269,7 @@ def no_digits() -> dict[str, NDArray[Any]]:
 def test_textures_blots_text_and_scenes_are_blank_or_unclear(values: NDArray[Any]) -> None:
     image = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
     with pytest.raises((BlankError, UnclearError, SeveralDigitsError)) as caught:
-        picture.to_digit(image)
+        seen(image)
     assert "\n" not in str(caught.value)
 
 
@@ -273,7 +278,7 @@ def test_a_mnist_image_is_never_asked_whether_it_is_clear(test_digits: Digits) -
     two = np.pad(np.concatenate([test_digits[0, ::2, ::2]] * 2, axis=1), ((7, 7), (0, 0)))
     full = np.pad(np.full((20, 20), 255, np.uint8), 4)
     for digit in (two, full, *test_digits):
-        np.testing.assert_array_equal(picture.to_digit(Image.fromarray(digit)), digit)
+        np.testing.assert_array_equal(seen(Image.fromarray(digit)), digit)
 
 
 @pytest.fixture(scope="module")

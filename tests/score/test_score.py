@@ -229,7 +229,7 @@ def test_every_file_that_cannot_be_read_is_a_row_with_its_reason(tmp_path: Path)
         "blank.png": "blank",
         "bomb.zip/bomb.png": "unpacks to 134,217,728 bytes",
         "bomb.zip/inner.zip": "an archive in an archive",
-        "cut.png": "damaged",
+        "cut.png": "cut short",
         "cut.tar": "the rest of the archive cannot be read",
         "empty.png": "not a picture",
         "fifo.png": "named pipe",

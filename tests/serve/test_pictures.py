@@ -1,10 +1,13 @@
-"""Picture files in a call: the server decodes them as the library does, and a bomb is an error."""
+"""Picture files in a call, and through every other entry: the same bytes give the same digit or the same error."""
 
 from __future__ import annotations
 
 import io
+import json
 import struct
+import zipfile
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,14 +16,21 @@ import pytest
 from PIL import Image
 
 from digits.images import picture
+from digits.images.errors import PictureError
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import subprocess
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF")
+    from digits.client import Client
+    from digits.client.predictions import Predictions
+    from digits.tests.conftest import ServerProcess
+
+FORMATS = ("PNG", "JPEG", "WebP")
 
 
 @pytest.fixture
@@ -43,11 +53,11 @@ def refused(stub: digits_pb2_grpc.DigitClassifierStub, request: digits_pb2.Class
     return str(error.value.details())
 
 
-def test_files_of_five_formats_are_answered_as_their_pixels_are(
+def test_files_are_answered_as_their_pixels_are(
     stub: digits_pb2_grpc.DigitClassifierStub, test_digits: NDArray[np.uint8]
 ) -> None:
-    files = [encoded(digit, name) for digit, name in zip(test_digits[:5], FORMATS, strict=True)]
-    pixels = np.stack([picture.read(io.BytesIO(file)) for file in files])
+    files = [encoded(digit, name) for digit, name in zip(test_digits, FORMATS, strict=False)]
+    pixels = np.stack([picture.read(file) for file in files])
     ask = digits_pb2.ClassifyRequest
     found = stub.Classify(ask(pictures=files, include_probabilities=True), timeout=30)
     expected = stub.Classify(ask(pixels=pixels.tobytes(), include_probabilities=True), timeout=30)
@@ -55,7 +65,85 @@ def test_files_of_five_formats_are_answered_as_their_pixels_are(
     assert found.probabilities == expected.probabilities
 
 
-def test_a_file_that_is_no_picture_is_named_by_its_place(
+@pytest.fixture(scope="module")
+def contents(test_digits: NDArray[np.uint8]) -> list[bytes]:
+    """PNG, JPEG and WebP: good, damaged, blank and too large."""
+    found = [encoded(digit, name) for name in FORMATS for digit in test_digits[:3]]
+    damaged = [bytes([*file[:60], *(byte ^ 0x55 for byte in file[60:90]), *file[90:]]) for file in found]
+    blank = [encoded(np.zeros((28, 28), np.uint8), name) for name in FORMATS]
+    large = png(100_000, 100_000, bytes(999)), png(28, 28, bytes(100_000_000))
+    return [*found, *damaged, *[file[:-30] for file in found], *[file[:30] for file in found], *blank, *large]
+
+
+def test_the_same_bytes_give_the_same_digit_or_error_through_every_entry(
+    stub: digits_pb2_grpc.DigitClassifierStub,
+    client: Client,
+    server: ServerProcess,
+    digits: Callable[..., subprocess.CompletedProcess[str]],
+    contents: list[bytes],
+    tmp_path: Path,
+) -> None:
+    """Client by content and by path, `classify`, `score` of a folder and of an archive, and the RPC."""
+    expected = [outcome(partial(client.classify, content)) for content in contents]
+    assert {"0", "1", "7"} & set(expected)
+    assert sum(not answer.isdigit() for answer in expected) > len(contents) / 2
+    paths = [tmp_path / "in" / f"{number:03}.png" for number in range(len(contents))]
+    (tmp_path / "in").mkdir()
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for path, content in zip(paths, contents, strict=True):
+            path.write_bytes(content)
+            archive.write(path, path.name)
+    assert [outcome(partial(client.classify, path)).removeprefix(f"{path}: ") for path in paths] == expected
+    assert [rpc_outcome(stub, content) for content in contents] == expected
+    lines = digits("classify", "--json", "--server", server.address, *paths).stdout.splitlines()
+    table = tmp_path / "table.jsonl"
+    scored = digits("score", tmp_path / "in", tmp_path / "all.zip", "--server", server.address, "--out", table)
+    assert scored.returncode == 0, scored.stderr
+    rows = list(map(json.loads, [*lines, *table.read_text().splitlines()]))
+    assert [str(row["digit"] if row.get("error") is None else row["error"]) for row in rows] == expected * 3
+
+
+def outcome(classify: Callable[[], Predictions]) -> str:
+    """The digit, or the error's text."""
+    try:
+        return str(classify().digits[0])
+    except PictureError as error:
+        return str(error)
+
+
+def rpc_outcome(stub: digits_pb2_grpc.DigitClassifierStub, content: bytes) -> str:
+    try:
+        return str(stub.Classify(digits_pb2.ClassifyRequest(pictures=[content]), timeout=30).digits[0])
+    except grpc.RpcError as error:
+        return str(error.details()).removeprefix("pictures[0]: ")
+
+
+@pytest.mark.parametrize("name", ["BMP", "GIF", "TIFF"])
+def test_other_formats_are_read_from_own_files_only(
+    stub: digits_pb2_grpc.DigitClassifierStub,
+    client: Client,
+    server: ServerProcess,
+    digits: Callable[..., subprocess.CompletedProcess[str]],
+    test_digits: NDArray[np.uint8],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    """The client turns them into pixels before it sends them."""
+    content = encoded(test_digits[0], name)
+    refusal = f"{name} is not accepted here; send PNG, JPEG or WebP"
+    assert rpc_outcome(stub, content) == refusal
+    digit = client.classify(content).digits[0]
+    path = tmp_path / f"7.{name.lower()}"
+    path.write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(path, path.name)
+    table = tmp_path / "table.jsonl"
+    digits("score", path, tmp_path / "all.zip", "--server", server.address, "--out", table)
+    own, archived = map(json.loads, table.read_text().splitlines())
+    assert (own["digit"], archived["error"]) == (digit, refusal)
+
+
+def test_a_file_that_is_not_a_picture_is_named_by_its_place(
     stub: digits_pb2_grpc.DigitClassifierStub, test_digits: NDArray[np.uint8]
 ) -> None:
     good = encoded(test_digits[0], "PNG")
@@ -71,15 +159,16 @@ def test_a_file_that_is_no_picture_is_named_by_its_place(
 
 def test_a_decompression_bomb_is_an_error(stub: digits_pb2_grpc.DigitClassifierStub) -> None:
     """100,000 x 100,000 pixels in a few hundred bytes; and a small picture whose data are a gigabyte of zeros."""
-    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
-    huge = (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(999))) + chunk(b"IEND", b"")
-    )
+    huge = png(100_000, 100_000, bytes(999))
     assert "100000 x 100000 pixels" in refused(stub, digits_pb2.ClassifyRequest(pictures=[huge]))
-    small = struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0)
-    squeezed = zlib.compress(bytes(100_000_000))
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", small) + chunk(b"IDAT", squeezed) + chunk(b"IEND", b"")
-    assert refused(stub, digits_pb2.ClassifyRequest(pictures=[bomb])).startswith("pictures[0]: the PNG file")
+    bomb = png(28, 28, bytes(100_000_000))
+    assert "is blank" in refused(stub, digits_pb2.ClassifyRequest(pictures=[bomb]))
+
+
+def png(width: int, height: int, data: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(data)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def chunk(name: bytes, content: bytes) -> bytes:

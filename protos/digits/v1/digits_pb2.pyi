@@ -41,8 +41,8 @@ class ClassifyRequest(_message.Message):
     """
     @_builtins.property
     def pictures(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Instead of pixels: picture files, PNG, JPEG, BMP, GIF (its first frame) or TIFF, each of one digit. The server makes
-        digits of them by MNIST's own procedure.
+        """Instead of pixels: picture files of one digit each, PNG, JPEG or WebP (the first frame of an animation). The server
+        turns them into digits by MNIST's own procedure. Other formats, such as BMP, GIF and TIFF, are refused.
         """
 
     def __init__(

@@ -1,0 +1,149 @@
+"""Decoded pictures as grey values: upright, without transparency, and small enough to look for ink in."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from digits.images import ink, paper
+from digits.images.digit import SIDE
+from digits.images.errors import BlankError, PictureError
+from digits.images.ink import Digit
+from digits.images.paper import Grey, Greys, Scalar
+
+LONGEST = 1024  # pixels: larger pictures are reduced before anything else
+DARK = 32  # of 255: the background of a MNIST image after JPEG
+EDGE = paper.border(np.arange(SIDE * SIDE).reshape(SIDE, SIDE))  # where the border of a MNIST image lies
+OPAQUE = 255
+STRIP = 2**18  # pixels that are converted at once
+DIRECTIONS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
+
+
+class GreyPicture(NamedTuple):
+    """A picture that is grey, upright and small.
+
+    Attributes:
+        values: From 0 to 255, uint8 or float32 [h, w], the longer side below 2048.
+        is_mnist: Whether it is a MNIST image already.
+    """
+
+    values: Greys
+    is_mnist: bool
+
+    @classmethod
+    def of(cls, picture: Image.Image, orientation: int = 1) -> "GreyPicture":
+        """A picture of any mode and size, turned as EXIF numbers orientations. Takes little memory besides the picture.
+
+        Raises:
+            PictureError: values that are not finite, or a picture that is wholly transparent.
+        """
+        wide_range = picture.mode[0] in "IF"
+        transparent = not wide_range and _has_alpha(picture)
+        grey = _upright(_grey(picture, wide_range=wide_range, transparent=transparent), orientation)
+        return cls(grey, not wide_range and not transparent and _is_mnist(grey))
+
+    def digit(self) -> Digit:
+        """The digit, uint8 [28, 28], 255 is ink. A MNIST image is returned as it is, unchecked.
+
+        Raises:
+            PictureError: any other picture that does not show one digit.
+        """
+        return self.values.astype(np.uint8) if self.is_mnist else ink.place(ink.find(self.values))
+
+
+def _grey(picture: Image.Image, *, wide_range: bool, transparent: bool) -> Greys:
+    """Grey values from 0 to 255 as they lie in the file, [h, w], the longer side below 2048."""
+    factor = max(1, max(picture.size) // LONGEST)
+    if wide_range:
+        low, high = _range(picture)
+        return np.concatenate([_scaled(strip, low, high).reduce(factor) for strip in _strips(picture, factor)])
+    if transparent:
+        small = [strip.convert("RGBA").reduce(factor) for strip in _strips(picture, factor)]
+        alpha = np.concatenate([strip.getchannel("A") for strip in small])
+        return _on_paper(np.concatenate([strip.convert("L") for strip in small]), alpha)
+    if picture.mode == "L" and factor == 1:
+        return np.frombuffer(picture.tobytes(), np.uint8).reshape(
+            picture.height, picture.width
+        )  # as np.asarray, faster
+    return np.concatenate([_opaque(strip).reduce(factor) for strip in _strips(picture, factor)])
+
+
+def _strips(picture: Image.Image, factor: int = 1) -> Iterator[Image.Image]:
+    """The picture from top to bottom, in pieces whose heights, but the last one's, are multiples of the factor.
+
+    So no converted copy of a whole picture is ever in memory.
+    """
+    width, height = picture.size
+    rows = factor * max(1, STRIP // (width * factor))
+    for top in range(0, height, rows):
+        yield picture.crop((0, top, width, min(top + rows, height)))
+
+
+def _opaque(strip: Image.Image) -> Image.Image:
+    strip.info.pop("transparency", None)  # of a colour that is not there; Pillow would warn of some kinds
+    return strip.convert("L")
+
+
+def _range(picture: Image.Image) -> tuple[float, float]:
+    """The lowest and the highest of 16-bit, 32-bit or float values."""
+    values = (np.asarray(strip) for strip in _strips(picture))
+    ends = np.array([(strip.min(), strip.max()) for strip in values], np.float64)
+    if not np.isfinite(ends).all():
+        raise PictureError("the picture has values that are not finite numbers")
+    return ends.min(), ends.max()
+
+
+def _scaled(strip: Image.Image, low: float, high: float) -> Image.Image:
+    """Values from `low` to `high` from 0 to 255, since `convert` would clip them."""
+    values = np.asarray(strip, np.float64) - low
+    return Image.fromarray((values * (255 / ((high - low) or 1))).astype(np.float32))
+
+
+def _has_alpha(picture: Image.Image) -> bool:
+    if not picture.has_transparency_data:
+        return False
+    alphas = (strip.convert("RGBA").getchannel("A").getextrema() for strip in _strips(picture))
+    return any(lowest != OPAQUE for lowest, _ in alphas)
+
+
+def _on_paper(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Grey:
+    """Grey values laid, by their opacity, on grey paper that the strokes stand out from, float32 [h, w].
+
+    Strokes alone get paper of the opposite tone. A drawing that brings its own paper, so that most of the picture is
+    opaque and of more than one tone, gets more of the same.
+    """
+    opacity = alpha.astype(np.float32)
+    opacity /= OPAQUE
+    tones = grey[opacity > opacity.max() / 2]
+    if not tones.size:
+        raise BlankError("the picture is blank: it is wholly transparent; expected one digit that stands out")
+    own = opacity.mean() > 0.5 and np.ptp(tones) > ink.FAINTEST  # noqa: PLR2004 - half the picture
+    opposite = 255 if tones.mean() < 128 else 0  # noqa: PLR2004 - the middle of the range
+    tone = np.float32(np.median(tones) if own else opposite)
+    laid = opacity * grey
+    np.subtract(1, opacity, out=opacity)
+    opacity *= tone
+    laid += opacity
+    return np.asarray(laid, np.float32)
+
+
+def _upright(grey: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
+    """Turned as EXIF says it has to be: from 5 the axes change places, and then each may be reversed."""
+    if orientation not in range(2, 9):  # 1, or none of EXIF's
+        return grey
+    if orientation >= 5:  # noqa: PLR2004 - EXIF's own number
+        grey = grey.T
+    down, across = DIRECTIONS.get(orientation, (1, 1))
+    return np.ascontiguousarray(grey[::down, ::across])
+
+
+def _is_mnist(grey: Greys) -> bool:
+    """Whether grey values are 28 x 28, not blank, and ink on a dark background."""
+    if grey.shape != (SIDE, SIDE):
+        return False
+    edge = grey.take(EDGE)
+    edge.sort()  # quicker than np.median
+    background = int(edge[edge.size // 2])
+    return background <= DARK < int(grey.max()) - background
