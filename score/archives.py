@@ -1,24 +1,19 @@
 """Pictures in zip and tar archives, read in place: nothing is unpacked to the disk, no symbolic link is followed."""
 
-from __future__ import annotations
-
 import lzma
 import os
 import tarfile
 import zipfile
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from digits.images import data_file
 from digits.images.data_file import one_line
 from digits.score.chunk import UNREADABLE, Problem
+from digits.score.skipped import Skipped
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from digits.score.skipped import Skipped
-
-    Members = Iterator[tuple[str, Callable[[], bytes | Problem]]]
+Members = Iterator[tuple[str, Callable[[], bytes | Problem]]]
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 LARGEST = 2**26  # bytes of one picture

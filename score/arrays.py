@@ -1,29 +1,22 @@
 """Digits in array files: .npz, .npy, IDX and CSV, read piece by piece."""
 
-from __future__ import annotations
-
 import math
 import os
 import struct
 import zipfile
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from digits.images import appearance, arrays, csv_file, data_file
-from digits.images.arrays import EXPECTED, to_pixels, turned
+from digits.images.arrays import EXPECTED, PixelRange, to_pixels, turned
 from digits.images.digit import PIXELS, SIDE
+from digits.images.settings import ArraySettings
 from digits.score.chunk import UNREADABLE, Chunk, Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from numpy.typing import NDArray
-
-    from digits.images.arrays import PixelRange
-    from digits.images.settings import ArraySettings
-    from digits.score.skipped import Skipped
+from digits.score.skipped import Skipped
 
 ROWS = 256  # that are read at the same time
 IDX_IMAGES = 0x0803  # uint8 in three dimensions

@@ -1,28 +1,22 @@
 """The two classifiers of a scoring: the model in this process, or a server that may be away for a while."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol, Self
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from digits.client import Client
-from digits.client.errors import DeadlineError, OverloadedError, UnavailableError
+from digits.client.errors import ClientError, DeadlineError, OverloadedError, UnavailableError
 from digits.client.local import LocalClassifier
+from digits.client.predictions import Predictions
+from digits.model.manifest import CpuPrecision
 from digits.score.errors import ScoreError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from digits.client.errors import ClientError
-    from digits.client.predictions import Predictions
-    from digits.model.manifest import CpuPrecision
-    from digits.score.settings import ScoreSettings
+from digits.score.settings import ScoreSettings
 
 AWAY = (UnavailableError, OverloadedError, DeadlineError)
 PAUSE = 0.5  # seconds between two tries

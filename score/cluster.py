@@ -1,28 +1,20 @@
 """Chunks to answers on a Ray cluster, by Ray Data. Needs digits-serving[ray] on every node."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import logging
 import os
 import pickle
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from digits.report.cores import usable_cores
-from digits.score.classifiers import facts, opened
+from digits.score.chunk import Chunk, Scored
+from digits.score.classifiers import Classifier, facts, opened
 from digits.score.decoding import decode
-from digits.score.engine import answer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from digits.model.manifest import CpuPrecision
-    from digits.score.chunk import Chunk, Scored
-    from digits.score.classifiers import Classifier
-    from digits.score.engine import Engine
-    from digits.score.settings import ScoreSettings
+from digits.score.engine import Engine, answer
+from digits.score.settings import ScoreSettings
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import below: it would tell its makers
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it would warn that this will change
@@ -75,7 +67,7 @@ class Scorer:
     """Decodes and classifies chunks on the nodes. Made once for each of the cluster's workers."""
 
     def __init__(self, settings: ScoreSettings, expected: dict[str, str]) -> None:
-        precision = cast("CpuPrecision", expected["precision"])
+        precision: Any = expected["precision"]
         self._settings = settings
         self._classifier = contextlib.ExitStack().enter_context(opened(settings, precision, logging.warning))
         if (found := facts(self._classifier)) != expected:

@@ -1,18 +1,12 @@
 """The least certain digits on one sheet, as the model sees them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from digits.images.text import one_line
+from digits.score.journal import Uncertain
 from digits.storage.atomic_file import replacing
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from digits.score.journal import Uncertain
 
 COLUMNS = 10
 SCALE = 4

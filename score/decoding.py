@@ -1,34 +1,27 @@
 """Pictures to digits, on all cores: processes that read and decode, and nothing else."""
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.images import picture
 from digits.images.decoder_process import limit_memory, limit_time
 from digits.images.errors import BlankError, PictureError, SeveralDigitsError, UnclearError
-from digits.score.chunk import BLANK, SEVERAL, UNCLEAR, UNREADABLE, Decoded, Problem
+from digits.score.chunk import BLANK, SEVERAL, UNCLEAR, UNREADABLE, Content, Decoded, Problem
 from digits.score.errors import ScoreError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from digits.score.chunk import Content
-
-    Contents = Sequence[Content] | NDArray[np.uint8]  # a chunk's
+Contents = Sequence[Content] | NDArray[np.uint8]  # a chunk's
 
 CRASHED = Problem(UNREADABLE, "the process that decoded it crashed")
 NO_DIGITS = np.zeros((0, 28, 28), np.uint8)

@@ -1,28 +1,21 @@
 """Chunks to answers on this machine: processes decode on every core, and a thread classifies what they decoded."""
 
-from __future__ import annotations
-
 import contextlib
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
 from digits.report.cores import usable_cores
-from digits.score.chunk import Scored
+from digits.score.chunk import Chunk, Decoded, Scored
+from digits.score.classifiers import Classifier
 from digits.score.decoding import Decoders
+from digits.score.settings import ScoreSettings
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Future
-
-    from digits.score.chunk import Chunk, Decoded
-    from digits.score.classifiers import Classifier
-    from digits.score.settings import ScoreSettings
-
-    # Gives the chunks' answers, in the chunks' order.
-    Engine = Callable[[Iterable[Chunk]], Iterator[Scored]]
+# Gives the chunks' answers, in the chunks' order.
+Engine = Callable[[Iterable[Chunk]], Iterator[Scored]]
 
 T = TypeVar("T")
 CALLS = 4  # to a server, in flight: one thread each

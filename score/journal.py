@@ -1,21 +1,16 @@
 """The rows that a scoring has finished: an SQLite file next to the table, which a crash at any moment leaves valid."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.score.chunk import Chunk, Decoded, Problem, Scored
 from digits.score.errors import ScoreError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
 # A record is a chunk: a record for each row would cost more time than the model.
 SCHEMA = """

@@ -1,24 +1,19 @@
 """The true digits of the rows, from the names of folders, or from a file."""
 
-from __future__ import annotations
-
 import csv
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.images import data_file, idx
 from digits.images.digit import CLASSES
 from digits.images.errors import DataError
 from digits.images.text import readable
 from digits.score.errors import ScoreError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from numpy.typing import NDArray
 
 FROM_FOLDER = "from-folder"
 DIGITS = frozenset("0123456789")

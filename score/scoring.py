@@ -1,39 +1,32 @@
 """A scoring from its inputs to its table: chunks are decoded, classified, written down in order, and made a table."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from itertools import chain, islice, repeat
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
 from tqdm import tqdm
 
 from digits.images.settings import ArraySettings
 from digits.images.text import one_line
+from digits.model.manifest import CpuPrecision
 from digits.score import classifiers, contact_sheet, tables
-from digits.score.engine import local_engine
+from digits.score.chunk import Chunk
+from digits.score.classifiers import Classifier
+from digits.score.engine import Engine, local_engine
 from digits.score.errors import ScoreError
 from digits.score.journal import Journal, journal_files
-from digits.score.labels import labels
+from digits.score.labels import Labels, labels
+from digits.score.settings import ScoreSettings
 from digits.score.sources import Sources, checked
 from digits.score.summary import Summary
 from digits.storage.atomic_file import unfinished
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from digits.model.manifest import CpuPrecision
-    from digits.score.chunk import Chunk
-    from digits.score.classifiers import Classifier
-    from digits.score.engine import Engine
-    from digits.score.labels import Labels
-    from digits.score.settings import ScoreSettings
 
 
 def score(

@@ -1,15 +1,10 @@
 """The inputs that a scoring leaves out, counted by reason."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from digits.images.text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SHOWN = 8  # reasons
 EMPTY = "nothing to score in it"

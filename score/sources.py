@@ -1,15 +1,14 @@
 """What there is to score: files, folders, globs, archives, arrays and lists of all these, in their order."""
 
-from __future__ import annotations
-
 import codecs
 import glob
 import os
 import re
 import stat
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from digits.images.data_file import url_refusal
 from digits.images.settings import ArraySettings
@@ -17,9 +16,6 @@ from digits.score import archives, arrays
 from digits.score.chunk import UNREADABLE, Chunk, Content, Problem
 from digits.score.errors import ScoreError
 from digits.score.skipped import EMPTY, Skipped
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 T = TypeVar("T")
 Folders = tuple[tuple[int, int], ...]  # by device and inode

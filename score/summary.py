@@ -1,23 +1,14 @@
 """What a table says, in a few lines."""
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from digits.images.text import one_line
-from digits.score.chunk import OK
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from digits.score.chunk import Scored
-    from digits.score.journal import Uncertain
+from digits.score.chunk import OK, Scored
+from digits.score.journal import Uncertain
 
 SHOWN = 8  # files of least confidence, and files without a digit
 
@@ -28,10 +19,10 @@ class Summary:
     def __init__(self) -> None:
         self.rows = 0
         self._statuses: Counter[str] = Counter()
-        self._digits: NDArray[np.int64] = np.zeros(10, np.int64)
+        self._digits = np.zeros(10, np.int64)
         self._confidence = 0.0
         self._failed: list[str] = []
-        self._confusion: NDArray[np.int64] = np.zeros((10, 11), np.int64)  # label, digit or none
+        self._confusion = np.zeros((10, 11), np.int64)  # label, digit or none
 
     def add(self, scored: Scored, labels: list[int | None]) -> None:
         """A chunk, with the label of each of its rows, if there are labels."""

@@ -1,27 +1,21 @@
 """Tables as files: CSV, JSON lines, Parquet. They are written atomically: a table is complete or not there."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from digits.images.text import csv_writer, readable
-from digits.score.chunk import OK
+from digits.score.chunk import OK, Scored
 from digits.score.errors import ScoreError
 from digits.storage.atomic_file import replacing
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    import numpy as np
-
-    from digits.score.chunk import Scored
-
-    Labels = Sequence[int | None]
+Labels = Sequence[int | None]
 
 GROUP = 65_536  # rows of a Parquet row group
 TEN = 3  # the place of the probabilities among the columns
