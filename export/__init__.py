@@ -1,1 +1,1 @@
-"""From a run folder to a published version: the Keras model as ONNX, and the proof that it answers the same."""
+"""Export: a run or an imported model becomes a published version, whose variants answer as the original does."""

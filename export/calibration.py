@@ -1,11 +1,12 @@
-"""Calibration: which range of an activation the 256 steps of a static int8 scale should cover.
+"""Calibration: which range of an activation the 256 steps of a static int8 scale cover.
 
-Ranges are taken from training images. Of several ways to cut off what is rare, the one is kept whose model is nearest
-to fp32 on validation images; the test images have no part in it.
+Ranges are taken from training images. Of several ways to cut off rare values, validation images choose the one whose
+model is nearest to fp32; test images are not used.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
     from digits.export.int8 import ValueRange
     from digits.export.preprocessing import Preprocessing
+    from digits.model.golden import Pixels
 
-    Activations = NDArray[np.float32]
-    Pixels = NDArray[np.uint8]
+    Values = NDArray[np.float32]
 
 IMAGES = 10_000  # at most, to calibrate on and to validate on
 BINS = 2048
@@ -34,13 +35,13 @@ BINS = 2048
 def calibrated(
     model: onnx.ModelProto, preprocessing: Preprocessing, training: Pixels, validation: Pixels
 ) -> tuple[onnx.ModelProto, str]:
-    """The int8 form of an fp32 model, by the calibration that validation prefers.
+    """The int8 form of an fp32 model, with the calibration that the validation images choose.
 
     Args:
         model: With digits' signature.
         preprocessing: Its preprocessing.
         training: Images to calibrate on, uint8 [n, 28, 28].
-        validation: Other ones, by which the mean |difference of a probability| from fp32 decides.
+        validation: Other images; the smallest mean |difference of a probability| from fp32 on them decides.
 
     Returns:
         The int8 model, and how it was made, for people.
@@ -48,23 +49,18 @@ def calibrated(
     Raises:
         UnsupportedError: it has no int8 form.
     """
-    seen = activations(model, quantized_tensors(model), training[:IMAGES])
+    training, validation = training[:IMAGES], validation[:IMAGES]
+    seen = activations(model, quantized_tensors(model), training)
     planned = plan(model, preprocessing, seen)
-    reference = _answers(model, validation[:IMAGES])
-    candidates = {
-        name: to_int8(model, preprocessing, planned, seen, value_range) for name, value_range in RANGES.items()
-    }
-    distance = {
-        name: compare(_answers(candidate, validation[:IMAGES]), reference).mean_abs_diff
-        for name, candidate in candidates.items()
-    }
-    best = min(distance, key=distance.__getitem__)
-    images = f"{len(training[:IMAGES]):,} training images"
-    return candidates[best], f"int8 dense layers, the last one fp32; {best} calibration on {images}"
+    reference = _answers(model, validation)
+    candidates = {name: to_int8(model, preprocessing, planned, seen, range_of) for name, range_of in RANGES.items()}
+    best = min(candidates, key=lambda name: compare(_answers(candidates[name], validation), reference).mean_abs_diff)
+    made = f"int8 dense layers, the last one fp32; {best} calibration on {len(training):,} training images"
+    return candidates[best], made
 
 
-def activations(model: onnx.ModelProto, tensors: list[str], pixels: Pixels) -> dict[str, Activations]:
-    """What the model computes inside: float32 [n, k] of each tensor."""
+def activations(model: onnx.ModelProto, tensors: list[str], pixels: Pixels) -> dict[str, Values]:
+    """The values of tensors inside the model: float32 [n, k] each."""
     opened = onnx.ModelProto()
     opened.CopyFrom(model)
     opened.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
@@ -76,26 +72,21 @@ def _answers(model: onnx.ModelProto, pixels: Pixels) -> NDArray[np.float32]:
     return Engine(model.SerializeToString(), provider="cpu").run(pixels)
 
 
-def full_range(values: Activations) -> tuple[float, float]:
+def full_range(values: Values) -> tuple[float, float]:
     """From the least to the greatest value, and 0 between them."""
     return min(float(values.min()), 0.0), max(float(values.max()), 0.0)
 
 
-def percentile(share: float) -> ValueRange:
+def percentile_range(values: Values, share: float) -> tuple[float, float]:
     """All but the outer `100 - share` percent on either side."""
-
-    def value_range(values: Activations) -> tuple[float, float]:
-        least, greatest = np.percentile(values, (100 - share, share))
-        return min(float(least), 0.0), max(float(greatest), 0.0)
-
-    return value_range
+    return full_range(np.percentile(values, (100 - share, share)))
 
 
-def entropy(values: Activations) -> tuple[float, float]:
+def entropy_range(values: Values) -> tuple[float, float]:
     """The range whose 8-bit histogram loses least information, by the Kullback-Leibler divergence.
 
     Migacz 2017, "8-bit inference with TensorRT": magnitudes in 2,048 bins, and each threshold tried in turn. Exact
-    zeros, which ReLU makes many of and which any scale keeps, are not counted.
+    zeros, which ReLU often gives and any scale represents, are not counted.
     """
     least, greatest = full_range(values)
     magnitudes = np.abs(values[values != 0])
@@ -109,7 +100,7 @@ def entropy(values: Activations) -> tuple[float, float]:
 
 
 def _divergence(histogram: NDArray[np.intp], kept: int, levels: int) -> float:
-    """Of the first `kept` bins, with the outliers in the last one, from what `levels` steps make of them."""
+    """Of the first `kept` bins, with the outliers in the last one, from their form in `levels` steps."""
     clipped = histogram[:kept].astype(np.float64)
     filled = clipped > 0
     step = np.arange(kept) * levels // kept
@@ -121,7 +112,7 @@ def _divergence(histogram: NDArray[np.intp], kept: int, levels: int) -> float:
 
 RANGES: dict[str, ValueRange] = {
     "max": full_range,
-    "percentile 99.99": percentile(99.99),
-    "percentile 99.9": percentile(99.9),
-    "entropy": entropy,
+    "percentile 99.99": partial(percentile_range, share=99.99),
+    "percentile 99.9": partial(percentile_range, share=99.9),
+    "entropy": entropy_range,
 }

@@ -1,4 +1,4 @@
-"""The dense layers of a graph: what int8 makes faster."""
+"""The dense layers of a graph: the matrix products that int8 makes faster."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ if TYPE_CHECKING:
     Constants = Mapping[str, NDArray[np.float32]]
     Consumers = Mapping[str, list[int]]
 
-
 MATRIX = 2  # dimensions
 
 
 @dataclass(frozen=True, slots=True)
 class DenseLayer:
-    """rows [n, k] times weights, plus a bias: a layer before its activation.
+    """rows [n, k] times weights, plus a bias, with ReLU or no activation.
 
     Attributes:
         weights: float32 [k, m].
         bias: float32 [m].
         input: The tensor of the rows.
-        output: The tensor of the sums, or what ReLU makes of them if it follows at once and nobody else takes them.
-        relu: Whether it does.
-        sole: Whether a single node takes the output.
+        output: The tensor of the result: after ReLU, if ReLU follows directly and is the only consumer.
+        relu: Whether the layer ends with ReLU.
+        sole: Whether the output has a single consumer.
         nodes: The positions in the graph of the nodes that compute it.
     """
 
@@ -48,26 +47,24 @@ class DenseLayer:
 
 
 def dense_layers(model: onnx.ModelProto) -> list[DenseLayer]:
-    """The graph's dense layers with constant weights, in order. The first one is fed by the pixels.
+    """The graph's dense layers with constant weights, in order. The first one takes the pixels.
 
     Raises:
-        UnsupportedError: there is none, or it is not fed by the preprocessing's pixels.
+        UnsupportedError: there are none, or the first one does not take the preprocessed pixels.
     """
-    constants = _constants(model)
+    constants, ranks = _constants(model), _ranks(model)
     consumers: dict[str, list[int]] = {output.name: [-1] for output in model.graph.output}
     for position, node in enumerate(model.graph.node):
         for name in node.input:
             consumers.setdefault(name, []).append(position)
-    ranks = _ranks(model)
     found = []
     for position, node in enumerate(model.graph.node):
         of_rows = node.op_type == "Gemm" or (node.op_type == "MatMul" and ranks.get(node.input[0]) == MATRIX)
-        if of_rows and (dense := _dense_layer(model, position, constants, consumers)):
-            found.append(dense)
+        if of_rows and (layer := _dense_layer(model, position, constants, consumers)):
+            found.append(layer)
     if not found:
         raise UnsupportedError("it has no dense layer with constant weights")
-    source = _source(model, found[0].input)
-    if source != SCALED:
+    if (source := _source(model, found[0].input)) != SCALED:
         raise UnsupportedError(f"its first dense layer is fed by {source}, not by a preprocessing subgraph of ours")
     return found
 
@@ -76,18 +73,15 @@ def _dense_layer(model: onnx.ModelProto, start: int, constants: Constants, consu
     nodes = model.graph.node
     node = nodes[start]
     weights = constants.get(node.input[1])
-    if weights is None or weights.ndim != MATRIX:
+    added = node.input[2] if len(node.input) > 2 else ""  # noqa: PLR2004 the third is the bias
+    options = {option.name: helper.get_attribute_value(option) for option in node.attribute}
+    if weights is None or weights.ndim != MATRIX or options.get("transA") or (added and added not in constants):
         return None
-    bias = np.zeros(weights.shape[1], np.float32)
     if node.op_type == "Gemm":
-        options = {option.name: helper.get_attribute_value(option) for option in node.attribute}
-        added = node.input[2] if len(node.input) > 2 else ""  # noqa: PLR2004 the third is the bias
-        if options.get("transA") or (added and added not in constants):
-            return None
         weights = (weights.T if options.get("transB") else weights) * np.float32(options.get("alpha", 1))
-        bias = np.zeros(weights.shape[1], np.float32)
-        if added:
-            bias = bias + constants[added].reshape(-1) * np.float32(options.get("beta", 1))
+    bias = np.zeros(weights.shape[1], np.float32)
+    if added:
+        bias = bias + constants[added].reshape(-1) * np.float32(options.get("beta", 1))
     positions, output, relu = [start], node.output[0], False
     if (following := _sole(consumers, output)) is not None and nodes[following].op_type == "Add":
         (other,) = [name for name in nodes[following].input if name != output] or [""]
@@ -109,28 +103,27 @@ def _sole(consumers: Consumers, tensor: str) -> int | None:
 
 
 def _source(model: onnx.ModelProto, tensor: str) -> str:
-    """Where a tensor comes from, looking through operators that only reshape: preprocessing, or an operator's type."""
+    """What makes a tensor, apart from operators that only reshape: the preprocessing, or an operator's type."""
     makers = {name: node for node in model.graph.node for name in node.output}
     while tensor != SCALED and tensor in makers and _only_reshapes(makers[tensor]):
         tensor = makers[tensor].input[0]
     return tensor if tensor == SCALED or tensor not in makers else makers[tensor].op_type
 
 
+def _only_reshapes(node: onnx.NodeProto) -> bool:
+    if node.op_type == "Cast":
+        return any(option.name == "to" and option.i == TensorProto.FLOAT for option in node.attribute)
+    return node.op_type in {"Flatten", "Identity", "Reshape"}
+
+
 def _ranks(model: onnx.ModelProto) -> dict[str, int]:
-    """How many dimensions each tensor has, where that is known."""
+    """The number of dimensions of each tensor for which it is known."""
     inferred = shape_inference.infer_shapes(model).graph
     return {
         value.name: len(value.type.tensor_type.shape.dim)
         for value in (*inferred.input, *inferred.value_info)
         if value.type.tensor_type.HasField("shape")
     }
-
-
-def _only_reshapes(node: onnx.NodeProto) -> bool:
-    """Whether a node only gives the pixels another form."""
-    if node.op_type == "Cast":
-        return any(option.name == "to" and option.i == TensorProto.FLOAT for option in node.attribute)
-    return node.op_type in {"Flatten", "Identity", "Reshape"}
 
 
 def _constants(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:

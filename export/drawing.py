@@ -1,12 +1,12 @@
-"""A picture of what is served: the graph of each variant, from pixels to probabilities."""
+"""A figure of the graph of each variant, from pixels to probabilities."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import onnx
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from onnx import TensorProto
 
 from digits.export.errors import ExportError
@@ -18,30 +18,33 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-COLORS = {"integers": "#d7e8d4", "half": "#fbe3c0", "floats": "#dbe4f3", "ends": "#eeeeee"}
-LEGEND = {"integers": "int8 weights", "half": "fp16 weights", "floats": "other", "ends": "input and output"}
+EDGE = "#666666"
+KINDS = {
+    "int8 weights": "#d7e8d4",
+    "fp16 weights": "#fbe3c0",
+    "other": "#dbe4f3",
+    "input and output": "#eeeeee",
+}
 COLUMN, ROW = 3.4, 0.62  # inches
 
 
 def draw(variants: Mapping[str, Path], file: Path) -> None:
-    """Draws the graph of each variant in a column of its own.
+    """Draws the graph of each variant in its own column.
 
     Raises:
-        ExportError: matplotlib knows no such kind of file.
+        ExportError: matplotlib does not support this type of file.
     """
     models = {name: onnx.load(path) for name, path in variants.items()}
-    longest = max(len(model.graph.node) for model in models.values()) + 2
-    figure = Figure(figsize=(COLUMN * len(models), ROW * longest + 1), layout="constrained")
+    rows = max(len(model.graph.node) for model in models.values()) + 2
+    figure = Figure(figsize=(COLUMN * len(models), ROW * rows + 1), layout="constrained")
     columns = figure.subplots(1, len(models), squeeze=False)[0]
     for axes, (name, model) in zip(columns, models.items(), strict=True):
-        _draw_column(axes, model.graph, longest)
+        _draw_column(axes, model.graph, rows)
         axes.set_title(f"{name}, {variants[name].stat().st_size / 1e6:.2f} MB", fontsize=11, fontweight="bold")
-    handles = [
-        mpl.patches.Patch(facecolor=COLORS[kind], edgecolor="#666666", label=text) for kind, text in LEGEND.items()
-    ]
+    handles = [Patch(facecolor=color, edgecolor=EDGE, label=kind) for kind, color in KINDS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
     if not file.suffix:
-        raise ExportError(f"{file}: no kind of picture; say {file}.png, .svg or .pdf")
+        raise ExportError(f"{file}: expected a type of figure; say {file}.png, .svg or .pdf")
     try:
         figure.savefig(file, dpi=150)
     except ValueError as error:
@@ -49,38 +52,32 @@ def draw(variants: Mapping[str, Path], file: Path) -> None:
 
 
 def _draw_column(axes: Axes, graph: onnx.GraphProto, rows: int) -> None:
-    """Operators from top to bottom in the order in which they run; an arrow that passes others by bends around them."""
+    """Operators from top to bottom in the order in which they run; an arrow that skips some is bent around them."""
     constants = {constant.name: constant for constant in graph.initializer}
     (given,), (answer,) = graph.input, graph.output
-    boxes = [(f"{given.name}\nuint8 [batch, {SIDE}, {SIDE}]", "ends")]
+    boxes = [(f"{given.name}\nuint8 [batch, {SIDE}, {SIDE}]", "input and output")]
     boxes += [_box(node, constants) for node in graph.node]
-    boxes.append((f"{answer.name}\nfloat32 [batch, {CLASSES}]", "ends"))
-    made = {given.name: 0} | {name: row for row, node in enumerate(graph.node, 1) for name in node.output}
+    boxes.append((f"{answer.name}\nfloat32 [batch, {CLASSES}]", "input and output"))
     for row, (text, kind) in enumerate(boxes):
-        style = {"boxstyle": "round,pad=0.35", "facecolor": COLORS[kind], "edgecolor": "#666666", "linewidth": 0.8}
+        style = {"boxstyle": "round,pad=0.35", "facecolor": KINDS[kind], "edgecolor": EDGE, "linewidth": 0.8}
         axes.text(0, -row, text, ha="center", va="center", fontsize=8, bbox=style, zorder=2)
+    made = {given.name: 0} | {name: row for row, node in enumerate(graph.node, 1) for name in node.output}
     arrows = [(made[name], row) for row, node in enumerate(graph.node, 1) for name in node.input if name in made]
     for start, end in [*arrows, (made[answer.name], len(boxes) - 1)]:
-        bend = 0 if end == start + 1 else 0.35
-        arrow = {
-            "arrowstyle": "-|>",
-            "color": "#666666",
-            "connectionstyle": f"arc3,rad={bend}",
-            "shrinkA": 12,
-            "shrinkB": 12,
-        }
+        bend = f"arc3,rad={0 if end == start + 1 else 0.35}"
+        arrow = {"arrowstyle": "-|>", "color": EDGE, "connectionstyle": bend, "shrinkA": 12, "shrinkB": 12}
         axes.annotate("", xy=(0, -end), xytext=(0, -start), arrowprops=arrow, zorder=1)
     axes.set(xlim=(-1, 1), ylim=(0.5 - rows, 0.5))
     axes.axis("off")
 
 
 def _box(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> tuple[str, str]:
-    """What stands in an operator's box, and its kind by the weights it has."""
+    """The text in an operator's box, and its kind by the weights that it has."""
     weights = [constants[name] for name in node.input if name in constants and len(constants[name].dims) > 1]
     shape = " x ".join(map(str, weights[0].dims)) if weights else ""
     types = {weight.data_type for weight in weights}
-    kind = "integers" if TensorProto.INT8 in types else "half" if TensorProto.FLOAT16 in types else "floats"
-    options = {option.name: option for option in node.attribute}
+    kind = "int8 weights" if TensorProto.INT8 in types else "fp16 weights" if TensorProto.FLOAT16 in types else "other"
     if node.op_type == "Cast":
-        shape = f"to {TensorProto.DataType.Name(options['to'].i).lower()}"
+        (to,) = [option.i for option in node.attribute if option.name == "to"]
+        shape = f"to {TensorProto.DataType.Name(to).lower()}"
     return f"{node.op_type}{f'  {shape}' if shape else ''}", kind

@@ -1,4 +1,4 @@
-"""What can keep a model from being published."""
+"""Errors of an export."""
 
 
 class ExportError(Exception):
@@ -6,8 +6,8 @@ class ExportError(Exception):
 
 
 class ParityError(ExportError):
-    """An exported model that does not answer as its reference does."""
+    """An exported model whose answers deviate from its reference's."""
 
 
 class UnsupportedError(ExportError):
-    """A graph that a variant cannot be made of; the others still can."""
+    """A graph from which one variant cannot be made; other variants may still be made."""

@@ -1,4 +1,4 @@
-"""The evidence of a variant: what the acceptance checks measured, how long it takes, and the table of both."""
+"""The evidence: what the acceptance checks measure of each variant, how long it takes, and the table of both."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from digits.model.acceptance import measure
 from digits.model.manifest import Evidence
 from digits.model.timing import seconds_per_run
 from digits.report.table import Table
@@ -18,15 +19,44 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from digits.model.acceptance import Measured
+    from digits.model.engine import Engine
+    from digits.model.golden import Pixels, Probabilities
+
+    Times = dict[str, dict[str, float]]  # seconds an image by name and batch size
 
 TIMED = (1, 64, 1024)  # images in a batch
 ROUNDS = 5
-LEAST = 2e-3  # seconds of a measurement
+LEAST = 2e-3  # seconds of one measurement
 HEAD = ("variant", "max |dp|", "mean |dp|", "argmax", "accuracy", "batch-invariant", "size")
 
 
+def measure_all(
+    engines: Mapping[str, Engine],
+    pixels: Pixels,
+    labels: NDArray[np.uint8] | None,
+    reference: Probabilities,
+    others: Mapping[str, Callable[[Pixels], object]],
+) -> tuple[dict[str, Measured], Times]:
+    """Measures the answers of engines, and their times and those of other ways to run the model.
+
+    Args:
+        engines: By variant.
+        pixels: Images uint8 [n, 28, 28].
+        labels: The digits that they show, uint8 [n], if known.
+        reference: The probabilities to compare with, float32 [n, 10].
+        others: Other ways to run the model, by name.
+    """
+    measured = {name: measure(engine.run, pixels, labels, reference) for name, engine in engines.items()}
+    runs = {name: engine.run for name, engine in engines.items()} | dict(others)
+    times: Times = {name: {} for name in runs}
+    for size in TIMED:
+        for name, seconds in seconds_per_run(runs, pixels, size, rounds=ROUNDS, least=LEAST).items():
+            times[name][str(size)] = float(np.median(seconds)) / size
+    return measured, times
+
+
 def evidence(file: Path, made: str, measured: Measured, seconds: dict[str, float]) -> Evidence:
-    """What the manifest says of a variant. The accuracy is NaN where the labels are not known."""
+    """The manifest's record of a variant. The accuracy is NaN if the labels are not known."""
     return Evidence(
         file=file.name,
         made=made,
@@ -40,17 +70,6 @@ def evidence(file: Path, made: str, measured: Measured, seconds: dict[str, float
     )
 
 
-def seconds_per_image(
-    runs: Mapping[str, Callable[[NDArray[np.uint8]], object]], pixels: NDArray[np.uint8]
-) -> dict[str, dict[str, float]]:
-    """Of everything that runs images uint8 [n, 28, 28], by batch size: medians of measurements in turn."""
-    seconds: dict[str, dict[str, float]] = {name: {} for name in runs}
-    for size in TIMED:
-        for name, times in seconds_per_run(runs, pixels, size, rounds=ROUNDS, least=LEAST).items():
-            seconds[name][str(size)] = float(np.median(times)) / size
-    return seconds
-
-
 def acceptance_table(
     reference: str,
     variants: Mapping[str, Evidence],
@@ -61,20 +80,20 @@ def acceptance_table(
     """A line for each variant and for each other way to run the same model.
 
     Args:
-        reference: What the variants were held against.
+        reference: The name of what the variants were compared with.
         variants: Their evidence.
         baselines: Seconds an image of the other ways.
-        count: How many images they were measured on.
-        images: Which.
+        count: The number of images that they were measured on.
+        images: What these images are.
     """
-    rows = [[name, *_cells(found, count), *_times(found.seconds_per_image)] for name, found in variants.items()]
+    rows = [[name, *_columns(found, count), *_times(found.seconds_per_image)] for name, found in variants.items()]
     rows += [[name, *[""] * (len(HEAD) - 1), *_times(times)] for name, times in baselines.items()]
     sizes = [f"us at {size}" for size in TIMED]
     title = f"acceptance checks: {count:,} {images} against {reference}; microseconds an image in batches of"
     return f"{title} {', '.join(map(str, TIMED))}, one thread\n{Table([*HEAD, *sizes], rows, 1).text()}"
 
 
-def _cells(found: Evidence, images: int) -> list[str]:
+def _columns(found: Evidence, images: int) -> list[str]:
     same = round(found.argmax_agreement * images)
     return [
         f"{found.max_abs_diff:.1e}",

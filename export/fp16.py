@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from digits.export.checker import checker_fault
 from digits.export.errors import UnsupportedError
-from digits.export.preprocessing import PREPROCESSING, SCALED
+from digits.export.preprocessing import PREFIX, SCALED
 from digits.model.engine import OUTPUT
 
 HALF_PIXELS = "fp16/scaled"
@@ -17,7 +18,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Converts an fp32 model of digits' signature. Preprocessing and softmax stay in fp32.
 
     Raises:
-        UnsupportedError: a weight is too large for half precision, an operator does not support it, or there is no
+        UnsupportedError: a weight is too large for half precision, an operator does not support it, or the model has no
             preprocessing.
     """
     if not any(SCALED in node.output for node in model.graph.node):
@@ -27,11 +28,11 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     half = onnx.ModelProto()
     half.CopyFrom(model)
     for constant in half.graph.initializer:
-        if not constant.name.startswith(PREPROCESSING):
+        if not constant.name.startswith(PREFIX):
             constant.CopyFrom(_halved(constant))
     nodes = []
     for node in half.graph.node:
-        if not node.output[0].startswith(PREPROCESSING):
+        if not node.output[0].startswith(PREFIX):
             _halve(node)
         nodes.append(node)
         if SCALED in node.output:
@@ -39,12 +40,8 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes[-1:] = _ending(nodes[-1])
     del half.graph.node[:]
     half.graph.node.extend(nodes)
-    try:
-        onnx.checker.check_model(half, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise UnsupportedError(
-            f"an operator of it has no half precision ({str(error).strip().splitlines()[-1]})"
-        ) from error
+    if (fault := checker_fault(half)) is not None:
+        raise UnsupportedError(f"an operator of it has no half precision ({fault})")
     return half
 
 
@@ -75,5 +72,5 @@ def _halved(constant: onnx.TensorProto) -> onnx.TensorProto:
     with np.errstate(over="ignore"):
         values = numpy_helper.to_array(constant).astype(np.float16)
     if not np.isfinite(values).all():
-        raise UnsupportedError(f"{constant.name} has values beyond 65,504, which is as far as half precision goes")
+        raise UnsupportedError(f"{constant.name} has values beyond 65,504, the limit of half precision")
     return numpy_helper.from_array(values, constant.name)

@@ -1,4 +1,4 @@
-"""Models from elsewhere, such as PyTorch's or scikit-learn's ONNX files: read, and brought into digits' signature."""
+"""Imported models, such as ONNX files of PyTorch or scikit-learn, given digits' signature."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from digits.export.errors import ExportError
+from digits.export.errors import ExportError, UnsupportedError
 from digits.export.preprocessing import Preprocessing, attach, prune
 from digits.images.digit import CLASSES, PIXELS, SIDE, WHITE
 from digits.model.errors import ModelError
@@ -23,72 +23,68 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from digits.export.settings import ImportSettings
+    from digits.model.golden import Pixels, Probabilities
 
-    Run = Callable[[NDArray[Any]], NDArray[np.float32]]
+    RunModel = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 SHAPES = ((PIXELS,), (1, SIDE, SIDE), (SIDE, SIDE, 1), (SIDE, SIDE))
 OLDEST_OPSET = 13
-SUM_TOLERANCE = 1e-3  # of the probabilities of an image, from 1
-TAILS = {"probabilities": None, "logits": "Softmax", "log-probabilities": "Exp"}
-LAST = {"Softmax": "probabilities", "LogSoftmax": "log-probabilities"} | dict.fromkeys(
+SUM_TOLERANCE = 1e-3  # of the sum of an image's probabilities, which is 1
+TAILS = {"probabilities": None, "logits": "Softmax", "log-probabilities": "Exp"}  # the operator to append
+OUTPUTS = {"Softmax": "probabilities", "LogSoftmax": "log-probabilities"} | dict.fromkeys(
     ("Add", "Gemm", "MatMul"), "logits"
-)
-TOGETHER = 500  # images that are asked at a time
+)  # by the last operator
+BATCH = 500  # images
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedModel:
-    """A model from elsewhere.
+    """A model that was not made by `digits train`.
 
     Attributes:
-        path: Its file, or a SavedModel's folder.
-        core: It, with one float input and one output [batch, 10].
-        preprocessing: What makes its input of pixels.
-        output: What its output is: a key of TAILS.
-        opened: Gives what runs the model itself, by the name of the output: inputs [n, ...] to answers [n, 10].
+        path: Its file, or the folder of a SavedModel.
+        core: Its graph, with one input and one float output [batch, 10].
+        preprocessing: What makes its input from pixels.
+        output: What its output is, a key of TAILS.
+        opened: Gives a function that runs the model itself, by the output's name: inputs [n, ...] to answers [n, 10].
     """
 
     path: Path
     core: onnx.ModelProto
     preprocessing: Preprocessing
     output: str
-    opened: Callable[[str], Run]
+    opened: Callable[[str], RunModel]
 
     def to_onnx(self) -> onnx.ModelProto:
-        """It in digits' signature. Raises ExportError if `onnx.checker` finds fault with it."""
+        """The model with digits' signature. Raises ExportError if it does not pass `onnx.checker`."""
         try:
             return attach(self.core, self.preprocessing, TAILS[self.output])
-        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-            raise ExportError(f"{self.path}: {str(error).strip().splitlines()[0]}") from error
+        except UnsupportedError as error:
+            raise ExportError(f"{self.path}: {error}") from error
 
     @property
     def described(self) -> str:
-        """What it takes and gives, for people, in a line."""
+        """What it takes and gives, for people, in one line."""
         given = _described(self.core.graph.input[0]).replace("batch", "N")
         pixels = "" if given.startswith("uint8") else f" of 0 to {WHITE // int(self.preprocessing.divisor)}"
-        tail = TAILS[self.output]
-        ending = f", which {last_operator(self.core)} ends" + (f"; {tail} is put behind it" if tail else "")
-        return f"takes {given}{pixels} and gives {self.output}{ending}"
+        last, tail = last_operator(self.core), TAILS[self.output]
+        return f"takes {given}{pixels} and gives {self.output} by {last}{f'; {tail} is appended' if tail else ''}"
 
-    def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The model's own answer to images uint8 [n, 28, 28], without our preprocessing: probabilities float32 [n, 10].
+    def predict(self, pixels: Pixels) -> Probabilities:
+        """The answers of the model itself, without digits' graph: probabilities float32 [n, 10].
 
         Raises:
-            ExportError: it cannot be run on batches of any size.
+            ExportError: it cannot run on batches of any size, or its output is not what the settings say.
         """
         run = self.opened(self.core.graph.output[0].name)
-        inputs: NDArray[Any] = pixels
-        if self.core.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT:
-            scaled = (
-                pixels / np.float32(self.preprocessing.divisor) - np.float32(self.preprocessing.mean)
-            ) / np.float32(self.preprocessing.std)
-            inputs = scaled.astype(np.float32).reshape(self.preprocessing.shape)
-        parts = [inputs[start : start + TOGETHER] for start in range(0, len(inputs), TOGETHER)]
+        takes_floats = _type(self.core.graph.input[0]) == TensorProto.FLOAT
+        inputs: NDArray[Any] = self.preprocessing(pixels) if takes_floats else pixels
+        parts = [inputs[start : start + BATCH] for start in range(0, len(inputs), BATCH)]
         try:
             answers = np.concatenate([run(part) for part in [inputs[:1], *parts]])[1:]
-        except Exception as error:  # the exceptions of ONNX Runtime and of TensorFlow share no base but this
+        except Exception as error:  # the exceptions of ONNX Runtime and of TensorFlow have no other common base
             raise ExportError(
-                f"{self.path}: cannot be run on batches of any size ({str(error).strip().splitlines()[0]}); "
+                f"{self.path}: cannot be run on batches of any size ({_first_line(error)}); "
                 "export it with a batch dimension that is dynamic"
             ) from error
         probabilities = _probabilities(answers, self.output)
@@ -101,39 +97,36 @@ def read_onnx(path: Path, settings: ImportSettings) -> ImportedModel:
     """Reads an ONNX file and finds its input and its output.
 
     Raises:
-        ExportError: it is no ONNX model, or its signature is none that digits can serve.
+        ExportError: it is not an ONNX model, or digits cannot serve it.
     """
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
-    except Exception as error:  # protobuf's and the checker's own, and the system's
-        raise ExportError(f"{path}: cannot be read as an ONNX model ({str(error).strip().splitlines()[0]})") from error
+    except Exception as error:  # the errors of protobuf, of the checker and of the system
+        raise ExportError(f"{path}: cannot be read as an ONNX model ({_first_line(error)})") from error
     opset = max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
     if opset < OLDEST_OPSET:
         raise ExportError(f"{path}: opset {opset}; convert it to {OLDEST_OPSET} or later by onnx.version_converter")
-    if model.graph.sparse_initializer or any(
-        option.type in {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}
-        for node in model.graph.node
-        for option in node.attribute
-    ):
+    options = (option.type for node in model.graph.node for option in node.attribute)
+    if model.graph.sparse_initializer or {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS} & {*options}:
         raise ExportError(f"{path}: graphs within the graph (If, Loop) and sparse constants are not supported")
-    return understood(path, model, settings, settings.output or "probabilities", partial(_session, path, model))
+    return import_graph(path, model, settings, settings.output or "probabilities", partial(_session, path, model))
 
 
-def understood(
-    path: Path, model: onnx.ModelProto, settings: ImportSettings, output: str | None, opened: Callable[[str], Run]
+def import_graph(
+    path: Path, model: onnx.ModelProto, settings: ImportSettings, output: str | None, opened: Callable[[str], RunModel]
 ) -> ImportedModel:
-    """Finds a model's input and its output, and leaves in the graph what is between them.
+    """Finds a graph's input and output, and removes what is not between them.
 
     Args:
-        path: Where it comes from.
-        model: It as an ONNX graph.
+        path: The source of the graph.
+        model: The graph, which is changed.
         settings: What it takes and gives.
-        output: What its output is, a key of TAILS; None to go by the graph's last operator.
-        opened: Gives what runs the model itself.
+        output: What its output is, a key of TAILS; None to go by its last operator.
+        opened: Gives a function that runs the model itself.
 
     Raises:
-        ExportError: its signature is not one that digits can serve.
+        ExportError: digits cannot serve its signature.
     """
     given, shape = _input(path, model)
     if _type(given) == TensorProto.UINT8 and (settings.input_scale, settings.mean, settings.std) != (1, 0, 1):
@@ -145,13 +138,13 @@ def understood(
     model.graph.input.append(onnx.helper.make_tensor_value_info(given.name, _type(given), ["batch", *shape]))
     model.graph.output.append(onnx.helper.make_tensor_value_info(answer, TensorProto.FLOAT, ["batch", CLASSES]))
     prune(model)
-    divisor = float(WHITE) if settings.input_scale == 1 else 1.0
-    preprocessing = Preprocessing(divisor, settings.mean, settings.std, (-1, *shape))
-    return ImportedModel(path, model, preprocessing, output or LAST.get(last_operator(model), "probabilities"), opened)
+    preprocessing = Preprocessing(WHITE / settings.input_scale, settings.mean, settings.std, (-1, *shape))
+    output = output or OUTPUTS.get(last_operator(model), "probabilities")
+    return ImportedModel(path, model, preprocessing, output, opened)
 
 
 def last_operator(model: onnx.ModelProto) -> str:
-    """The type of the operator that gives the output, before what only renames or reshapes it."""
+    """The type of the operator that gives the output, apart from operators that only rename or reshape it."""
     makers = {name: node for node in model.graph.node for name in node.output}
     node = makers.get(model.graph.output[0].name)
     while node is not None and node.op_type in {"Identity", "Reshape", "Squeeze"}:
@@ -159,8 +152,8 @@ def last_operator(model: onnx.ModelProto) -> str:
     return str(node.op_type) if node is not None else "no operator"
 
 
-def _session(path: Path, core: onnx.ModelProto, output: str) -> Run:
-    """ONNX Runtime on the file itself, or on the core where the output is what a ZipMap hides in the file."""
+def _session(path: Path, core: onnx.ModelProto, output: str) -> RunModel:
+    """Runs the file itself in ONNX Runtime, or the core if the output is hidden by a ZipMap in the file."""
     try:
         session = open_session(path, "cpu", 1)
         if output not in {node.name for node in session.get_outputs()}:
@@ -172,17 +165,17 @@ def _session(path: Path, core: onnx.ModelProto, output: str) -> Run:
 
 
 def _input(path: Path, model: onnx.ModelProto) -> tuple[Any, tuple[int, ...]]:
-    """The one input that is no constant, and the shape of an image in it."""
+    """The only input that is not a constant, and the shape of one image in it."""
     constants = {constant.name for constant in model.graph.initializer}
     inputs = [node for node in model.graph.input if node.name not in constants]
-    described = ", ".join(f"{node.name} {_described(node)}" for node in inputs)
     if len(inputs) == 1:
         (given,) = inputs
         shape = tuple(dimension.dim_value for dimension in given.type.tensor_type.shape.dim[1:])
-        if _type(given) == TensorProto.FLOAT and shape in SHAPES:
+        if (_type(given) == TensorProto.FLOAT and shape in SHAPES) or (
+            _type(given) == TensorProto.UINT8 and shape == (SIDE, SIDE)
+        ):
             return given, shape
-        if _type(given) == TensorProto.UINT8 and shape == (SIDE, SIDE):
-            return given, shape
+    described = ", ".join(f"{node.name} {_described(node)}" for node in inputs)
     raise ExportError(
         f"{path}: its input is {described or 'nothing'}; expected one of uint8 [N,28,28], or float32 [N,784], "
         "[N,1,28,28], [N,28,28,1] or [N,28,28]"
@@ -195,7 +188,7 @@ def _output(path: Path, model: onnx.ModelProto, wanted: str | None) -> str:
     candidates = {}
     for node in model.graph.output:
         maker = makers.get(node.name)
-        if maker is not None and maker.op_type == "ZipMap":  # scikit-learn's: a list of dicts of what goes into it
+        if maker is not None and maker.op_type == "ZipMap":  # scikit-learn's list of dicts, made from this input
             candidates[node.name] = maker.input[0]
         elif _type(node) == TensorProto.FLOAT and _columns(node) in {0, CLASSES}:
             candidates[node.name] = node.name
@@ -207,27 +200,33 @@ def _output(path: Path, model: onnx.ModelProto, wanted: str | None) -> str:
     raise ExportError(f"{path}: its outputs are {every}; say --output-name with the one that is float32 [N,10]")
 
 
-def _probabilities(answers: NDArray[np.float32], output: str) -> NDArray[np.float32]:
+def _probabilities(answers: NDArray[np.float32], output: str) -> Probabilities:
     if output == "probabilities":
         return answers
     logits = answers.astype(np.float64)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True)) if output == "logits" else np.exp(logits)
-    return (powers / powers.sum(axis=1, keepdims=True) if output == "logits" else powers).astype(np.float32)
+    if output == "log-probabilities":
+        return np.exp(logits).astype(np.float32)
+    powers: NDArray[np.float64] = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
-def _fault(answers: NDArray[np.float32], probabilities: NDArray[np.float32], output: str) -> str | None:
-    """Why the answers are not what they are said to be; None if they may be."""
+def _fault(answers: NDArray[np.float32], probabilities: Probabilities, output: str) -> str | None:
+    """Why the answers cannot be what the settings say; None if they can."""
     sums = probabilities.sum(axis=1)
     wrong = ~(np.isfinite(sums) & (probabilities >= 0).all(axis=1) & (np.abs(sums - 1) < SUM_TOLERANCE))
     if wrong.any():
         image = int(wrong.argmax())
         return (
-            f"its output is no {output}: those of test image {image} come to {sums[image]:.4g} in all; "
+            f"its output cannot be {output}: those of test image {image} sum to {sums[image]:.4g}; "
             f"say --output {' or '.join(sorted(TAILS.keys() - {output}))}"
         )
     if output == "logits" and (answers >= 0).all() and (np.abs(answers.sum(axis=1) - 1) < SUM_TOLERANCE).all():
-        return "its output is probabilities already, and no logits; say --output probabilities"
+        return "its output is probabilities already, not logits; say --output probabilities"
     return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _type(node: Any) -> int:

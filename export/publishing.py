@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import onnx
 
 from digits.export.calibration import calibrated
 from digits.export.errors import ExportError, ParityError, UnsupportedError
-from digits.export.evidence import acceptance_table, evidence, seconds_per_image
+from digits.export.evidence import acceptance_table, evidence, measure_all
 from digits.export.fp16 import to_fp16
 from digits.export.openvino import openvino_run
-from digits.export.preprocessing import label
 from digits.export.source import read_source
 from digits.images.digit import CLASSES
-from digits.model.acceptance import Measured, failure, measure
+from digits.model.acceptance import failure
 from digits.model.engine import Engine
 from digits.model.errors import ModelError
 from digits.model.golden import Golden, choose
@@ -25,31 +24,24 @@ from digits.model.repository import GOLDEN, MANIFEST, ModelVersion, Repository
 from digits.report.provenance import now, provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from digits.export.settings import ExportSettings, ImportSettings
     from digits.export.source import Source
+    from digits.model.acceptance import Measured
+    from digits.model.golden import Pixels
     from digits.model.limits import Limits
+
+    LeftOut = dict[str, str]  # reasons by variant
 
 NAME = "digits"
 LABELS = [str(digit) for digit in range(CLASSES)]
 FILES = {FP32: "model.onnx", INT8: "model.int8.onnx", FP16: "model.fp16.onnx"}
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A variant that may be published: its graph, and how it was made."""
-
-    model: onnx.ModelProto
-    made: str
-
-
 def export(path: Path, settings: ExportSettings, limits: Limits, imported: ImportSettings) -> ModelVersion:
-    """Exports a run or a model made elsewhere, proves that it answers as the original does, and publishes it.
+    """Exports a run or an imported model, checks that it answers as the original does, and publishes it.
 
     A variant that cannot be made, or fails an acceptance check, is left out with its reason; without fp32 nothing is
     published.
@@ -71,17 +63,12 @@ def export(path: Path, settings: ExportSettings, limits: Limits, imported: Impor
 
 def write_version(staged: Path, source: Source, variants: tuple[str, ...], limits: Limits) -> None:
     """Writes all files of a version except the checksums, if fp32 passes the acceptance checks."""
-    candidates, left_out = _candidates(source, variants)
-    metadata = _metadata(source)
-    for name, candidate in candidates.items():
-        onnx.save(label(candidate.model, {**metadata, "precision": name}), staged / FILES[name])
-    engines, data = _engines(staged, candidates, left_out), source.data
-    measured = {name: measure(engine.run, data.x_test, data.y_test, source.answers) for name, engine in engines.items()}
-    runs = {name: engine.run for name, engine in engines.items()}
-    seconds = seconds_per_image(runs | other_ways(source, staged / FILES[FP32]), data.x_test)
+    made, left_out = _write_variants(staged, source, variants)
+    engines = _engines(staged, made, left_out)
+    data, others = source.data, other_ways(source, staged / FILES[FP32])
+    measured, seconds = measure_all(engines, data.x_test, data.y_test, source.answers, others)
     found = {
-        name: evidence(staged / FILES[name], candidates[name].made, result, seconds.pop(name))
-        for name, result in measured.items()
+        name: evidence(staged / FILES[name], made[name], result, seconds.pop(name)) for name, result in measured.items()
     }
     print(acceptance_table(source.reference, found, seconds, len(data.x_test)), flush=True)
     left_out |= _failures(measured, limits)
@@ -89,21 +76,51 @@ def write_version(staged: Path, source: Source, variants: tuple[str, ...], limit
         print(f"left out: {name}, {why}", flush=True)
         (staged / FILES[name]).unlink(missing_ok=True)
         found.pop(name, None)
-
     chosen = choose(source.answers)
     own = {name: measured[name].answers[chosen] for name in found}
     Golden(data.x_test[chosen], source.answers[chosen], own).write(staged / GOLDEN)
     _manifest(source, limits, found, left_out, seconds).write(staged / MANIFEST)
 
 
-def other_ways(source: Source, fp32: Path) -> dict[str, Callable[[NDArray[np.uint8]], object]]:
-    """What else can run the model, for its time: the original's own way, and OpenVINO where it is installed."""
+def other_ways(source: Source, fp32: Path) -> dict[str, Callable[[Pixels], object]]:
+    """Other ways to run the model, to compare times with: the original's own, and OpenVINO if it is installed."""
     openvino = openvino_run(fp32)
     return dict(source.baselines) | ({"OpenVINO": openvino} if openvino else {})
 
 
-def _failures(measured: Mapping[str, Measured], limits: Limits) -> dict[str, str]:
-    """Why which variants do not pass. Raises ParityError if fp32 is one."""
+def _write_variants(staged: Path, source: Source, variants: tuple[str, ...]) -> tuple[dict[str, str], LeftOut]:
+    """Writes fp32 and the variants of it. Returns how each was made, for people, and why the others cannot be."""
+    models = {FP32: (source.fp32, f"from {source.reference}")}
+    left_out: LeftOut = {}
+    for name in variants:
+        try:
+            if name == INT8:
+                models[name] = calibrated(source.fp32, source.preprocessing, *source.calibration_split())
+            else:
+                models[name] = (to_fp16(source.fp32), "half precision between preprocessing and softmax")
+        except (UnsupportedError, ModelError) as error:
+            left_out[name] = str(error)
+    for name, (model, _) in models.items():
+        onnx.helper.set_model_props(model, {**_metadata(source), "precision": name})
+        onnx.save(model, staged / FILES[name])
+    return {name: made for name, (_, made) in models.items()}, left_out
+
+
+def _engines(staged: Path, made: dict[str, str], left_out: LeftOut) -> dict[str, Engine]:
+    """The variants that ONNX Runtime can run; fp32 must be one."""
+    engines = {}
+    for name in made:
+        try:
+            engines[name] = Engine(staged / FILES[name], provider="cpu")
+        except ModelError as error:
+            if name == FP32:
+                raise ExportError(f"not published: {error}") from error
+            left_out[name] = str(error)
+    return engines
+
+
+def _failures(measured: dict[str, Measured], limits: Limits) -> LeftOut:
+    """Why variants do not pass. Raises ParityError if fp32 does not."""
     failures = {name: why for name, result in measured.items() if (why := failure(name, result, limits))}
     if FP32 in failures:
         raise ParityError(f"not published: {failures[FP32]}")
@@ -114,7 +131,7 @@ def _manifest(
     source: Source,
     limits: Limits,
     variants: dict[str, Evidence],
-    left_out: dict[str, str],
+    left_out: LeftOut,
     baselines: dict[str, dict[str, float]],
 ) -> Manifest:
     return Manifest(
@@ -135,38 +152,8 @@ def _manifest(
     )
 
 
-def _candidates(source: Source, variants: tuple[str, ...]) -> tuple[dict[str, Candidate], dict[str, str]]:
-    """fp32 and what can be made of it, and why the others cannot."""
-    candidates = {FP32: Candidate(source.fp32, f"from {source.reference}")}
-    left_out: dict[str, str] = {}
-    for name in variants:
-        try:
-            if name == INT8:
-                candidates[name] = Candidate(
-                    *calibrated(source.fp32, source.preprocessing, *source.calibration_split())
-                )
-            else:
-                candidates[name] = Candidate(to_fp16(source.fp32), "half precision between preprocessing and softmax")
-        except (UnsupportedError, ModelError) as error:
-            left_out[name] = str(error)
-    return candidates, left_out
-
-
-def _engines(staged: Path, candidates: Mapping[str, Candidate], left_out: dict[str, str]) -> dict[str, Engine]:
-    """The candidates that ONNX Runtime takes; fp32 has to be one."""
-    engines = {}
-    for name in candidates:
-        try:
-            engines[name] = Engine(staged / FILES[name], provider="cpu")
-        except ModelError as error:
-            if name == FP32:
-                raise ExportError(f"not published: {error}") from error
-            left_out[name] = str(error)
-    return engines
-
-
 def _metadata(source: Source) -> dict[str, str]:
-    """What every ONNX file says of itself. Nothing of it changes with the time or the place of the export."""
+    """The description in every ONNX file. It does not depend on the time or the place of the export."""
     accuracy = float((source.answers.argmax(axis=1) == source.data.y_test).mean())
     metadata = {
         "name": NAME,

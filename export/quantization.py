@@ -1,14 +1,13 @@
-"""Quantization: what the weights of the dense layers become in int8, symmetric, and what that makes of the rest.
+"""Quantization: the int8 weights of the dense layers, symmetric, and what they change in the rest of the model.
 
 Where ReLU follows, a column of weights may be scaled by any c > 0 if the next dense layer's row is divided by it (Nagel
-et al. 2019, "Data-free quantization through weight equalization and bias correction"). That is how each column gets a
-scale of its own although ONNX Runtime is told a single one, which saves it a vector of factors in every call. Columns
-below the median are not scaled up beyond it; those of which nothing is left in int8 are dropped, with their constant
-part in the next bias. The last dense layer stays in fp32, and what feeds it is not quantized: as fast, and nearer to
-fp32.
+et al. 2019, "Data-free quantization through weight equalization and bias correction"). That gives each column its own
+scale although ONNX Runtime gets a single one, which saves it a vector of factors in every call. Columns below the
+median are not scaled up beyond it. Columns that are all 0 in int8 are dropped, and their constant part is added to the
+next bias. The last dense layer stays in fp32 and its input is not quantized: as fast, and nearer to fp32.
 
-Weights are not rounded one by one, but so that the sums come out right for inputs as they are in training (Frantar et
-al. 2023, "GPTQ: accurate post-training quantization for generative pre-trained transformers").
+Weights are not rounded one by one, but so that the sums are right for the training images (Frantar et al. 2023, "GPTQ:
+accurate post-training quantization for generative pre-trained transformers").
 """
 
 from __future__ import annotations
@@ -33,18 +32,19 @@ if TYPE_CHECKING:
     Activations = Mapping[str, NDArray[np.float32]]
 
 INT8_MAX = 127
-DAMPING = 0.01  # of the mean square of an input, as GPTQ has it
+DAMPING = 0.01  # of the mean square of an input, as in GPTQ
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class QuantizedLayer:
     """A dense layer in integers.
 
     Attributes:
         weights: int8 [k, m], for weights * scale.
-        scale: Of all columns, or of each, [m].
+        scale: One for all columns, [], or one for each, [m].
         bias: float64 [m].
-        output: Where the next dense layer takes these very columns: what comes out of ReLU, in their units, [n, m].
+        output: What ReLU gives on the training images, in these units, float32 [n, m], if the next dense layer takes
+            exactly these columns; else None.
     """
 
     weights: NDArray[np.int8]
@@ -55,23 +55,23 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the dense layers of a model become, but for the ranges of the activations between them.
+    """The quantized form of a model's dense layers, without the ranges of the activations between them.
 
     Attributes:
-        found: The dense layers.
-        layers: All of them but the last, or the only one.
-        last: Weights and bias of the last, which has to fit what the one before it has become.
+        dense: The dense layers.
+        quantized: All of them but the last, or the only one.
+        last: Weights and bias of the last one, which match the columns of the one before it.
     """
 
-    found: list[DenseLayer]
-    layers: list[Layer]
+    dense: list[DenseLayer]
+    quantized: list[QuantizedLayer]
     last: tuple[Array, Array]
 
 
 def quantized_tensors(model: onnx.ModelProto) -> list[str]:
-    """The rows of every dense layer that int8 replaces: of all but the last, or of the only one."""
-    found = dense_layers(model)
-    return list(dict.fromkeys(dense.input for dense in found[: max(len(found) - 1, 1)]))
+    """The inputs of the dense layers that int8 replaces: all but the last, or the only one."""
+    layers = dense_layers(model)
+    return list(dict.fromkeys(dense.input for dense in layers[: max(len(layers) - 1, 1)]))
 
 
 def plan(model: onnx.ModelProto, preprocessing: Preprocessing, activations: Activations) -> Plan:
@@ -83,19 +83,20 @@ def plan(model: onnx.ModelProto, preprocessing: Preprocessing, activations: Acti
         activations: Of `quantized_tensors`, on training images: float32 [n, k].
 
     Raises:
-        UnsupportedError: the graph has no dense layer of the pixels with constant weights.
+        UnsupportedError: no dense layer with constant weights takes the pixels.
     """
     found = dense_layers(model)
     weights = [dense.weights.astype(np.float64) for dense in found]
     biases = [dense.bias.astype(np.float64) for dense in found]
     biases[0] = biases[0] + preprocessing.offset * weights[0].sum(axis=0)
-    layers: list[Layer] = []
+    layers: list[QuantizedLayer] = []
     rows: NDArray[np.float32] | None = activations[found[0].input] - np.float32(preprocessing.offset)
     for i, dense in enumerate(found[: max(len(found) - 1, 1)]):
         seen = activations[dense.input] if rows is None else rows
         following = found[i + 1] if i + 1 < len(found) else None
         if following is None or not dense.relu or following.input != dense.output or not dense.sole:
-            layers.append(_by_column(weights[i], biases[i], seen))
+            scale = or_one(np.abs(weights[i]).max(axis=0)) / INT8_MAX
+            layers.append(QuantizedLayer(_rounded(weights[i], scale, seen), scale, biases[i]))
             rows = None
             continue
         layer, kept, factors = _equalized(weights[i], biases[i], seen)
@@ -108,25 +109,22 @@ def plan(model: onnx.ModelProto, preprocessing: Preprocessing, activations: Acti
     return Plan(found, layers, (weights[-1], biases[-1]))
 
 
-def _by_column(weights: Array, bias: Array, rows: NDArray[np.float32]) -> Layer:
-    scale = or_one(np.abs(weights).max(axis=0)) / INT8_MAX
-    return Layer(_rounded(weights, scale, rows), scale, bias)
-
-
-def _equalized(weights: Array, bias: Array, rows: NDArray[np.float32]) -> tuple[Layer, NDArray[np.bool_], Array]:
-    """The layer with a single scale, which columns are left of it [m], and what each of them was multiplied by."""
+def _equalized(
+    weights: Array, bias: Array, rows: NDArray[np.float32]
+) -> tuple[QuantizedLayer, NDArray[np.bool_], Array]:
+    """The layer with a single scale, the columns that are kept, bool [m], and the factors of those."""
     greatest = np.abs(weights).max(axis=0)
     factors = 1 / or_one(np.maximum(greatest, np.median(greatest)))
     scaled = weights * factors
     scale = or_one(np.abs(scaled).max()) / INT8_MAX
     kept: NDArray[np.bool_] = np.asarray(np.rint(scaled / scale).any(axis=0))
     kept[0] |= not kept.any()
-    layer = Layer(_rounded(scaled[:, kept], scale, rows), np.asarray(scale), (bias * factors)[kept])
+    layer = QuantizedLayer(_rounded(scaled[:, kept], scale, rows), np.asarray(scale), (bias * factors)[kept])
     return layer, kept, factors[kept]
 
 
 def _rounded(weights: Array, scale: Array, rows: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Weights / scale in int8, where each row's error is made up for by the rows after it, as inputs go together."""
+    """Weights / scale in int8. The rows after each row compensate for its error, as far as the inputs correlate."""
     together = (rows.T @ rows).astype(np.float64)
     spread = np.diag(together).mean()
     together[np.diag_indices_from(together)] += DAMPING * spread if spread > 0 else 1.0
@@ -139,5 +137,5 @@ def _rounded(weights: Array, scale: Array, rows: NDArray[np.float32]) -> NDArray
 
 
 def or_one(greatest: Array) -> Array:
-    """What a scale is made of: the greatest magnitude, or 1 where all are 0."""
+    """The greatest magnitude, of which a scale is made, or 1 where it is 0."""
     return np.where(greatest > 0, greatest, 1.0)

@@ -15,62 +15,61 @@ from digits.model.manifest import FP16, INT8
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-IMPORTED = "Models made elsewhere"
+IMPORTED = "Imported models"
 
 
 def _variants(_type: object, tokens: Sequence[Token]) -> tuple[str, ...]:
-    given = ",".join(token.value for token in tokens)  # several where a TOML file has a list
+    given = ",".join(token.value for token in tokens)  # several if a TOML file has a list
     parts = [] if given == "none" else [part.strip() for part in given.split(",")]
     if not set(parts) <= {INT8, FP16}:
-        raise ValueError(f'"{given}" is no list of variants; give int8, fp16, int8,fp16 or none')
+        raise ValueError(f'"{given}" is not a list of variants; give int8, fp16, int8,fp16 or none')
     return tuple(variant for variant in (INT8, FP16) if variant in parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportSettings:
-    """What a model made elsewhere takes and gives: an ONNX file, a Keras file or a SavedModel."""
+    """What an imported model takes and gives: an ONNX file, a Keras file or a SavedModel."""
 
     input_scale: Annotated[Literal[1, 255], Parameter(group=IMPORTED)] = 1
     """The largest pixel that a float input takes: 1 if pixels were divided by 255 in training, or 255."""
 
     mean: Annotated[float, Parameter(group=IMPORTED, validator=Number(gte=-255, lte=255))] = 0.0
-    """What was subtracted from the pixels then, as by PyTorch's `Normalize((mean,), (std,))`."""
+    """What was then subtracted from the pixels, as by PyTorch's `Normalize((mean,), (std,))`."""
 
     std: Annotated[float, Parameter(group=IMPORTED, validator=Number(gte=1e-6, lte=1e6))] = 1.0
-    """What they were divided by after that."""
+    """What the pixels were divided by after that."""
 
     output: Annotated[Literal["probabilities", "logits", "log-probabilities"] | None, Parameter(group=IMPORTED)] = None
-    """What comes out. Logits get a softmax behind them, logarithms of probabilities an exponential. Default: what the
-    last operator of a Keras model says; probabilities for an ONNX file."""
+    """What the model gives. A softmax is appended to logits, an exponential to logarithms of probabilities. Default:
+    according to the last operator for a Keras model, probabilities for an ONNX file."""
 
     output_name: Annotated[str | None, Parameter(group=IMPORTED)] = None
-    """Which output it is, if several could be."""
+    """The name of the output, if several are possible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings(ArraySettings):
-    """What `digits export` is told."""
+    """The settings of `digits export`."""
 
     models: Path = Path("models")
     """The model repository to publish in."""
 
     data: str | None = None
-    """MNIST, as for `digits train`, for a model made elsewhere; for a run, where its own MNIST lies if it has been
-    moved."""
+    """MNIST, as for `digits train`, for an imported model; for a run, where its own MNIST is if it has been moved."""
 
     variants: Annotated[tuple[str, ...], Parameter(converter=_variants, n_tokens=1, show_default=",".join)] = (
         INT8,
         FP16,
     )
-    """What to publish beside fp32: int8 for the CPU, fp16 for CUDA, by commas; or `none`."""
+    """What to publish in addition to fp32: int8 for the CPU, fp16 for CUDA, separated by commas; or `none`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySettings(ArraySettings):
-    """What `digits verify` is told."""
+    """The settings of `digits verify`."""
 
     models: Path | None = None
-    """The model repository of a version that is given by its number. Default: the bundled model."""
+    """The model repository of a version that is given by number. Default: the bundled model."""
 
     test_data: str | None = None
     """A whole test set instead of the golden one: MNIST, as `--data` of `digits train` takes it."""

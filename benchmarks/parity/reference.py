@@ -62,7 +62,7 @@ def reference(version: ModelVersion, run: Path | None) -> Reference:
 
 
 def _of_run(version: ModelVersion, run: Path) -> Any:
-    from digits.export.graph import load_keras
+    from digits.export.keras_model import load_keras
 
     try:
         sha256 = file_sha256(run / MODEL)

@@ -150,7 +150,7 @@ def test_a_nan_is_never_parity() -> None:
 CONVERT = """
 import keras, numpy as np, sys
 from digits.export.preprocessing import Preprocessing, attach
-from digits.export.graph import predict, to_onnx
+from digits.export.keras_model import predict, to_onnx
 from digits.model.engine import Engine
 
 pixels = np.random.default_rng(0).integers(0, 256, (500, 28, 28), np.uint8)

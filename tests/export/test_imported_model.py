@@ -17,6 +17,7 @@ from digits.export.errors import ExportError
 from digits.export.publishing import export
 from digits.export.settings import ExportSettings, ImportSettings
 from digits.model.engine import load_engine
+from digits.model.errors import RepositoryError
 from digits.model.limits import Limits
 from digits.model.selection import select
 
@@ -122,10 +123,10 @@ def test_a_model_that_reads_nothing_is_published_with_a_warning(
         (
             None,
             "probabilities",
-            r"its output is no probabilities: those of test image 0 come to .* in all; say --output",
+            r"its output cannot be probabilities: those of test image 0 sum to .*; say --output",
         ),
-        ("Softmax", "logits", "its output is probabilities already, and no logits; say --output probabilities"),
-        ("Softmax", "log-probabilities", "its output is no log-probabilities: those of test image 0 come to"),
+        ("Softmax", "logits", "its output is probabilities already, not logits; say --output probabilities"),
+        ("Softmax", "log-probabilities", "its output cannot be log-probabilities: those of test image 0 sum to"),
     ],
 )
 def test_another_output_than_was_said_is_refused(
@@ -135,6 +136,21 @@ def test_another_output_than_was_said_is_refused(
     model = torch_form(classifier.coefs_, classifier.intercepts_, (784,), ending=ending)
     with pytest.raises(ExportError, match=expected):
         published(tmp_path / "model.onnx", model, output=output)
+
+
+def test_a_failing_variant_is_left_out_and_the_others_are_published(
+    torch_form: Callable[..., onnx.ModelProto], classifier: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.onnx"
+    onnx.save(torch_form(classifier.coefs_, classifier.intercepts_, (784,)), file)
+    limits = Limits(fp16_max_abs_diff=0, int8_agreement=99, int8_accuracy_loss=1)
+    version = export(file, ExportSettings(models=tmp_path, data="embedded"), limits, ImportSettings(output="logits"))
+    assert version.manifest.variants.keys() == {"fp32", "int8"}
+    assert version.manifest.left_out["fp16"].startswith("max |dp| ")
+    assert f"left out: fp16, {version.manifest.left_out['fp16']}" in capsys.readouterr().out
+    assert not (version.folder / "model.fp16.onnx").exists()
+    with pytest.raises(RepositoryError, match=r"no variant 'fp16' \(max \|dp\| .* is worst\); it has fp32, int8"):
+        version.file("fp16")
 
 
 def test_a_tree_is_published_without_int8(data: Mnist, tmp_path: Path) -> None:
@@ -150,7 +166,7 @@ def test_options_that_would_be_ignored_are_refused(models: Path, run_folder: Pat
     own = onnx.load(models / "digits" / "1" / "model.onnx")
     with pytest.raises(ExportError, match="takes uint8 pixels as they are; --input-scale, --mean and --std are for"):
         published(tmp_path / "own.onnx", own, mean=0.5)
-    with pytest.raises(ExportError, match="is a run; --input-scale, --mean, --std and --output are for models made"):
+    with pytest.raises(ExportError, match="is a run; --input-scale, --mean, --std and --output are for imported"):
         export(run_folder, ExportSettings(models=tmp_path / "models"), LENIENT, ImportSettings(mean=0.5))
     with pytest.raises(ExportError, match="there is no such run folder, ONNX file, Keras file or SavedModel folder"):
         export(tmp_path / "nothing", ExportSettings(models=tmp_path / "models"), LENIENT, ImportSettings())

@@ -135,7 +135,7 @@ def test_every_form_is_published_and_answers_as_keras_does(
     )
     takes = f"model: {name} takes float [N,{','.join(map(str, shape))}] of 0 to {scale} and gives {output}"
     (said,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(takes)][:1]
-    assert said.endswith("; Softmax is put behind it") == (output == "logits")
+    assert said.endswith("; Softmax is appended") == (output == "logits")
 
 
 def test_a_convnet_is_published_without_int8(digits: Digits, convnet: Any, data: Mnist, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_the_model_in_a_run_folder_is_the_run(run_folder: Path) -> None:
     assert by_file.training == by_folder.training
     assert by_file.sha256 == by_folder.sha256
     assert by_file.fp32.SerializeToString() == by_folder.fp32.SerializeToString()
-    with pytest.raises(ExportError, match="is a run; --input-scale, --mean, --std and --output are for models made"):
+    with pytest.raises(ExportError, match="is a run; --input-scale, --mean, --std and --output are for imported"):
         read_source(run_folder / "model.keras", None, ImportSettings(output="logits"))
 
 
@@ -179,7 +179,7 @@ def test_what_only_another_model_heeds_is_refused(models: Path, run_folder: Path
     version, scaled = str(models / "digits" / "1"), ImportSettings(input_scale=255)
     with pytest.raises(ExportError, match="are for the model of --against; say which"):
         verify(version, VerifySettings(), imported=scaled)
-    with pytest.raises(ExportError, match="is a run; --input-scale, --mean, --std and --output are for models made"):
+    with pytest.raises(ExportError, match="is a run; --input-scale, --mean, --std and --output are for imported"):
         verify(version, VerifySettings(against=run_folder), imported=scaled)
 
 

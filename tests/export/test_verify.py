@@ -209,13 +209,13 @@ def test_a_flipped_byte_is_exit_code_1(digits: Digits, copy: Path) -> None:
 def test_a_target_that_is_none_is_one_line(digits: Digits, copy: Path, tmp_path: Path) -> None:
     completed = digits("verify", "no-such-thing", "--models", copy.parents[1])
     assert completed.returncode == 1
-    assert completed.stderr == ("digits: no-such-thing: no version's number, no version's folder and no ONNX file\n")
+    assert completed.stderr == ("digits: no-such-thing: not a version's number, a version's folder or an ONNX file\n")
     settings = VerifySettings(models=copy.parents[1])
     (tmp_path / "text.onnx").write_text("not a model")
     for target, expected in (
         ("7", r"no version 7; there are \[1\]"),
         (str(tmp_path), "not a version's folder, or a damaged one"),
-        (str(copy / "golden.npz"), "no ONNX file of its version; say .*/1 for all of it"),
+        (str(copy / "golden.npz"), "not an ONNX file of its version; say .*/1 for all of it"),
         (str(tmp_path / "text.onnx"), r"text\.onnx: "),
     ):
         with pytest.raises((ModelError, ExportError), match=expected) as error:

@@ -1,15 +1,14 @@
-"""The repository: versions appear whole, stay as they are, and a damaged one is not served."""
+"""The repository: versions appear complete, are never changed, and a damaged one is not served."""
 
 from __future__ import annotations
 
-import fcntl
-import os
+import json
 import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,13 +16,14 @@ from hypothesis import strategies as st
 
 from digits.model.checksums import CHECKSUMS, check_checksums, write_checksums
 from digits.model.errors import RepositoryError
-from digits.model.repository import CONFIG, GOLDEN, MANIFEST, STAGING, WITHDRAWN, Repository
+from digits.model.repository import BUNDLED, CONFIG, GOLDEN, MANIFEST, STAGING, WITHDRAWN, Repository
 from digits.model.triton import config_pbtxt
+from digits.storage.lock import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Publishes the version in a folder a number of times, in a process of its own; a line when it is about to begin.
+# Publishes the version in a folder a number of times, in a process of its own; prints a line before it starts.
 PUBLISH = """
 import shutil, sys
 from pathlib import Path
@@ -85,12 +85,6 @@ print(len(renames))
 """
 
 
-@pytest.fixture
-def copy(models: Path, tmp_path: Path) -> Path:
-    """A repository of this test's own, with one version."""
-    return Path(shutil.copytree(models, tmp_path / "models"))
-
-
 def publish(repository: Repository, to: int, change: Callable[[Path], object] = lambda _: None) -> None:
     """Publishes version 1 again until that number is reached, changed by a function of the staged folder."""
     while repository.versions()[-1] < to:
@@ -102,9 +96,8 @@ def publish(repository: Repository, to: int, change: Callable[[Path], object] = 
 
 
 @pytest.fixture
-def three(copy: Path) -> Repository:
+def three(repository: Repository) -> Repository:
     """With versions 1, 2 and 3."""
-    repository = Repository(copy)
     publish(repository, 3)
     return repository
 
@@ -124,18 +117,22 @@ def flip(file: Path, position: int, bit: int) -> None:
     file.write_bytes(content)
 
 
+# Opening
+
+
 def test_an_empty_repository_says_how_to_fill_it(tmp_path: Path) -> None:
-    with pytest.raises(RepositoryError, match="no model version; publish one with `digits export RUN`"):
-        Repository(tmp_path).open()
+    repository = Repository(tmp_path / "none")
+    for use in (repository.open, repository.rollback, lambda: repository.prune(keep=1)):
+        with pytest.raises(RepositoryError, match="no model version; publish one with `digits export RUN`"):
+            use()
 
 
-def test_the_newest_version_is_opened_by_number_not_by_name(copy: Path) -> None:
+def test_the_newest_version_is_opened_by_number_not_by_name(repository: Repository) -> None:
     for version in (2, 10):
-        shutil.copytree(copy / "digits" / "1", copy / "digits" / str(version))
-    for name in (".staging-left-by-a-crash", "007", "latest"):
-        (copy / "digits" / name).mkdir()
-    (copy / "digits" / "99").touch()
-    repository = Repository(copy)
+        shutil.copytree(repository.folder / "1", repository.folder / str(version))
+    for name in (".staging-of-a-killed-export", "007", "latest"):
+        (repository.folder / name).mkdir()
+    (repository.folder / "99").touch()
     assert repository.versions() == [1, 2, 10]
     assert repository.open().number == 10
     assert repository.open(2).number == 2
@@ -143,38 +140,31 @@ def test_the_newest_version_is_opened_by_number_not_by_name(copy: Path) -> None:
         repository.open(3)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "golden.npz", "manifest.json"])
-def test_a_flipped_byte_is_found(copy: Path, name: str) -> None:
-    file = copy / "digits" / "1" / name
-    flip(file, file.stat().st_size // 2, 0)
-    with pytest.raises(RepositoryError, match=f"{name}: damaged"):
-        Repository(copy).open()
-
-
 @pytest.fixture(scope="module")
-def flipped(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def flipped(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A repository in which bits are flipped, and flipped back."""
-    return Path(shutil.copytree(models, tmp_path_factory.mktemp("flipped") / "models"))
+    return Repository(Path(shutil.copytree(BUNDLED, tmp_path_factory.mktemp("flipped") / "models")))
 
 
 @given(st.data())
 @settings(deadline=None, max_examples=40)
-def test_a_flipped_bit_anywhere_in_a_version_is_found(flipped: Path, draw: st.DataObject) -> None:
-    file = draw.draw(st.sampled_from(sorted((flipped / "digits" / "1").iterdir())))
+def test_a_flipped_bit_anywhere_in_a_version_is_found(flipped: Repository, draw: st.DataObject) -> None:
+    file = draw.draw(st.sampled_from(sorted(flipped.open().folder.iterdir())))
     position = draw.draw(st.integers(0, file.stat().st_size - 1))
     bit = draw.draw(st.integers(0, 7))
     flip(file, position, bit)
     try:
         with pytest.raises(RepositoryError) as error:
-            Repository(flipped).open()
+            flipped.open()
         assert "\n" not in str(error.value)
         assert str(file.parent) in str(error.value)
+        assert file.name == CHECKSUMS or str(error.value).startswith(f"{file}: damaged")
     finally:
         flip(file, position, bit)
-    assert Repository(flipped).open().number == 1
+    flipped.open()
 
 
-def test_every_flipped_bit_of_the_sums_themselves_is_found(tmp_path: Path) -> None:
+def test_every_flipped_bit_of_the_checksums_themselves_is_found(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").touch()
     write_checksums(tmp_path)
     for position in range((tmp_path / CHECKSUMS).stat().st_size):
@@ -189,56 +179,63 @@ def test_every_flipped_bit_of_the_sums_themselves_is_found(tmp_path: Path) -> No
         check_checksums(tmp_path)
 
 
-def test_the_sums_are_those_of_sha256sum(copy: Path) -> None:
-    checked = subprocess.run(["sha256sum", "--check", "--strict", CHECKSUMS], check=False, cwd=copy / "digits" / "1")
-    assert checked.returncode == 0
+def test_sha256sum_accepts_the_checksums(version: Path) -> None:
+    assert subprocess.run(["sha256sum", "--check", "--strict", CHECKSUMS], check=False, cwd=version).returncode == 0
 
 
-def test_a_missing_or_foreign_file_is_found(copy: Path) -> None:
-    folder = copy / "digits" / "1"
-    (folder / "notes.txt").touch()
+def test_a_missing_or_unknown_file_is_found(repository: Repository, version: Path) -> None:
+    (version / "notes.txt").touch()
     with pytest.raises(RepositoryError, match=r"notes\.txt was not published"):
-        Repository(copy).open()
-    (folder / "notes.txt").unlink()
-    (folder / "golden.npz").unlink()
-    with pytest.raises(RepositoryError, match=r"golden\.npz is missing"):
-        Repository(copy).open()
-    (folder / CHECKSUMS).unlink()
+        repository.open()
+    (version / "notes.txt").unlink()
+    (version / GOLDEN).unlink()
+    with pytest.raises(RepositoryError, match=f"{GOLDEN} is missing"):
+        repository.open()
+    (version / CHECKSUMS).unlink()
     with pytest.raises(RepositoryError, match=f"not a version's folder, or a damaged one .*{CHECKSUMS}"):
-        Repository(copy).open()
+        repository.open()
 
 
-def test_a_manifest_of_another_schema_is_refused(copy: Path) -> None:
-    folder = copy / "digits" / "1"
-    manifest = folder / MANIFEST
-    manifest.write_text(manifest.read_text().replace('"schema": 2', '"schema": 99'))
-    write_checksums(folder)
-    with pytest.raises(RepositoryError, match="manifest schema 99; this program reads 2"):
-        Repository(copy).open()
-    manifest.write_text("[]")
-    write_checksums(folder)
-    with pytest.raises(RepositoryError, match="not a manifest"):
-        Repository(copy).open()
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda fields: fields.update(schema=99), "manifest schema 99; this program reads 2"),
+        (lambda fields: fields.pop("created"), "not a manifest .*created"),
+        (lambda fields: fields["variants"].pop("fp32"), "not a manifest .*expected a variant fp32"),
+        (lambda fields: fields.update(limits=None), "not a manifest .*expected an object for limits"),
+        (
+            lambda fields: fields["variants"]["int8"].update(size_bytes="1"),
+            r"not a manifest .*expected a number for variants\.int8\.size_bytes",
+        ),
+        (lambda fields: fields["variants"]["int8"].update(file="../x"), "not a manifest .* is not in the version's"),
+    ],
+)
+def test_a_manifest_that_is_wrong_is_refused_by_its_field(
+    repository: Repository, version: Path, change: Callable[[dict[str, Any]], object], expected: str
+) -> None:
+    fields = json.loads((version / MANIFEST).read_text())
+    change(fields)
+    (version / MANIFEST).write_text(json.dumps(fields))
+    write_checksums(version)
+    with pytest.raises(RepositoryError, match=expected):
+        repository.open()
 
 
-def test_publishing_gives_the_next_number_and_readable_files(copy: Path) -> None:
-    repository = Repository(copy)
-    with repository.staging() as staging:
-        for file in (copy / "digits" / "1").iterdir():
-            shutil.copy(file, staging)
-        published = repository.publish(Path(staging))
+# Publishing
+
+
+def test_publishing_gives_the_next_number_and_readable_files(repository: Repository) -> None:
+    publish(repository, 2)
+    published = repository.open()
     assert published.number == 2
-    assert repository.open().folder == published.folder
     assert published.folder.stat().st_mode & stat.S_IXUSR
-    assert stat.S_IMODE(published.folder.stat().st_mode) == stat.S_IMODE((copy / "digits").stat().st_mode)
+    assert stat.S_IMODE(published.folder.stat().st_mode) == stat.S_IMODE(repository.folder.stat().st_mode)
 
 
-def test_what_is_staged_and_not_published_vanishes(copy: Path) -> None:
-    repository = Repository(copy)
-
+def test_a_folder_that_is_staged_and_not_published_vanishes(repository: Repository) -> None:
     def fail() -> None:
         with repository.staging() as staging:
-            (Path(staging) / "model.onnx").touch()
+            (staging / "model.onnx").touch()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -246,39 +243,22 @@ def test_what_is_staged_and_not_published_vanishes(copy: Path) -> None:
     assert entries(repository.folder) == {"1", CONFIG}
 
 
-# Staging: what a killed export left
-
-
-def test_an_abandoned_staging_folder_is_removed_by_the_next_export(copy: Path) -> None:
-    repository = Repository(copy)
-    abandoned = repository.folder / f"{STAGING}x"
-    abandoned.mkdir()
-    (abandoned / "model.onnx").touch()
-    (repository.folder / f"{STAGING}{CONFIG}").touch()
+def test_an_abandoned_staging_folder_is_removed_by_the_next_export(repository: Repository) -> None:
+    """Unless an export holds its lock and still fills it."""
+    abandoned, held = (repository.folder / f"{STAGING}{name}" for name in "xy")
+    for folder in (abandoned, held):
+        folder.mkdir()
+        (folder / "model.onnx").touch()
     assert repository.versions() == [1]
-    with repository.staging() as staged:
-        assert entries(repository.folder) == {"1", CONFIG, staged.name}
-
-
-def test_a_staging_folder_that_somebody_fills_stays(copy: Path) -> None:
-    repository = Repository(copy)
-    held = repository.folder / f"{STAGING}x"
-    held.mkdir()
-    (held / "model.onnx").touch()
-    descriptor = os.open(held, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with repository.staging():
-            assert entries(held) == {"model.onnx"}
-    finally:
-        os.close(descriptor)
+    with locked(held, wait=False), repository.staging() as staged:
+        assert entries(repository.folder) == {"1", CONFIG, held.name, staged.name}
+        assert entries(held) == {"model.onnx"}
     with repository.staging():
         assert not held.exists()
 
 
-def test_another_process_fills_its_staging_folder_until_it_is_killed(copy: Path) -> None:
-    repository = Repository(copy)
-    command = [sys.executable, "-c", STAGE, str(copy)]
+def test_another_process_fills_its_staging_folder_until_it_is_killed(repository: Repository) -> None:
+    command = [sys.executable, "-c", STAGE, str(repository.folder.parent)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         staged = Path(process.stdout.readline().rstrip())
@@ -292,9 +272,8 @@ def test_another_process_fills_its_staging_folder_until_it_is_killed(copy: Path)
         assert not staged.exists()
 
 
-def test_processes_that_publish_at_once_get_a_whole_version_and_a_number_each(copy: Path) -> None:
-    repository = Repository(copy)
-    command = [sys.executable, "-c", PUBLISH, str(copy), str(copy / "digits" / "1"), "4"]
+def test_processes_that_publish_at_once_get_a_whole_version_and_a_number_each(repository: Repository) -> None:
+    command = [sys.executable, "-c", PUBLISH, str(repository.folder.parent), str(repository.folder / "1"), "4"]
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in processes:
         assert process.stdout is not None
@@ -313,8 +292,9 @@ def test_processes_that_publish_at_once_get_a_whole_version_and_a_number_each(co
     assert (repository.folder / CONFIG).read_text() == config_pbtxt(manifests[-1])
 
 
-def test_whoever_changes_the_repository_does_so_alone(copy: Path) -> None:
-    changed = subprocess.run([sys.executable, "-c", CHANGE, str(copy)], check=True, stdout=subprocess.PIPE, text=True)
+def test_only_one_process_at_once_changes_the_repository(repository: Repository) -> None:
+    command = [sys.executable, "-c", CHANGE, str(repository.folder.parent)]
+    changed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     assert changed.stdout == "10\n"  # three versions appear, one is withdrawn, each with config.pbtxt; two are removed
 
 
@@ -344,51 +324,44 @@ def test_a_rollback_to_a_number_withdraws_all_above_it(three: Repository) -> Non
     assert three.withdrawn() == [2, 3, 4, 5]
 
 
-def test_a_rollback_skips_numbers_that_are_missing(three: Repository) -> None:
-    publish(three, 4)
-    shutil.rmtree(three.folder / "3")
-    assert three.rollback().number == 2
-    assert three.withdrawn() == [4]
-
-
 @pytest.mark.parametrize(
-    ("to", "expected"),
-    [(3, r"version 3 is the newest already; there are \[1, 2, 3\]"), (7, r"no version 7; there are \[1, 2, 3\]")],
+    ("damaged", "change", "expected"),
+    [
+        ("", lambda three: three.rollback(3), r"version 3 is the newest already; there are \[1, 2, 3\]"),
+        ("", lambda three: three.rollback(7), r"no version 7; there are \[1, 2, 3\]"),
+        (f"2/{GOLDEN}", lambda three: three.rollback(), rf"digits/2/{GOLDEN}: damaged"),
+        (f"2/{GOLDEN}", lambda three: three.rollback(2), rf"digits/2/{GOLDEN}: damaged"),
+        ("", lambda three: three.prune(0), "--keep 0: the last version is never removed; say 1 or more"),
+        ("", lambda three: three.prune(-1), "--keep -1: the last version is never removed; say 1 or more"),
+        (f"3/{CHECKSUMS}", lambda three: three.prune(1), "damaged"),
+    ],
 )
-def test_a_rollback_that_cannot_be_changes_nothing(three: Repository, to: int, expected: str) -> None:
+def test_an_impossible_rollback_or_prune_changes_nothing(
+    three: Repository, damaged: str, change: Callable[[Repository], object], expected: str
+) -> None:
+    if damaged:
+        flip(three.folder / damaged, 5, 0)
     before = state(three.folder)
     with pytest.raises(RepositoryError, match=expected):
-        three.rollback(to)
+        change(three)
     assert state(three.folder) == before
 
 
-@pytest.mark.parametrize("to", [None, 2])
-def test_a_rollback_to_a_damaged_version_changes_nothing(three: Repository, to: int | None) -> None:
-    flip(three.folder / "2" / GOLDEN, 1000, 3)
-    before = state(three.folder)
-    with pytest.raises(RepositoryError, match=rf"digits/2/{GOLDEN}: damaged"):
-        three.rollback(to)
-    assert state(three.folder) == before
-
-
-def test_a_rollback_from_a_damaged_version_is_what_it_is_for(three: Repository) -> None:
-    flip(three.folder / "3" / MANIFEST, 1000, 3)
+def test_a_rollback_from_a_damaged_version_works_and_skips_missing_numbers(three: Repository) -> None:
+    publish(three, 4)
+    flip(three.folder / "4" / MANIFEST, 1000, 3)
+    shutil.rmtree(three.folder / "3")
     assert three.rollback().number == 2
-    assert three.open().number == 2
+    assert (three.open().number, three.withdrawn()) == (2, [4])
 
 
-def test_the_only_version_is_not_withdrawn(copy: Path, tmp_path: Path) -> None:
-    repository = Repository(copy)
+def test_the_only_version_is_not_withdrawn(repository: Repository) -> None:
     with pytest.raises(RepositoryError, match=r"no earlier version to roll back to; there are \[1\]"):
         repository.rollback()
     assert entries(repository.folder) == {"1", CONFIG}
-    with pytest.raises(RepositoryError, match="no model version; publish one"):
-        Repository(tmp_path / "none").rollback()
 
 
-def test_config_pbtxt_is_the_newest_versions_after_a_rollback(copy: Path) -> None:
-    repository = Repository(copy)
-
+def test_config_pbtxt_is_the_newest_versions_after_a_rollback(repository: Repository) -> None:
     def rename(staged: Path) -> None:
         (staged / "model.onnx").rename(staged / "digits.onnx")
         manifest = staged / MANIFEST
@@ -415,7 +388,7 @@ def test_prune_keeps_the_newest(three: Repository) -> None:
     assert three.open().number == 5
 
 
-def test_prune_removes_what_was_withdrawn_and_replaced_but_not_what_may_come_back(three: Repository) -> None:
+def test_prune_removes_withdrawn_versions_below_the_newest_only(three: Repository) -> None:
     three.rollback()
     assert three.prune(keep=2) == []
     assert three.withdrawn() == [3]
@@ -425,21 +398,3 @@ def test_prune_removes_what_was_withdrawn_and_replaced_but_not_what_may_come_bac
     assert three.prune(keep=2) == [1, 3]
     assert (three.versions(), three.withdrawn()) == ([2, 4], [5])
     assert entries(three.folder) == {"2", "4", f"{WITHDRAWN}5", CONFIG}
-
-
-def test_prune_never_removes_the_last_version(three: Repository) -> None:
-    before = state(three.folder)
-    for keep in (0, -1):
-        with pytest.raises(RepositoryError, match=f"--keep {keep}: the last version is never removed; say 1 or more"):
-            three.prune(keep)
-    assert state(three.folder) == before
-
-
-def test_prune_removes_nothing_while_the_newest_is_damaged(three: Repository, tmp_path: Path) -> None:
-    flip(three.folder / "3" / CHECKSUMS, 5, 0)
-    before = state(three.folder)
-    with pytest.raises(RepositoryError, match="damaged"):
-        three.prune(keep=1)
-    assert state(three.folder) == before
-    with pytest.raises(RepositoryError, match="no model version; publish one"):
-        Repository(tmp_path / "none").prune(keep=1)

@@ -21,7 +21,7 @@ def test_the_tests_would_see_what_tensorflow_writes(environment: dict[str, str])
     assert found == "TensorFlow is imported\n"
 
 
-@pytest.mark.parametrize("module", ["train.training", "export.graph", "lab.sweep"])
+@pytest.mark.parametrize("module", ["train.training", "export.keras_model", "lab.sweep"])
 def test_a_module_that_imports_tensorflow_is_quiet(environment: dict[str, str], module: str) -> None:
     code = f"import sys, digits.{module}; sys.exit('tensorflow' not in sys.modules)"
     assert not stderr_of(code, environment)

@@ -1,0 +1,33 @@
+"""The bundled model, which needs neither training nor TensorFlow."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from digits.model.repository import BUNDLED, Repository
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def bundled() -> Repository:
+    """The bundled repository. It is not changed."""
+    return Repository(BUNDLED)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """A copy of the bundled repository, with one version."""
+    folder = shutil.copytree(BUNDLED, tmp_path / "models")
+    (folder / "digits" / str(Repository(folder).versions()[-1])).rename(folder / "digits" / "1")
+    return Repository(folder)
+
+
+@pytest.fixture
+def version(repository: Repository) -> Path:
+    """The folder of its version."""
+    return repository.folder / "1"
