@@ -1,4 +1,4 @@
-"""Pictures to digits, on all cores: processes that read and decode, and nothing else."""
+"""Pictures to digits, on all cores: in processes that only read and decode."""
 
 import contextlib
 import multiprocessing
@@ -50,16 +50,12 @@ def decode(contents: Contents, *, limited: bool = False) -> Decoded:
 
 def _without_blank(pixels: NDArray[np.uint8]) -> Decoded:
     """Digits that were arrays already, uint8 [n, 28, 28], without those in which all pixels are equal."""
-    flat = pixels.reshape(len(pixels), -1)
-    first = flat[:, 0]
-    blank = (flat == first[:, None]).all(axis=1)
-    if not blank.any():
-        return Decoded(pixels)
+    blank = np.ptp(pixels, axis=(1, 2)) == 0
     problems = {
-        int(index): Problem(BLANK, f"the image is blank: all its pixels are {first[index]}")
-        for index in np.flatnonzero(blank)
+        int(i): Problem(BLANK, f"the image is blank: all its pixels are {pixels[i, 0, 0]}")
+        for i in np.flatnonzero(blank)
     }
-    return Decoded(pixels[~blank], problems)
+    return Decoded(pixels[~blank] if problems else pixels, problems)
 
 
 def _digit(content: str | bytes) -> NDArray[np.uint8] | Problem:
@@ -73,17 +69,17 @@ def _digit(content: str | bytes) -> NDArray[np.uint8] | Problem:
         return Problem(UNREADABLE, "the picture needs more memory than there is")
 
 
-class DecoderProcess(SpawnProcess):
-    """A process that signals do not end, except SIGKILL."""
+class Process(SpawnProcess):
+    """A process that only SIGKILL ends."""
 
     def terminate(self) -> None:
         self.kill()
 
 
-class Spawn(SpawnContext):
+class Context(SpawnContext):
     """Never forked: the parent has threads of gRPC's and ONNX Runtime's."""
 
-    Process = DecoderProcess
+    Process = Process
 
 
 class Decoders:
@@ -121,29 +117,26 @@ class Decoders:
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
-            # Not joined: if a join is interrupted, Python 3.11 and 3.12 take the thread for ended, and exit before its
-            # processes have begun, which then complain. The exit joins it, and is not interrupted.
+            # Not joined: after an interrupted join, Python 3.11 and 3.12 exit before the processes have begun, which
+            # then print errors. The interpreter's end joins them, and is not interrupted.
             self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _one_by_one(contents: Contents) -> Decoded:
-    digits, problems = [], {}
+    found = []
     with Decoders(1) as decoder:
-        for index, content in enumerate(contents):
+        for content in contents:
             try:
-                one = decoder.submit([content]).result()
+                found.append(decoder.submit([content]).result())
             except BrokenProcessPool:
-                problems[index] = CRASHED
-            else:
-                digits.append(one.pixels)
-                if one.problems:
-                    problems[index] = one.problems[0]
-    return Decoded(np.concatenate([NO_DIGITS, *digits]), problems)
+                found.append(Decoded(NO_DIGITS, {0: CRASHED}))
+    problems = {index: one.problems[0] for index, one in enumerate(found) if one.problems}
+    return Decoded(np.concatenate([one.pixels for one in found]), problems)
 
 
 def _start(processes: int) -> ProcessPoolExecutor:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the processes: each decodes on one core
-    pool = ProcessPoolExecutor(processes, Spawn(), _begin)
+    pool = ProcessPoolExecutor(processes, Context(), _begin)
     try:
         _submit(pool, []).result()
     except BrokenProcessPool as error:  # or every picture would be blamed
@@ -152,7 +145,7 @@ def _start(processes: int) -> ProcessPoolExecutor:
 
 
 def _submit(pool: ProcessPoolExecutor, contents: Sequence[Content]) -> Future[Decoded]:
-    """Has a pool decode. A process that this starts inherits the mask: a group's signals are the parent's to take."""
+    """Has a pool decode. A process that this starts inherits the mask: the parent alone takes a group's signals."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         return pool.submit(decode, contents, limited=True)

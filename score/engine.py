@@ -29,16 +29,14 @@ def local_engine(settings: ScoreSettings, classifier: Classifier) -> Iterator[En
     threads = ThreadPoolExecutor(calls)
     with Decoders(processes) as decoders:
 
+        def decoded(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Decoded]]:
+            begun = ((chunk, decoders.submit(chunk.contents)) for chunk in chunks)
+            for chunk, future in _in_flight(begun, 2 * processes + 2):
+                yield chunk, decoders.result(chunk.contents, future)
+
         def engine(chunks: Iterable[Chunk]) -> Iterator[Scored]:
-            decoding = ((chunk, decoders.submit(chunk.contents)) for chunk in chunks)
-            decoded = (
-                (chunk, decoders.result(chunk.contents, future))
-                for chunk, future in _in_flight(decoding, 2 * processes + 2)
-            )
-            scoring = (
-                (chunk, threads.submit(answer, chunk, digits, classifier, settings)) for chunk, digits in decoded
-            )
-            return (future.result() for _, future in _in_flight(scoring, calls + 1))
+            begun = ((one[0], threads.submit(answer, *one, classifier, settings)) for one in decoded(chunks))
+            return (future.result() for _, future in _in_flight(begun, calls + 1))
 
         try:
             yield engine

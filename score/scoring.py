@@ -1,4 +1,4 @@
-"""A scoring from its inputs to its table: chunks are decoded, classified, written down in order, and made a table."""
+"""A scoring from its inputs to its table: chunks are decoded, classified, kept in a journal, and written as a table."""
 
 import contextlib
 import os
@@ -9,13 +9,12 @@ from contextlib import AbstractContextManager
 from dataclasses import fields
 from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from tqdm import tqdm
 
 from digits.images.settings import ArraySettings
 from digits.images.text import one_line
-from digits.model.manifest import CpuPrecision
 from digits.score import classifiers, contact_sheet, tables
 from digits.score.chunk import Chunk
 from digits.score.classifiers import Classifier
@@ -35,13 +34,13 @@ def score(
     say: Callable[[str], None] = print,
     done: Callable[[], None] = lambda: None,
 ) -> int:
-    """Scores all inputs into the table. What is done is kept whatever happens, and the same call goes on from there.
+    """Scores all inputs into the table. However it is interrupted, finished rows are kept, and the same call goes on.
 
     Args:
         paths: As `Sources` takes them.
         settings: How.
         say: Takes the lines of the summary.
-        done: Called when the table is there, and only the journal is to remove: an interrupt would come too late.
+        done: Called when the table is written and only the journal is left to remove: an interrupt would come too late.
 
     Returns:
         How many inputs have no digit: rows without one, and what is skipped.
@@ -49,7 +48,7 @@ def score(
     Raises:
         ScoreError: it cannot begin, or cannot go on.
     """
-    given, out = checked(paths), _out(settings)
+    given, out = checked(paths), tables.checked(settings.out)
     known = labels(settings.labels) if settings.labels else None
     path = out.with_name(f"{out.name}.journal")
     if settings.overwrite:
@@ -87,16 +86,12 @@ def _own(settings: ScoreSettings, out: Path, journal: Path) -> Iterator[str | Pa
         yield os.path.expanduser(settings.labels)
 
 
-def _out(settings: ScoreSettings) -> Path:
-    if settings.out is None:
-        raise ScoreError("where to? say --out table.csv (or .jsonl, .parquet)")
-    tables.check(settings.out)
-    return settings.out
-
-
 def _fill(journal: Journal, sources: Sources, settings: ScoreSettings) -> int:
-    """Brings the journal to the end of the inputs. Gives how many rows it did not hold, which alone are timed."""
-    with classifiers.opened(settings, _precision(journal, settings), _say) as classifier:
+    """Brings the journal to the end of the inputs. Gives how many rows it did not hold: only these are timed."""
+    precision: Any = settings.precision
+    if precision == "auto":  # for a journal that was begun, the precision of its rows
+        precision = journal.facts.get("precision", "auto")
+    with classifiers.opened(settings, precision, _say) as classifier:
         _begin(journal, settings, classifier)
         with _engine(settings, classifier) as engine:
             total = sources.count() if sys.stderr.isatty() else None
@@ -104,7 +99,7 @@ def _fill(journal: Journal, sources: Sources, settings: ScoreSettings) -> int:
             first = list(islice(chunks, 1))
             held = journal.rows
             with tqdm(
-                total=total, initial=held, unit="digit", unit_scale=True, dynamic_ncols=True, disable=None
+                total=total, initial=held, unit="digit", unit_scale=True, disable=None, dynamic_ncols=True
             ) as bar:
                 for scored in engine(chain(first, chunks)):
                     journal.add(scored)
@@ -132,13 +127,6 @@ def _kept(journal: Journal) -> Iterator[None]:
         raise
 
 
-def _precision(journal: Journal, settings: ScoreSettings) -> CpuPrecision:
-    """For `auto` and a journal that was begun, the precision of its rows."""
-    if settings.precision != "auto":
-        return settings.precision
-    return cast("CpuPrecision", journal.facts.get("precision", "auto"))
-
-
 def _begin(journal: Journal, settings: ScoreSettings, classifier: Classifier) -> None:
     """Writes down what all rows have in common. Raises ScoreError if the rows in the journal have something else."""
     names = ["models", "probabilities", *(field.name for field in fields(ArraySettings))]
@@ -160,17 +148,14 @@ def _engine(settings: ScoreSettings, classifier: Classifier) -> AbstractContextM
 
 
 def _new(journal: Journal, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """The chunks that the journal does not hold.
-
-    Where an input is not what it was, all rows from there on are forgotten.
-    """
+    """The chunks that the journal does not hold. From the first input that has changed on, it forgets all rows."""
     start, done = 0, journal.rows
     for chunk in chunks:
         if start < done:
             if journal.holds(start, chunk):
                 start += len(chunk)
                 continue
-            _say(f"the inputs have changed from row {start + 1:,} on, which is scored anew")
+            _say(f"the inputs have changed from row {start + 1:,} on; these rows are scored again")
             journal.truncate(start)
             done = start
         yield chunk

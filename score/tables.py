@@ -59,8 +59,10 @@ def writing(path: Path, columns: Columns) -> Iterator[Write]:
         yield write
 
 
-def check(path: Path) -> None:
-    """Raises ScoreError for a table that cannot be written there."""
+def checked(path: Path | None) -> Path:
+    """Raises ScoreError for a table that cannot be written."""
+    if path is None:
+        raise ScoreError("where to? say --out table.csv (or .jsonl, .parquet)")
     if path.suffix.lower() not in FORMATS:
         raise ScoreError(f"--out {path}: a table ends in {', '.join(FORMATS)}")
     if path.is_dir():
@@ -70,7 +72,8 @@ def check(path: Path) -> None:
     if not os.access(path.parent, os.W_OK):
         raise ScoreError(f"--out {path}: the folder {path.parent} is not writable; give another --out")
     if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet  # noqa: F401 - missing, it is said now and not after an hour
+        import pyarrow.parquet  # noqa: F401 - if it is missing, that is said now and not after an hour
+    return path
 
 
 @contextlib.contextmanager
