@@ -1,24 +1,26 @@
-"""Keras's copy of MNIST: where it is kept, and how to fetch it without ever waiting long for a network."""
+"""Keras's copy of MNIST: where it is cached, and how it gets there without Keras, never waiting long for a network."""
 
-import contextlib
-import importlib.util
+import hashlib
+import http.client
 import os
 import queue
-import socket
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
-from digits.storage.quiet import quiet_stderr
+from digits.images.errors import DataError
+from digits.storage.atomic_file import replacing
 
-URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"  # as in keras.datasets.mnist
-PATIENCE_S = 4.5  # for the first byte, and again for every next one: together less than ten
+# As in keras.datasets.mnist.
+URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+PATIENCE_S = 4.5  # for the answer, and again for each next byte: less than ten seconds together
+PIECE = 2**18  # bytes
 
 
-class DownloadError(Exception):
-    """Keras could not download MNIST; the text is the reason."""
+class DownloadError(DataError):
+    """MNIST could not be downloaded; the text is the reason."""
 
 
 def path() -> Path:
@@ -28,59 +30,57 @@ def path() -> Path:
 
 
 def download() -> Path:
-    """Let Keras download MNIST and check its hash; where it has put the file.
+    """Downloads MNIST (11 MB) into Keras's cache and checks its SHA-256. Progress goes to a terminal's stderr.
 
-    A slow network is waited for, a silent one for less than ten seconds. Progress goes to stderr.
+    A slow network is waited for, one that sends nothing for less than ten seconds.
 
     Raises:
-        DownloadError: Keras is not installed, the network is not there, or what came is not MNIST.
+        DownloadError: the network or the cache cannot be used, or what came is not MNIST.
     """
-    if importlib.util.find_spec("keras") is None:
-        raise DownloadError("Keras is not installed")
-    probe()
+    target, digest, size = path(), hashlib.sha256(), 0
     try:
-        with quiet_stderr():
-            import keras  # noqa: TID251 train/ comes after this package
-        with _patience(), contextlib.redirect_stdout(sys.stderr):
-            keras.datasets.mnist.load_data()
-            return Path(keras.utils.get_file("mnist.npz", origin=URL))  # in the cache by now
-    except Exception as error:  # Keras raises plain Exception, or has no backend
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _answer() as answer, replacing(target) as temporary, temporary.open("wb") as file:
+            while piece := answer.read(PIECE):
+                file.write(piece)
+                digest.update(piece)
+                size += len(piece)
+                _show(f"\rMNIST: {size >> 20} MB downloaded")
+            if digest.hexdigest() != SHA256:
+                raise DownloadError(f"what came from {URL} is not MNIST: SHA-256 {digest.hexdigest()}, {size:,} bytes")
+    except (OSError, http.client.HTTPException) as error:
         raise DownloadError(_line(error)) from error
+    _show("\n")
+    return target
 
 
-def probe() -> None:
-    """Fetch one byte of the file, or raise DownloadError in time.
+def _answer() -> http.client.HTTPResponse:
+    """The server's answer, whose content is still to be read. Raises DownloadError in time.
 
-    In a thread of its own, since a look-up of a name cannot be given a time-out.
+    It is asked in another thread, since the look-up of a name cannot be given a time-out.
     """
-    answer: queue.Queue[Exception | None] = queue.Queue()
-    threading.Thread(target=lambda: answer.put(_first_byte()), daemon=True).start()
+    answers: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(urllib.request.urlopen(URL, timeout=PATIENCE_S))
+        except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
     try:
-        error = answer.get(timeout=PATIENCE_S)
+        answer = answers.get(timeout=PATIENCE_S)
     except queue.Empty:
         raise DownloadError(f"no answer within {PATIENCE_S:g} s") from None
-    if error is not None:
-        raise DownloadError(_line(error)) from error
+    if isinstance(answer, Exception):
+        raise DownloadError(_line(answer)) from answer
+    return answer
 
 
-def _first_byte() -> Exception | None:
-    request = urllib.request.Request(URL, headers={"Range": "bytes=0-0"})
-    try:
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:  # noqa: S310 - https, above
-            reply.read(1)
-    except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
-        return error
-    return None
-
-
-@contextlib.contextmanager
-def _patience() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE_S)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+def _show(progress: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(progress)
+        sys.stderr.flush()
 
 
 def _line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""MNIST from wherever it can be had: a given file, Keras's cache, Keras's download, or the embedded subset."""
+"""MNIST from wherever it can be had: a given file, Keras's cache, a download into it, or the embedded subset."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def load(
         data: an .npz file in Keras's layout; a CSV file in Kaggle's; a folder with the four IDX files, with these in
             torchvision's MNIST/raw, with mnist_train.csv and mnist_test.csv, or with Kaggle's train.csv; or "embedded".
         settings: how arrays are read.
-        download: whether Keras may download MNIST (11 MB) into its cache.
+        download: whether MNIST (11 MB) may be downloaded into Keras's cache.
         say: takes the line that says why there was no download, and what is used instead; what the range of floats is
             taken for; and what looks wrong with the images.
 

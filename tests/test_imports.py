@@ -34,7 +34,7 @@ NEUTRAL = {"storage", "report"}  # they import nothing of ours, and every packag
 ONLY_IN = {
     "tensorflow": {"model"},
     "tf2onnx": {"export"},
-    "keras": {"images", "model"},
+    "keras": {"model"},
     "jinja2": {"report"},
     "matplotlib": {"benchmarks", "export", "lab", "report", "train"},
     "onnx": {"export"},
@@ -97,7 +97,7 @@ def test_a_heavy_library_stays_where_it_belongs(package: str) -> None:
 @pytest.mark.parametrize("library", ["keras", "tensorflow"])
 def test_keras_and_tensorflow_are_imported_in_one_place_which_is_quiet(library: str) -> None:
     files = {file for package in MAY_IMPORT for file, names in imports(package).items() if library in names}
-    assert files <= {ROOT / "model" / "tensorflow.py", ROOT / "images" / "keras_cache.py"}
+    assert files <= {ROOT / "model" / "tensorflow.py"}
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
