@@ -1,34 +1,29 @@
 """The client for asyncio: the same methods, awaited."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import time
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 
 import grpc
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from digits.client.async_stream import AsyncStream
-from digits.client.calls import TIMEOUT, WINDOW, Calls, RequestOptions, left
+from digits.client.calls import TIMEOUT, WINDOW, Calls, RequestOptions, StreamOptions, left
 from digits.client.channel import HEALTH_CHECK, SERVING, channel_options
 from digits.client.pipeline import Pipeline
-from digits.client.pixels import pixels_off_the_loop
-from digits.client.predictions import from_response, joined
+from digits.client.pixels import Images, Pixels, pixels_off_the_loop
+from digits.client.predictions import Predictions, from_response, joined
+from digits.client.stream import AsyncStream
+from digits.images.arrays import PixelRange
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierStub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
-
-    from digits.client.calls import StreamOptions
-    from digits.client.pixels import Images, Pixels
-    from digits.client.predictions import Predictions
-    from digits.images.arrays import PixelRange
     from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierAsyncStub
 
+Items: TypeAlias = Iterable[Images] | AsyncIterable[Images]
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -78,25 +73,17 @@ class AsyncClient:
 
     @overload
     def stream(
-        self,
-        items: Iterable[Images] | AsyncIterable[Images],
-        *,
-        return_exceptions: Literal[False] = ...,
-        **options: Unpack[StreamOptions],
+        self, items: Items, *, return_exceptions: Literal[False] = ..., **options: Unpack[StreamOptions]
     ) -> AsyncGenerator[Predictions, None]: ...
 
     @overload
     def stream(
-        self,
-        items: Iterable[Images] | AsyncIterable[Images],
-        *,
-        return_exceptions: bool,
-        **options: Unpack[StreamOptions],
+        self, items: Items, *, return_exceptions: bool, **options: Unpack[StreamOptions]
     ) -> AsyncGenerator[Predictions | Exception, None]: ...
 
     def stream(
         self,
-        items: Iterable[Images] | AsyncIterable[Images],
+        items: Items,
         *,
         pixel_range: PixelRange = "0-1",
         include_probabilities: bool = False,
@@ -144,7 +131,7 @@ class AsyncClient:
     def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
         return self._calls.remake(type(self))
 
-    def _stub(self) -> DigitClassifierAsyncStub:
+    def _stub(self) -> "DigitClassifierAsyncStub":
         """That of the next channel; the first call makes them all, in its loop."""
         loop = asyncio.get_running_loop()
         self._calls.require_open()
@@ -161,11 +148,7 @@ class AsyncClient:
         return next(self._stubs)
 
     def _answers(
-        self,
-        pipeline: Pipeline,
-        options: RequestOptions,
-        pixel_range: PixelRange,
-        items: Iterable[Images] | AsyncIterable[Images],
+        self, pipeline: Pipeline, options: RequestOptions, pixel_range: PixelRange, items: Items
     ) -> AsyncGenerator[Any, None]:
         stream = AsyncStream(pipeline, partial(self._ask, options), pixel_range, self._calls.most_concurrent)
         return stream.answers(items)
@@ -184,11 +167,11 @@ class AsyncClient:
 
     async def _parts(self, pixels: Pixels, deadline: float) -> list[Pixels]:
         """The images as the server takes them."""
-        if self._calls.wants_limits(pixels):
+        if len(pixels) > 1 and self._calls.limits is None:
             self._calls.limits = (await self._model(deadline)).limits
         return self._calls.parts(pixels)
 
-    async def _call(self, method: grpc.aio.UnaryUnaryMultiCallable[Q, A], request: Q, deadline: float) -> A:
+    async def _call(self, method: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q, deadline: float) -> A:
         """The response, after as many tries as it takes. Raises ClientError."""
         tries = 0
         while True:

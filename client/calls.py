@@ -1,7 +1,5 @@
 """What Client and AsyncClient have in common: everything except waiting."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import functools
@@ -9,21 +7,17 @@ import math
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import grpc
 
-from digits.client.address import check
+from digits.client.channel import check_address
 from digits.client.errors import ClientError, ClosedError, OverloadedError, UnavailableError, client_error
-from digits.client.pixels import IMAGE_BYTES
+from digits.client.pixels import IMAGE_BYTES, Pixels
 from digits.client.retry import RetryBudget, backoff
+from digits.images.arrays import PixelRange
 from digits.protos.digits.v1 import digits_pb2
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from digits.client.pixels import Pixels
-    from digits.images.arrays import PixelRange
 
 TIMEOUT = 10.0  # seconds, unless the caller says otherwise
 WINDOW = 64  # items of a stream that are drawn and not handed out
@@ -69,7 +63,7 @@ class Calls:
 
     def __init__(self, address: str, timeout: float, channels: int = 1, *, wait_for_ready: bool = True) -> None:
         """Raises AddressError, or ValueError if there is no channel."""
-        check(address)
+        check_address(address)
         if channels < 1:
             raise ValueError(f"channels is {channels}; expected at least 1")
         self.limits: digits_pb2.Limits | None = None
@@ -123,10 +117,6 @@ class Calls:
         """When a call that starts now has to be done, by the monotonic clock; `timeout` replaces the client's."""
         return time.monotonic() + (self._timeout if timeout is None else timeout)
 
-    def wants_limits(self, pixels: Pixels) -> bool:
-        """Whether the server has to be asked for its limits before these images are split. One image never is."""
-        return len(pixels) > 1 and self.limits is None
-
     def parts(self, pixels: Pixels) -> list[Pixels]:
         """The images, in parts that the server accepts, as far as the limits are known."""
         most = min(self.most_images, len(pixels))
@@ -135,28 +125,18 @@ class Calls:
     def pauses(self, error: grpc.RpcError, deadline: float, tries: int) -> Iterator[float]:
         """Seconds to wait, one wait after another, before a call is retried that has failed after so many retries.
 
-        Raises its ClientError if a retry makes no sense.
+        It waits for a server that is away, and for an overloaded one that says when to come back. Raises the call's
+        ClientError if it should not be retried, or not within its time.
         """
         failure = self.error(error)
+        away = isinstance(failure, UnavailableError) and self.wait_for_ready
         while True:
-            wait = self.retry_in(failure, deadline - time.monotonic(), tries)
-            if wait is None:
+            wait = backoff(tries) if away else failure.retry_after if isinstance(failure, OverloadedError) else None
+            if wait is None or wait >= deadline - time.monotonic():
                 raise failure from error
             yield wait
-            if not isinstance(failure, UnavailableError) or self.budget.take(time.monotonic()):
+            if not away or self.budget.take(time.monotonic()):
                 return
-
-    def retry_in(self, failure: ClientError, left: float, tries: int) -> float | None:
-        """Seconds after which a call with so many seconds left should be retried; None if it should not.
-
-        A call waits for a server that is away, and for an overloaded one that says when to come back.
-        """
-        wait = None
-        if isinstance(failure, UnavailableError) and self.wait_for_ready:
-            wait = backoff(tries)
-        elif isinstance(failure, OverloadedError):
-            wait = failure.retry_after
-        return wait if wait is not None and wait < left else None
 
     def error(self, error: grpc.RpcError) -> ClientError:
         """The error for the status of a call."""

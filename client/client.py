@@ -1,33 +1,25 @@
 """The client for threads."""
 
-from __future__ import annotations
-
 import itertools
 import threading
 import time
 import weakref
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 import grpc
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from digits.client.calls import TIMEOUT, WINDOW, Calls, RequestOptions, left
+from digits.client.calls import TIMEOUT, WINDOW, Calls, RequestOptions, StreamOptions, left
 from digits.client.channel import HEALTH_CHECK, SERVING, channel_options
 from digits.client.pipeline import Pipeline
-from digits.client.pixels import pixels_of
-from digits.client.predictions import from_response, joined
+from digits.client.pixels import Images, Pixels, pixels_of
+from digits.client.predictions import Predictions, from_response, joined
 from digits.client.stream import Stream
+from digits.images.arrays import PixelRange
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierStub
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
-
-    from digits.client.calls import StreamOptions
-    from digits.client.pixels import Images, Pixels
-    from digits.client.predictions import Predictions
-    from digits.images.arrays import PixelRange
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -143,9 +135,9 @@ class Client:
 
         Args:
             items: Each what `classify` takes, and split as there.
-            pixel_range: As in `classify`.
-            include_probabilities: As in `classify`.
-            priority: As in `classify`.
+            pixel_range: As in `classify`, like the next two.
+            include_probabilities: As there.
+            priority: As there.
             timeout: Seconds that each item's answer may take, instead of the client's.
             return_exceptions: Whether the error of an item is yielded in its place, instead of being raised there.
             window: Most items that are drawn and not yet handed out. A call takes at most half of them.
@@ -218,16 +210,12 @@ class Client:
 
     def _parts(self, pixels: Pixels, deadline: float, stream: Stream | None = None) -> list[Pixels]:
         """The images as the server takes them."""
-        if self._calls.wants_limits(pixels):
+        if len(pixels) > 1 and self._calls.limits is None:
             self._calls.limits = self._model(deadline, stream).limits
         return self._calls.parts(pixels)
 
     def _call(
-        self,
-        method: grpc.UnaryUnaryMultiCallable[Q, A],
-        request: Q,
-        deadline: float,
-        stream: Stream | None = None,
+        self, method: "grpc.UnaryUnaryMultiCallable[Q, A]", request: Q, deadline: float, stream: Stream | None = None
     ) -> A:
         """The response, after as many tries as it takes. The end of a stream ends its calls. Raises ClientError."""
         tries = 0
@@ -236,7 +224,8 @@ class Client:
                 with self._calls.begun():
                     if stream is None:
                         return method(request, timeout=left(deadline))
-                    return stream.result(method.future(request, timeout=left(deadline)))
+                    answer: A = stream.result(method.future(request, timeout=left(deadline)))
+                    return answer
             except grpc.RpcError as error:
                 for pause in self._calls.pauses(error, deadline, tries):
                     if (stream or self._calls).closed.wait(pause):

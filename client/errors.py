@@ -1,17 +1,8 @@
 """What a client can be told. One place, `client_error`, makes an error of a status."""
 
-from __future__ import annotations
-
-SAME_AGAIN = {  # the call is at fault, not the moment
-    "FAILED_PRECONDITION",
-    "INVALID_ARGUMENT",
-    "NOT_FOUND",
-    "OUT_OF_RANGE",
-    "PERMISSION_DENIED",
-    "UNAUTHENTICATED",
-    "UNIMPLEMENTED",
-}
-OF_SIZE = ("max_message_bytes", "larger than max")  # in the server's words, and in gRPC's own
+# The call is at fault, not the moment: the same call would fail again.
+REFUSALS = "FAILED_PRECONDITION INVALID_ARGUMENT NOT_FOUND OUT_OF_RANGE PERMISSION_DENIED UNAUTHENTICATED UNIMPLEMENTED"
+TOO_LARGE = ("max_message_bytes", "larger than max")  # how the server and gRPC itself say it
 
 
 class AddressError(ValueError):
@@ -68,8 +59,8 @@ class ServerError(ClientError):
 def client_error(address: str, code: str, words: str | None, retry_after: float | None = None) -> ClientError:
     """The error for a status, from the server or from gRPC itself."""
     text = f"{address}: {code}: {' '.join((words or '').split())}"
-    if code == "RESOURCE_EXHAUSTED" and not any(sign in text for sign in OF_SIZE):
+    if code == "RESOURCE_EXHAUSTED" and not any(words in text for words in TOO_LARGE):
         return OverloadedError(code, text, retry_after)
-    if code == "RESOURCE_EXHAUSTED" or code in SAME_AGAIN:
+    if code == "RESOURCE_EXHAUSTED" or code in REFUSALS.split():
         return RequestError(code, text)
     return {"UNAVAILABLE": UnavailableError, "DEADLINE_EXCEEDED": DeadlineError}.get(code, ServerError)(code, text)

@@ -1,21 +1,14 @@
 """Classification in this process, without a server, by the same engine. Needs digits-serving[serve]."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
-from digits.client.pixels import pixels_of
+from digits.client.pixels import Images, pixels_of
 from digits.client.predictions import Predictions, Timing
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from digits.client.pixels import Images
-    from digits.images.arrays import PixelRange
-    from digits.model.manifest import Precision
+from digits.images.arrays import PixelRange
+from digits.model.manifest import Precision
 
 
 class LocalClassifier:

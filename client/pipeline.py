@@ -1,23 +1,17 @@
 """The items of a stream: which of them share the next call, and which is handed out next. It makes no call itself."""
 
-from __future__ import annotations
-
 import copy
 import time
 from collections import deque
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from digits.client.calls import Calls
 from digits.client.errors import ClientError, UnavailableError
+from digits.client.pixels import Pixels
 from digits.client.predictions import Predictions, split
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    from digits.client.calls import Calls
-    from digits.client.pixels import Pixels
 
 
 @dataclass(slots=True, eq=False)
@@ -29,15 +23,15 @@ class Item:
     deadline: float
     alone: bool = False  # it shares no call, since a call that it shared has failed
     outcome: Predictions | Exception | None = None
-    ends: bool = False  # its outcome is an error that ends the stream
+    ends: bool = False  # the outcome is an error that ends the stream
 
 
 class Pipeline:
     """Holds the items from the moment when they are drawn until they are handed out, in order.
 
-    A few calls run concurrently. Each takes all items that wait when it begins, up to half a window, so a fast source
+    A few calls run concurrently. Each takes the items that wait when it begins, up to half a window. So a fast source
     makes large calls, and an item of a slow source is sent at once. Not safe to share between threads; only `finished`
-    may run while another thread uses the other methods.
+    and `add_error` may run while another thread uses the other methods.
     """
 
     def __init__(
@@ -84,7 +78,10 @@ class Pipeline:
 
     def take(self) -> list[Item]:
         """The items of the next call; empty if none waits. Items whose time is over fail here."""
-        self._expire()
+        now = time.monotonic()
+        while self._waiting and self._waiting[0].deadline <= now:
+            late = self._calls.failure("DEADLINE_EXCEEDED", "the time was over before the answer came")
+            self._waiting.popleft().outcome = copy.copy(self._lost) or late
         most = self._calls.most_images
         taken: list[Item] = []
         while self._waiting and len(taken) < (self._window + 1) // 2:
@@ -110,7 +107,7 @@ class Pipeline:
                 item.alone = True
                 self._waiting.appendleft(item)
 
-    def finished(self) -> Generator[Predictions | Exception, None, None]:
+    def finished(self) -> Generator[Predictions | Exception]:
         """Hands out the outcomes that are next. Raises an item's error, unless such errors are to be returned.
 
         Raises ClosedError once the client is closed.
@@ -122,12 +119,6 @@ class Pipeline:
                 raise outcome
             yield outcome
             self._calls.require_open()
-
-    def _expire(self) -> None:
-        now = time.monotonic()
-        while self._waiting and self._waiting[0].deadline <= now:
-            words = "the time was over before the answer came"
-            self._waiting.popleft().outcome = copy.copy(self._lost) or self._calls.failure("DEADLINE_EXCEEDED", words)
 
 
 def images(items: list[Item]) -> Pixels:

@@ -1,7 +1,5 @@
 """What may be classified, as pixels: arrays by `digits.images.arrays`, picture files by `digits.images.picture`."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,15 +41,13 @@ def pixels_of(images: Images, pixel_range: PixelRange = "0-1") -> Pixels:
         PictureError: no picture of one digit; the text names its path, or else its place in the sequence.
         OSError: a file that cannot be read.
     """
-    if isinstance(images, Picture):
-        return _of_picture(images, "")[np.newaxis]
-    if isinstance(images, bytearray | memoryview) or not isinstance(images, Sequence):
-        return _of_array(images, pixel_range, "")
+    if isinstance(images, Picture | bytearray | memoryview) or not isinstance(images, Sequence):
+        return _of_one(images, pixel_range)
     if not images:
         raise ArrayError(f"there is no image; {EXPECTED}")
     if any(isinstance(image, Picture) for image in images) or all(map(_is_one, images)):
-        return np.concatenate([_of_element(image, f"images[{i}]: ", pixel_range) for i, image in enumerate(images)])
-    return _of_array(images, pixel_range, "")
+        return np.concatenate([_of_element(image, f"images[{i}]", pixel_range) for i, image in enumerate(images)])
+    return _of_one(images, pixel_range)
 
 
 async def pixels_off_the_loop(images: Images, pixel_range: PixelRange = "0-1") -> Pixels:
@@ -63,42 +59,43 @@ async def pixels_off_the_loop(images: Images, pixel_range: PixelRange = "0-1") -
 
 def _is_one(image: Any) -> bool:
     """Whether an element of a sequence is an image by itself, and not one number or row of it."""
-    return count(_array(image, "").shape) == 1
+    return count(_array(image).shape) == 1
 
 
 def _of_element(image: Any, place: str, pixel_range: PixelRange) -> Pixels:
-    if isinstance(image, Picture):
-        return _of_picture(image, place)[np.newaxis]
-    pixels = _of_array(image, pixel_range, place)
+    """One of a sequence. Errors name a picture's path, or else its place in the sequence."""
+    try:
+        pixels = _of_one(image, pixel_range)
+    except (ArrayError, PictureError) as error:
+        if isinstance(image, str | Path):
+            raise
+        raise type(error)(f"{place}: {error}") from error
     if len(pixels) != 1:
-        raise ArrayError(f"{place}the array holds {len(pixels)} images; expected one in each element of a sequence")
+        raise ArrayError(f"{place}: the array holds {len(pixels)} images; expected one in each element of a sequence")
     return pixels
 
 
-def _of_picture(image: Picture, place: str) -> Pixels:
+def _of_one(image: Any, pixel_range: PixelRange) -> Pixels:
+    """That of a picture, or those of an array."""
+    if not isinstance(image, Picture):
+        return to_pixels(_array(image), pixel_range)
     from digits.images import picture  # Pillow only where there is a picture
 
     try:
-        return picture.read(image)
+        return picture.read(image)[np.newaxis]
     except PictureError as error:
-        name = place if isinstance(image, bytes) else f"{image}: "
-        raise type(error)(f"{name}{error}") from error
+        if isinstance(image, bytes):
+            raise
+        raise type(error)(f"{image}: {error}") from error
 
 
-def _of_array(image: Any, pixel_range: PixelRange, place: str) -> Pixels:
-    try:
-        return to_pixels(_array(image, place), pixel_range)
-    except ArrayError as error:
-        raise ArrayError(f"{place}{error}") from error
-
-
-def _array(image: Any, place: str) -> NDArray[Any]:
+def _array(image: Any) -> NDArray[Any]:
     try:
         array = np.asarray(image)
     except ValueError as error:
-        raise ArrayError(f"{place}not an array of numbers: {error}; {EXPECTED}") from error
+        raise ArrayError(f"not an array of numbers: {error}; {EXPECTED}") from error
     if isinstance(image, bytearray | memoryview) and array.ndim == 1 and array.itemsize == 1:
         if array.tobytes().startswith(SIGNATURES):
-            raise ArrayError(f"{place}a {type(image).__name__} is raw pixels; give a picture's content as bytes(...)")
+            raise ArrayError(f"a {type(image).__name__} is raw pixels; give a picture's content as bytes(...)")
         return array.reshape(-1, PIXELS) if array.size and not array.size % PIXELS else array
     return array

@@ -1,19 +1,13 @@
 """What a classification gives, from a server or from this process."""
 
-from __future__ import annotations
-
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from digits.protos.digits.v1.digits_pb2 import ClassifyResponse
+from digits.protos.digits.v1.digits_pb2 import ClassifyResponse
 
 CLASSES = 10
 
@@ -61,18 +55,14 @@ class Predictions:
 
 def from_response(response: ClassifyResponse, started: float) -> Predictions:
     """Those of a call that started at that time, by the monotonic clock."""
+    queue, compute = response.queue_microseconds / 1e6, response.compute_microseconds / 1e6
     probabilities = np.fromiter(response.probabilities, np.float32, len(response.probabilities))
     return Predictions(
         np.fromiter(response.digits, np.uint8, len(response.digits)),
         np.fromiter(response.confidences, np.float32, len(response.confidences)),
         probabilities.reshape(-1, CLASSES) if len(probabilities) else None,
         response.model_version,
-        Timing(
-            time.monotonic() - started,
-            response.queue_microseconds / 1e6,
-            response.compute_microseconds / 1e6,
-            response.batch_size,
-        ),
+        Timing(time.monotonic() - started, queue, compute, response.batch_size),
     )
 
 

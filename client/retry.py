@@ -1,7 +1,5 @@
 """How long to wait before a call is made again that no server took. gRPC does not retry: a client has one loop."""
 
-from __future__ import annotations
-
 import random
 import threading
 import time

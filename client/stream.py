@@ -1,58 +1,39 @@
-"""`Client.stream`: the caller's thread draws items and hands out answers, and a few threads make the calls."""
+"""`stream` of both clients: threads or tasks that run a pipeline."""
 
-from __future__ import annotations
-
+import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
+from typing import Any
 
-from digits.client.pipeline import images
-from digits.client.pixels import pixels_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
-
-    import grpc
-
-    from digits.client.pipeline import Item, Pipeline
-    from digits.client.pixels import Images, Pixels
-    from digits.client.predictions import Predictions
-    from digits.images.arrays import PixelRange
-
-    Ask = Callable[[Pixels, float, "Stream"], Predictions]
-
-A = TypeVar("A")
+from digits.client.pipeline import Item, Pipeline, images
+from digits.client.pixels import Images, pixels_of, pixels_off_the_loop
+from digits.client.predictions import Predictions
+from digits.images.arrays import PixelRange
 
 
 class Stream:
-    """One stream of items and its calls.
+    """The caller's thread draws items and hands out answers, and a few threads make the calls.
 
     Attributes:
-        closed: Set when it has ended, with its calls.
+        closed: Set when the stream has ended, with its calls.
     """
 
-    def __init__(self, pipeline: Pipeline, ask: Ask, pixel_range: PixelRange, threads: int) -> None:
-        """Starts nothing yet.
-
-        Args:
-            pipeline: Holds the items.
-            ask: Gives the answers to some images, until a deadline; it makes its calls by `result`.
-            pixel_range: What the floats of items are.
-            threads: Most calls that run concurrently.
-        """
+    def __init__(
+        self, pipeline: Pipeline, ask: Callable[..., Predictions], pixel_range: PixelRange, threads: int
+    ) -> None:
+        """`ask` takes pixels, a deadline and this stream, and makes its calls by `result`."""
         self.closed = threading.Event()
         self._pipeline = pipeline
         self._ask = ask
         self._pixel_range = pixel_range
-        self._calls: set[grpc.Future[Any]] = set()
+        self._calls = set[Any]()  # grpc.Future, those that run
         self._lock = threading.Lock()
         self._added = threading.Condition(self._lock)
         self._settled = threading.Condition(self._lock)
-        self._threads = [
-            threading.Thread(target=self._work, name=f"digits-stream-{i}", daemon=True) for i in range(threads)
-        ]
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
 
-    def answers(self, items: Iterable[Images]) -> Generator[Predictions | Exception, None, None]:
+    def answers(self, items: Iterable[Images]) -> Generator[Any]:
         source, drawing = iter(items), True
         try:
             for thread in self._threads:
@@ -70,8 +51,8 @@ class Stream:
                 if thread.ident is not None:
                     thread.join()
 
-    def result(self, call: grpc.Future[A]) -> A:
-        """Waits for the response to a call, which ends with the stream."""
+    def result(self, call: Any) -> Any:
+        """Waits for the response to a grpc.Future, which ends with the stream."""
         self._calls.add(call)
         if self.closed.is_set():
             call.cancel()
@@ -103,17 +84,16 @@ class Stream:
             pixels = pixels_of(item, self._pixel_range)
         except Exception as error:  # noqa: BLE001 of this item alone: raised in its turn
             self._pipeline.add_error(error)
-            return True
-        with self._lock:
-            self._pipeline.add(pixels, started)
-            self._added.notify()
+        else:
+            with self._lock:
+                self._pipeline.add(pixels, started)
+                self._added.notify()
         return True
 
     def _work(self) -> None:
         while taken := self._take():
-            outcome: Predictions | Exception
             try:
-                outcome = self._ask(images(taken), taken[0].deadline, self)
+                outcome: Predictions | Exception = self._ask(images(taken), taken[0].deadline, self)
             except Exception as error:  # noqa: BLE001 raised in the caller's thread
                 outcome = error
             with self._lock:
@@ -130,3 +110,78 @@ class Stream:
                 self._settled.notify()  # items whose time is over
                 self._added.wait()
         return []
+
+
+class AsyncStream:
+    """One task draws the items, a few make the calls, and the caller's task hands out the answers."""
+
+    def __init__(
+        self, pipeline: Pipeline, ask: Callable[..., Awaitable[Predictions]], pixel_range: PixelRange, tasks: int
+    ) -> None:
+        """`ask` takes pixels and a deadline."""
+        self._pipeline = pipeline
+        self._ask = ask
+        self._pixel_range = pixel_range
+        self._most = tasks
+        self._tasks = set[asyncio.Task[None]]()
+        self._running = 0  # of them, those that will look for items again
+        self._settled = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def answers(self, items: Iterable[Images] | AsyncIterable[Images]) -> AsyncGenerator[Any]:
+        drawer = asyncio.create_task(self._draw(items))
+        try:
+            while True:
+                for outcome in self._pipeline.finished():
+                    self._room.set()
+                    yield outcome
+                if drawer.done() and self._pipeline.is_empty:
+                    break
+                await self._settled.wait()
+                self._settled.clear()
+        finally:
+            tasks = [drawer, *self._tasks]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _draw(self, items: Iterable[Images] | AsyncIterable[Images]) -> None:
+        try:
+            if isinstance(items, AsyncIterable):
+                async for item in items:
+                    await self._add(item)
+            else:
+                for item in items:
+                    await self._add(item)
+        except Exception as error:  # noqa: BLE001 the caller's own: raised when what came before is handed out
+            self._pipeline.add_error(error, ends=True)
+        finally:
+            self._settled.set()
+
+    async def _add(self, item: Images) -> None:
+        """Returns when there is room for the next item."""
+        started = time.monotonic()
+        try:
+            self._pipeline.add(await pixels_off_the_loop(item, self._pixel_range), started)
+        except Exception as error:  # noqa: BLE001 of this item alone: raised in its turn
+            self._pipeline.add_error(error)
+        if self._running < self._most:
+            self._running += 1
+            self._tasks.add(task := asyncio.create_task(self._work()))
+            task.add_done_callback(self._tasks.discard)
+        self._settled.set()
+        while not self._pipeline.has_room:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _work(self) -> None:
+        """Makes calls until no item waits."""
+        while taken := self._pipeline.take():
+            try:
+                outcome: Predictions | Exception = await self._ask(images(taken), taken[0].deadline)
+            except Exception as error:  # noqa: BLE001 raised in the caller's task
+                outcome = error
+            self._pipeline.settle(taken, outcome)
+            self._settled.set()
+        self._running -= 1  # before another item can be added
+        self._settled.set()  # items whose time is over

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -12,9 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from digits.client import AsyncClient, Client, OverloadedError, Predictions, RequestError
+from digits.client import AsyncClient, Client, ClientError, OverloadedError, Predictions, RequestError
 from digits.client.calls import Calls
-from digits.client.errors import client_error
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 
 if TYPE_CHECKING:
@@ -146,20 +146,30 @@ def test_an_overload_is_given_up_when_the_time_is_too_short(small: Any, test_dig
     assert error.value.retry_after == pause
 
 
-@given(st.floats(0.001, 1000), st.floats(0, 1000))
+@given(st.floats(1, 1000), st.integers(1, 10**6))
 def test_an_overload_is_waited_for_as_long_as_the_server_says_and_an_outage_within_a_second(
-    after: float, left: float
+    left: float, milliseconds: int
 ) -> None:
-    """If so much time is left. Anything else is not tried again."""
+    """If so much time is left. Other errors are not retried."""
     calls = Calls("host:1", 10)
-    wait = calls.retry_in(client_error("host:1", "RESOURCE_EXHAUSTED", "", after), left, 0)
-    assert wait == (after if after < left else None)
-    assert calls.retry_in(client_error("host:1", "RESOURCE_EXHAUSTED", ""), left, 0) is None
-    away = client_error("host:1", "UNAVAILABLE", "")
-    wait = calls.retry_in(away, left, 9)
-    assert wait is None if left <= 0.5 else left <= 1 or 0.5 <= (wait or 0) <= 1
-    assert Calls("host:1", 10, wait_for_ready=False).retry_in(away, left, 0) is None
-    assert calls.retry_in(client_error("host:1", "INTERNAL", "", after), left, 0) is None
+    after = grpc.aio.Metadata(("retry-after-ms", str(milliseconds)))
+
+    def pause(code: grpc.StatusCode, metadata: grpc.aio.Metadata, left: float, calls: Calls = calls) -> float | None:
+        error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), metadata, "")
+        try:
+            return next(calls.pauses(error, time.monotonic() + left, tries=9))
+        except ClientError:
+            return None
+
+    overloaded, away = grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE
+    assert pause(overloaded, after, milliseconds / 1e3 + left) == milliseconds / 1e3
+    assert pause(overloaded, after, milliseconds / 1e3) is None
+    for nonsense in ("soon", "-1", "0", ""):
+        assert pause(overloaded, grpc.aio.Metadata(("retry-after-ms", nonsense)), left) is None
+    assert 0.5 <= (pause(away, after, 1 + left) or 0) <= 1
+    assert pause(away, after, 0.4) is None
+    assert pause(away, after, left, Calls("host:1", 10, wait_for_ready=False)) is None
+    assert pause(grpc.StatusCode.INTERNAL, after, left) is None
 
 
 @given(st.integers(1, 300), st.integers(1, 100), st.integers(1024, 100_000))

@@ -323,10 +323,8 @@ def test_items_without_a_server_fail_when_their_time_is_over(
     streamed: Callable[..., Any], test_digits: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     """As the error of a single call."""
-    answers = streamed(f"unix:{tmp_path}/nobody", test_digits[:3], timeout=1, return_exceptions=True)
+    answers = streamed(f"unix:{tmp_path}/nobody", test_digits[:3], timeout=2, return_exceptions=True)
     assert list(map(type, answers)) == [UnavailableError] * 3
-    with pytest.raises(UnavailableError):
-        streamed(f"unix:{tmp_path}/nobody", test_digits[:3], timeout=0.1)
 
 
 def test_a_stream_that_is_closed_early_leaves_no_thread_behind(client: Client, test_digits: NDArray[np.uint8]) -> None:
