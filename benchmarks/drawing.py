@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.images.text import one_line
 from digits.report.figure import png
 from digits.storage.atomic_file import write_bytes
+from digits.storage.text import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path

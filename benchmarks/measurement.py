@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.images.text import one_line
 from digits.report.number_format import comma_list
 from digits.report.provenance import now, provenance
 from digits.storage.json_file import write_json
+from digits.storage.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -30,7 +30,7 @@ from cyclopts.config import Env, Toml
 from digits.cli.environment import drop_empty_variables, warn_of_unknown_tables, warn_of_unknown_variables
 from digits.cli.errors import explained
 from digits.cli.recipe import alone_with_resume, from_recipe
-from digits.images.text import one_line
+from digits.storage.text import one_line
 
 CTRL_C = 128 + SIGINT  # an exit code
 # What to install for the commands that need more than the base.

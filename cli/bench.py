@@ -17,7 +17,7 @@ from digits.benchmarks.settings import (
     TrainingBenchmarkSettings,
 )
 from digits.cli.errors import CommandError
-from digits.images.text import one_line
+from digits.storage.text import one_line
 
 Given = Annotated[Path, Parameter(show_env_var=False)]
 

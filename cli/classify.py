@@ -10,8 +10,8 @@ from cyclopts import Parameter
 
 from digits.cli.errors import CommandError
 from digits.cli.settings import ClassifySettings
-from digits.images.text import one_line
 from digits.score.decoding import decode
+from digits.storage.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.images.text import one_line
 from digits.lab.settings import CompareSettings
+from digits.storage.text import one_line
 
 DEFAULTS = CompareSettings()
 

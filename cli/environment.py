@@ -9,7 +9,7 @@ import tomllib
 from dataclasses import fields
 from typing import TYPE_CHECKING, get_args
 
-from digits.images.text import one_line
+from digits.storage.text import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path

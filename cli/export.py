@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from digits.export.settings import ExportSettings, ImportSettings
-from digits.images.text import one_line
 from digits.model.limits import Limits
+from digits.storage.text import one_line
 
 DEFAULTS = ExportSettings()
 LIMITS = Limits()

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from digits.export.evidence import acceptance_table
-from digits.images.text import one_line
 from digits.model.errors import RepositoryError
 from digits.model.manifest import FP32
 from digits.report.table import Table
+from digits.storage.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

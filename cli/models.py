@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from digits.images.text import one_line
+from digits.storage.text import one_line
 
 if TYPE_CHECKING:
     from digits.model.repository import Repository

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.images.text import one_line
 from digits.lab.settings import SweepSettings
+from digits.storage.text import one_line
 
 DEFAULTS = SweepSettings()
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.images.text import one_line
+from digits.storage.text import one_line
 from digits.train.settings import TrainSettings
 
 DEFAULTS = TrainSettings()

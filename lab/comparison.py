@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from scipy.stats import binomtest
 
-from digits.images.text import one_line
 from digits.lab.errors import LabError
 from digits.report.figure import png
 from digits.report.number_format import comma_list, percent
@@ -17,6 +16,7 @@ from digits.report.page import render
 from digits.report.table import Table
 from digits.storage.atomic_file import write_bytes
 from digits.storage.json_file import json_bytes
+from digits.storage.text import one_line
 from digits.train import curves
 from digits.train.evaluation import Evaluation, read_predictions
 from digits.train.figures import overlaid_curves

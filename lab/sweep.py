@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from digits.images import mnist
-from digits.images.text import one_line
 from digits.lab.errors import LabError
 from digits.lab.plan import plan
 from digits.lab.study import STUDY, Result, Score, check_free, opened
 from digits.model.tensorflow import keras
 from digits.report.number_format import percent
 from digits.storage.deferred_signals import Deferred, deferred
+from digits.storage.text import one_line
 from digits.train.errors import CheckpointError, RunError
 from digits.train.network import require_activation
 from digits.train.progress import Progress

@@ -8,7 +8,6 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from digits.images.text import csv_writer
 from digits.lab import sweep_figures
 from digits.lab.errors import LabError
 from digits.lab.plan import Candidate
@@ -18,6 +17,7 @@ from digits.report.number_format import comma_list, percent
 from digits.report.page import render
 from digits.report.table import Table
 from digits.storage.atomic_file import write_bytes
+from digits.storage.text import csv_writer
 from digits.train.settings import TrainSettings
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from digits.images.text import one_line
 from digits.score.journal import Uncertain
 from digits.storage.atomic_file import replacing
+from digits.storage.text import one_line
 
 COLUMNS = 10
 SCALE = 4

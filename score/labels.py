@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from digits.images import data_file, idx
 from digits.images.digit import CLASSES
 from digits.images.errors import DataError
-from digits.images.text import readable
 from digits.score.errors import ScoreError
+from digits.storage.text import readable
 
 FROM_FOLDER = "from-folder"
 DIGITS = frozenset("0123456789")

@@ -14,7 +14,6 @@ from typing import Any
 from tqdm import tqdm
 
 from digits.images.settings import ArraySettings
-from digits.images.text import one_line
 from digits.score import classifiers, contact_sheet, tables
 from digits.score.chunk import Chunk
 from digits.score.classifiers import Classifier
@@ -26,6 +25,7 @@ from digits.score.settings import ScoreSettings
 from digits.score.sources import Sources, checked
 from digits.score.summary import Summary
 from digits.storage.atomic_file import unfinished
+from digits.storage.text import one_line
 
 
 def score(

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
-from digits.images.text import one_line
+from digits.storage.text import one_line
 
 SHOWN = 8  # reasons
 EMPTY = "nothing to score in it"

@@ -6,9 +6,9 @@ from itertools import islice
 
 import numpy as np
 
-from digits.images.text import one_line
 from digits.score.chunk import OK, Scored
 from digits.score.journal import Uncertain
+from digits.storage.text import one_line
 
 SHOWN = 8  # files of least confidence, and files without a digit
 

@@ -10,10 +10,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from digits.images.text import csv_writer, readable
 from digits.score.chunk import OK, Scored
 from digits.score.errors import ScoreError
 from digits.storage.atomic_file import replacing
+from digits.storage.text import csv_writer, readable
 
 Labels = Sequence[int | None]
 

@@ -12,7 +12,7 @@ import pyarrow.csv
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from digits.images.text import csv_writer, one_line, readable
+from digits.storage.text import csv_writer, one_line, readable
 
 HEAD = ["path", "digit", "error"]
 # What a file system allows: any bytes but NUL, of which those that are not UTF-8 become surrogates. Most names here
