@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import warnings
@@ -21,9 +24,10 @@ from digits.client import Client
 from digits.images import mnist
 from digits.serve import classify
 from digits.serve.job import FOREVER, Request, WaitingJob
+from digits.storage.lock import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import FrameType
 
     import onnx
@@ -61,7 +65,12 @@ LOUD = {"PYTHONPATH": str(Path(__file__).parent / "loud"), "TF_ENABLE_ONEDNN_OPT
 
 def clean_environment(**more: str) -> dict[str, str]:
     """The environment without the DIGITS_* variables of the user who runs the tests; TensorFlow is loud in it."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("DIGITS_")} | LOUD | more
+    kept = os.environ.keys() - digits_variables(os.environ).keys() - {"PYTEST_CURRENT_TEST"}
+    return {name: os.environ[name] for name in kept} | LOUD | more
+
+
+def digits_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith("DIGITS_")}
 
 
 @pytest.fixture
@@ -69,21 +78,74 @@ def environment() -> dict[str, str]:
     return clean_environment()
 
 
+class WarmProcess:
+    """Runs commands in forks of one process, which has imported what the commands before have imported."""
+
+    def __init__(self) -> None:
+        self._environment = clean_environment()
+        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process = subprocess.Popen(
+            [sys.executable, Path(__file__).parent / "warm_process.py", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self._environment,
+        )
+        theirs.close()
+
+    def close(self) -> None:
+        self._link.close()
+        self._process.wait()
+
+    def takes(self, env: dict[str, str], options: Iterable[str]) -> bool:
+        """Whether a fork does for a command: libraries read other variables than DIGITS_* when they are imported."""
+        return env == self._environment | digits_variables(env) and set(options) <= {"cwd", "timeout"}
+
+    def run(
+        self, arguments: list[str], env: dict[str, str], cwd: Path | None = None, timeout: float | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """As `subprocess.run` with captured text."""
+        request = json.dumps({"arguments": arguments, "env": env, "cwd": str(cwd or Path.cwd())}).encode()
+        with ExitStack() as stack:
+            out, err, imported = (stack.enter_context(open(os.memfd_create(name), "r+")) for name in "oei")  # noqa: PTH123
+            for file in (out, err):
+                fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+            socket.send_fds(self._link, [request], [file.fileno() for file in (out, err, imported)])
+            child = int.from_bytes(self._link.recv(4))
+            try:
+                self._link.settimeout(timeout)
+                code = int.from_bytes(self._link.recv(4), signed=True)
+            except BaseException:
+                os.kill(child, signal.SIGKILL)
+                self._link.settimeout(None)
+                self._link.recv(4)
+                raise
+            for file in (out, err):
+                file.seek(0)
+            return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
+
+
 @pytest.fixture(scope="session")
-def digits() -> Callable[..., subprocess.CompletedProcess[str]]:
+def warm_process() -> Iterator[WarmProcess]:
+    process = WarmProcess()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def digits(warm_process: WarmProcess) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command line; `env` adds variables. What it printed is in the result."""
 
     def run(
         *arguments: object, env: dict[str, str] | None = None, setup: str = "", **options: Any
     ) -> subprocess.CompletedProcess[str]:
-        completed = subprocess.run(
-            [*after(setup), *COMMAND, *map(str, arguments)],
-            check=False,
-            capture_output=True,
-            text=True,
-            env=clean_environment(**(env or {})),
-            **options,
-        )
+        words, environment = [str(argument) for argument in arguments], clean_environment(**(env or {}))
+        if not setup and warm_process.takes(environment, options):
+            completed = warm_process.run(words, environment, **options)
+        else:
+            command = [*after(setup), *COMMAND, *words]
+            completed = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, **options)
         assert "TensorFlow is imported" not in completed.stderr, completed.stderr
         assert "oneDNN" not in completed.stderr, completed.stderr
         return completed
@@ -189,14 +251,24 @@ def test_digits(data: Mnist) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="session")
-def training(
-    digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, str]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is made once for all workers of pytest-xdist, under the folder's lock."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def training(digits: Callable[..., subprocess.CompletedProcess[str]], shared: Path) -> tuple[Path, str]:
     """A run with the default settings on the embedded digits: its folder, and what it printed."""
-    folder = tmp_path_factory.mktemp("train") / "run"
-    completed = digits("train", "--out", folder, "--data", "embedded")
-    assert completed.returncode == 0, completed.stderr
-    return folder, completed.stdout
+    folder, printed = shared / "run", shared / "printed.txt"
+    with locked(shared, wait=True):
+        if not printed.exists():
+            completed = digits("train", "--out", folder, "--data", "embedded")
+            assert completed.returncode == 0, completed.stderr
+            printed.write_text(completed.stdout)
+    return folder, printed.read_text()
 
 
 @pytest.fixture(scope="session")
@@ -205,13 +277,15 @@ def run_folder(training: tuple[Path, str]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def models(
-    digits: Callable[..., subprocess.CompletedProcess[str]], run_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def models(digits: Callable[..., subprocess.CompletedProcess[str]], run_folder: Path, shared: Path) -> Path:
     """A repository with that run as version 1; its int8 may err more than usual, since 1,000 test images are few."""
-    folder = tmp_path_factory.mktemp("export") / "models"
-    completed = digits("export", run_folder, "--models", folder, "--int8-agreement", 99, "--int8-accuracy-loss", 1)
-    assert completed.returncode == 0, completed.stderr
+    folder = shared / "models"
+    with locked(shared, wait=True):
+        if not folder.exists():
+            completed = digits(
+                "export", run_folder, "--models", folder, "--int8-agreement", 99, "--int8-accuracy-loss", 1
+            )
+            assert completed.returncode == 0, completed.stderr
     return folder
 
 
