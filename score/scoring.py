@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from digits.images.settings import ArraySettings
 from digits.score import classifiers, contact_sheet, tables
-from digits.score.chunk import Chunk
+from digits.score.chunk import Chunk, Scored
 from digits.score.classifiers import Classifier
 from digits.score.engine import Engine, local_engine
 from digits.score.errors import ScoreError
@@ -164,15 +164,16 @@ def _new(journal: Journal, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
 
 
 def _write_table(journal: Journal, out: Path, settings: ScoreSettings, known: Labels | None) -> Summary:
-    summary, position = Summary(), 0
-    columns = tables.Columns(probabilities=settings.probabilities, label=known is not None)
-    with tables.writing(out, columns) as write:
+    summary = Summary()
+
+    def labelled() -> Iterator[tuple[Scored, list[int | None]]]:
         for scored in journal.chunks():
-            found = [known.of(position + i, path) for i, path in enumerate(scored.chunk.paths)] if known else []
-            write(scored, found)
+            found = [known.of(row, path) for row, path in enumerate(scored.chunk.paths, summary.rows)] if known else []
             summary.add(scored, found)
-            position += len(scored.chunk)
+            yield scored, found
         if known and summary.rows and not summary.labelled:
             row = next(journal.chunks()).chunk.paths[0]
             raise ScoreError(f"--labels {settings.labels}: no row has a label: {known.example} has one, a row is {row}")
+
+    tables.write(out, tables.Columns(settings.probabilities, known is not None), labelled())
     return summary

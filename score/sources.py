@@ -32,14 +32,7 @@ DEFAULTS = ArraySettings()
 
 
 class Picture(NamedTuple):
-    """One picture, or why there is none.
-
-    Attributes:
-        path: Its name in the table.
-        stamp: Size and time of the file that it is in.
-        content: Its file's path, its bytes, or what is wrong.
-        size: Bytes that it takes to read.
-    """
+    """An input of a `Chunk`; `size` is the bytes that it takes to read."""
 
     path: str
     stamp: str

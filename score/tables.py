@@ -1,12 +1,11 @@
 """Tables as files: CSV, JSON lines, Parquet. They are written atomically: a table is complete or not there."""
 
-import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +15,9 @@ from digits.storage.atomic_file import replacing
 from digits.storage.text import csv_writer, readable
 
 Labels = Sequence[int | None]
+Chunks = Iterable[tuple[Scored, Labels]]  # with the label of each row, if there are labels
 
-GROUP = 65_536  # rows of a Parquet row group
+GROUP = 512  # chunks of a Parquet row group
 TEN = 3  # the place of the probabilities among the columns
 
 
@@ -46,17 +46,10 @@ class Columns(NamedTuple):
             yield [*labels]
 
 
-class Write(Protocol):
-    """Adds a chunk's rows, with the label of each."""
-
-    def __call__(self, scored: Scored, labels: Labels) -> None: ...
-
-
-@contextlib.contextmanager
-def writing(path: Path, columns: Columns) -> Iterator[Write]:
-    """Gives what takes the rows. The file appears, in place of an earlier one, if the block ends without an error."""
-    with replacing(path) as temporary, FORMATS[path.suffix.lower()](temporary, columns) as write:
-        yield write
+def write(path: Path, columns: Columns, chunks: Chunks) -> None:
+    """Writes all chunks' rows. The file appears, in place of an earlier one, if that ends without an error."""
+    with replacing(path) as temporary:
+        FORMATS[path.suffix.lower()](temporary, columns, chunks)
 
 
 def checked(path: Path | None) -> Path:
@@ -76,8 +69,7 @@ def checked(path: Path | None) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def _csv(path: Path, columns: Columns) -> Iterator[Write]:
+def _csv(path: Path, columns: Columns, chunks: Chunks) -> None:
     """RFC 4180 with a header, UTF-8, the probabilities in ten columns; what is missing is an empty field."""
 
     def fields(row: Sequence[object], ten: Iterable[object]) -> list[object]:
@@ -86,28 +78,20 @@ def _csv(path: Path, columns: Columns) -> Iterator[Write]:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv_writer(file)
         writer.writerow(fields(columns.names(), [f"p{digit}" for digit in range(10)]))
-
-        def write(scored: Scored, labels: Labels) -> None:
+        for scored, labels in chunks:
             rows = zip(*columns.values(scored, labels, str), strict=True)
             writer.writerows(fields(row, row[TEN] or [None] * 10) for row in rows)
 
-        yield write
 
-
-@contextlib.contextmanager
-def _jsonl(path: Path, columns: Columns) -> Iterator[Write]:
+def _jsonl(path: Path, columns: Columns, chunks: Chunks) -> None:
     """An object on each line; what is missing is null."""
     with path.open("w", encoding="utf-8") as file:
-
-        def write(scored: Scored, labels: Labels) -> None:
+        for scored, labels in chunks:
             rows = zip(*columns.values(scored, labels, short), strict=True)
             file.writelines(json.dumps(dict(zip(columns.names(), row, strict=True))) + "\n" for row in rows)
 
-        yield write
 
-
-@contextlib.contextmanager
-def _parquet(path: Path, columns: Columns) -> Iterator[Write]:
+def _parquet(path: Path, columns: Columns, chunks: Chunks) -> None:
     """Strings, uint8 and float32 columns; the probabilities are a list of ten float32."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -115,28 +99,13 @@ def _parquet(path: Path, columns: Columns) -> Iterator[Write]:
     types = {"digit": pa.uint8(), "confidence": pa.float32(), "label": pa.uint8()}
     types["probabilities"] = pa.list_(pa.float32(), 10)
     schema = pa.schema([(name, types.get(name, pa.string())) for name in columns.names()])
-    waiting: list[pa.RecordBatch] = []
     with pq.ParquetWriter(path, schema) as writer:
-
-        def flush() -> None:
-            writer.write_table(pa.Table.from_batches(waiting, schema))
-            waiting.clear()
-
-        def write(scored: Scored, labels: Labels) -> None:
-            values = zip(columns.values(scored, labels, float), schema, strict=True)
-            waiting.append(pa.record_batch([pa.array(column, field.type) for column, field in values], schema=schema))
-            if sum(batch.num_rows for batch in waiting) >= GROUP:
-                flush()
-
-        yield write
-        flush()
+        batches = (pa.record_batch([*columns.values(*chunk, float)], schema) for chunk in chunks)
+        while group := [*islice(batches, GROUP)]:
+            writer.write_table(pa.Table.from_batches(group, schema))
 
 
-FORMATS: dict[str, Callable[[Path, Columns], AbstractContextManager[Write]]] = {
-    ".csv": _csv,
-    ".jsonl": _jsonl,
-    ".parquet": _parquet,
-}
+FORMATS = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
 
 
 def short(value: np.float32) -> float:
