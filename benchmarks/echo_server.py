@@ -1,4 +1,7 @@
-"""The bound of every server behind pygrpc-native: its front, giving each message back. `python -m ... HOST:PORT`."""
+"""The upper bound of every server with pygrpc-native: its HTTP/2 frontend, which sends each message back.
+
+`python -m digits.benchmarks.echo_server HOST:PORT`
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,17 @@ import sys
 from pygrpc_native import EVENT_CALL, NativeGrpcFront
 
 METHODS = ("/digits.v1.DigitClassifier/Classify", "/inference.GRPCInferenceService/ModelInfer")
-READY = "echo: ready"
-MOST = 1024  # calls in one take
+MOST = 1024  # calls in one batch
 
 
 def main(address: str) -> None:
-    front = NativeGrpcFront(address, [(method, False) for method in METHODS], io_threads=1)
-    front.start()
-    print(READY, flush=True)
-    while (events := front.recv_batch(MOST)) is not None:
+    frontend = NativeGrpcFront(address, [(method, False) for method in METHODS], io_threads=1)
+    frontend.start()
+    print("echo: ready", flush=True)
+    while (events := frontend.recv_batch(MOST)) is not None:
         for kind, call_id, _method, payload, _key in events:
             if kind == EVENT_CALL and payload is not None:
-                front.respond(call_id, payload)
+                frontend.respond(call_id, payload)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What every benchmark's JSON says of itself, and that it is written whatever ends the benchmark. See schema.json."""
+"""The JSON of every benchmark: its head, and that it is written however the benchmark ends. See schema.json."""
 
 from __future__ import annotations
 
 import contextlib
 import subprocess
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,48 @@ from digits.storage.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from digits.benchmarks.section import Row
     from digits.benchmarks.settings import BenchmarkSettings
     from digits.images.mnist import Mnist
 
 SCHEMA = 1
-PLACES = {"cache", "data", "models", "out"}  # of this machine, which nobody else is to read
+PATHS = {"cache", "data", "models", "out"}  # settings that name paths of this machine, which are left out
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+GENERATED = (":!results", ":!README.md", ":(top,exclude)README.md")  # from the measurements
+INT8 = ("avx2", "avx512_vnni", "avx_vnni", "amx_int8")  # flags of /proc/cpuinfo: what int8 is as fast as
 
 
-def measurement(
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a benchmark writes; it may add to all of it until the end.
+
+    Attributes:
+        head: Says what was run, where, and with which versions.
+        findings: Conclusions from the measurements.
+        rows: The measurements.
+        out: The JSON file.
+    """
+
+    head: dict[str, Any]
+    findings: dict[str, Any]
+    rows: list[Row]
+    out: Path
+
+    def json(self) -> dict[str, Any]:
+        return {**self.head, "findings": self.findings, "measurements": self.rows}
+
+    def repeats(self, system: str, load: dict[str, Any]) -> list[dict[str, Any]]:
+        """The repeats of a system under a load, to be appended to; a new measurement if there is none yet."""
+        for row in self.rows:
+            if (row["system"], row["load"]) == (system, load):
+                return row["repeats"]  # type: ignore[no-any-return] # a row is JSON
+        self.rows.append({"system": system, "load": load, "repeats": []})
+        return self.rows[-1]["repeats"]  # type: ignore[no-any-return] # a row is JSON
+
+
+@contextlib.contextmanager
+def measuring(
     name: str,
     settings: BenchmarkSettings,
     data: Mnist | None = None,
@@ -33,69 +67,73 @@ def measurement(
     seed: int | None = None,
     warm_up: str = "none",
     repeats: int = 1,
-) -> dict[str, Any]:
-    """The head of a benchmark's JSON; the paths of this machine are left out of it.
+) -> Iterator[Result]:
+    """The result of a benchmark, which is written to `--out` however the benchmark ends.
+
+    A benchmark that ends early writes to NAME.partial.json instead, so that it never replaces a complete result.
 
     Args:
-        name: The benchmark's.
-        settings: What it was told.
+        name: Of the benchmark.
+        settings: Its settings.
         data: The images, if it used some.
-        seed: Of all that is random in it; None if nothing is.
+        seed: Of its random numbers; None if it uses none.
         warm_up: What is run before anything is measured.
         repeats: How often each thing is measured.
-    """
-    kept = {key: value for key, value in asdict(settings).items() if key not in PLACES}
-    options = [option for key, value in kept.items() for option in _option(key.replace("_", "-"), value)]
-    return {
-        "schema": SCHEMA,
-        "benchmark": name,
-        "command": " ".join(["digits bench", name, *options]),
-        "commit": _commit(),
-        "finished": now(),
-        "complete": True,
-        "seed": seed,
-        "warm_up": warm_up,
-        "repeats": repeats,
-        "settings": kept,
-        "data": {"sha256": data.sha256, "train": len(data.x_train), "test": len(data.x_test)} if data else None,
-        **provenance(),
-    }
-
-
-@contextlib.contextmanager
-def measuring(head: dict[str, Any], out: Path) -> Iterator[list[dict[str, Any]]]:
-    """The measurements of a benchmark, to be added one by one; they are written to `out` however it ends.
-
-    What is added to `head` meanwhile is written as well. What a benchmark that was ended too early has measured goes
-    beside it, to NAME.partial.json: it never replaces what was measured whole.
 
     Raises:
-        BenchmarkError: the file cannot be written.
+        BenchmarkError: the file cannot be written, or it is one of the checkout's own results and the code differs
+            from its commit.
     """
-    measurements: list[dict[str, Any]] = []
-    _require_writable(out, head["benchmark"])
+    out = settings.out
+    head = _head(name, settings, data) | {"seed": seed, "warm_up": warm_up, "repeats": repeats}
+    result = Result(head, {}, [], out)
+    _require_writable(out, name)
     partial = out.with_name(f"{out.stem}.partial.json")
     try:
-        yield measurements
+        yield result
     except BaseException as error:
-        if measurements:
-            ending = {"complete": False, "ended_by": _cause(error), "finished": now()}
-            _keep(head | {"measurements": measurements} | ending, partial)
+        if result.rows:
+            head |= {"complete": False, "ended_by": _cause(error), "finished": now()}
+            _keep(result.json(), partial)
             print(f"kept what was measured: {one_line(partial)}", flush=True)
         raise
-    _keep(head | {"measurements": measurements, "finished": now()}, out)
+    head["finished"] = now()
+    _keep(result.json(), out)
     partial.unlink(missing_ok=True)
     print(f"measured: {one_line(out)}", flush=True)
 
 
+def _head(name: str, settings: BenchmarkSettings, data: Mnist | None) -> dict[str, Any]:
+    kept = {key: value for key, value in asdict(settings).items() if key not in PATHS}
+    options = [option for key, value in kept.items() for option in _option(key.replace("_", "-"), value)]
+    commit = _commit()
+    if commit and commit.endswith("+") and settings.out.resolve().parent == RESULTS.resolve():
+        raise BenchmarkError(f"--out {settings.out}: the code differs from commit {commit[:-1]}; commit it first")
+    where = provenance()
+    where["machine"]["int8"] = _int8_instructions()
+    return {
+        "schema": SCHEMA,
+        "benchmark": name,
+        "command": " ".join(["digits bench", name, *options]),
+        "commit": commit,
+        "finished": now(),
+        "complete": True,
+        "settings": kept,
+        "data": {"sha256": data.sha256, "train": len(data.x_train), "test": len(data.x_test)} if data else None,
+        **where,
+    }
+
+
 def _keep(result: dict[str, Any], file: Path) -> None:
-    """Writes it, or what took minutes to measure is kept elsewhere, which the BenchmarkError says."""
+    """Writes a result that took minutes; if that fails, to a temporary folder, which the BenchmarkError names."""
     try:
-        write(result, file)
-    except BenchmarkError as error:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, result)
+    except OSError as error:
         elsewhere = Path(tempfile.mkdtemp(prefix="digits-bench-"), file.name)
-        write(result, elsewhere)
-        raise BenchmarkError(f"{error}; what was measured is in {elsewhere}") from error
+        write_json(elsewhere, result)
+        reason = error.strerror or error
+        raise BenchmarkError(f"{file}: cannot be written ({reason}); what was measured is in {elsewhere}") from error
 
 
 def _cause(error: BaseException) -> str:
@@ -105,36 +143,20 @@ def _cause(error: BaseException) -> str:
 
 
 def _require_writable(out: Path, benchmark: str) -> None:
-    """Raises BenchmarkError for what could not be written in the end."""
+    """Raises BenchmarkError now for what could not be written in the end."""
     if out.is_dir():
         raise BenchmarkError(f"--out {out}: is a folder; give a file, such as {out / benchmark}.json")
-    _make(out.parent)
     probe = out.with_name(f".{out.name}")
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise BenchmarkError(f"{out}: cannot be written ({error.strerror or error}); give another --out") from error
 
 
-def write(result: dict[str, Any], file: Path) -> None:
-    """Writes a benchmark's JSON beside and renames it. Raises BenchmarkError if it cannot be."""
-    _make(file.parent)
-    try:
-        write_json(file, result)
-    except OSError as error:
-        raise BenchmarkError(f"{file}: cannot be written ({error.strerror or error})") from error
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BenchmarkError(f"{folder}: cannot be made ({error.strerror or error}); give another --out") from error
-
-
 def _option(name: str, value: object) -> Sequence[str]:
-    """As the command line takes it; a switch by its name alone, and only where it is on."""
+    """As the command line takes it; a switch by its name only, and only if it is on."""
     if value is None or value is False or value == ():
         return []
     if value is True:
@@ -143,16 +165,25 @@ def _option(name: str, value: object) -> Sequence[str]:
 
 
 def _commit() -> str | None:
-    """The checkout's commit, with a + if it has been changed since; None outside a checkout."""
-    here = Path(__file__).parent
+    """The checkout's commit, with a + if anything but the results has changed since; None outside a checkout."""
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],  # noqa: S607 the one on the PATH
-            cwd=here,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", *GENERATED)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return described.stdout.strip()
+    return f"{commit}+" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=HERE, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603 our own
+
+
+def _int8_instructions() -> list[str]:
+    """Those of this CPU that int8 runs on, by their names in /proc/cpuinfo."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    return [flag for flag in INT8 if flag in flags]

@@ -1,8 +1,9 @@
-"""A server as a process of its own: started, ready, its processor time and memory, and ended whatever comes."""
+"""A server as a process of its own: its start, processor time and memory, and its end however the benchmark ends."""
 
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0  # seconds until a server is ready
 GRACE = 10.0  # seconds that it has to end itself
-LOOK = 0.002  # seconds between two looks at what it has printed
+POLL = 0.002  # seconds between two reads of what it has printed
 PROCESS_CLOCK = 2  # CPUCLOCK_SCHED of the kernel's posix-timers.h
 TICKS = os.sysconf("SC_CLK_TCK")  # a second
 PROC = Path("/proc")
@@ -28,16 +29,16 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
-    """A server that is ready, and the processes that it has started."""
+    """A server that is ready, with all processes that it has started."""
 
     pid: int
     address: str
     ready_seconds: float  # from exec to its ready line
 
     def cpu_seconds(self) -> float:
-        """Processor time until now: of all that live, and of those that it has seen end."""
+        """Processor time until now of all running processes, and of those whose end their parents have awaited."""
         family = _family(self.pid)
-        # cutime and cstime, counted from behind the name, which may hold spaces.
+        # cutime and cstime, counted from after the name, which may contain spaces.
         stats = [_text(PROC / str(pid) / "stat").rpartition(")")[2].split() for pid in family]
         ended = sum(int(ticks) for stat in stats for ticks in stat[13:15]) / TICKS
         return ended + sum(map(_own_cpu_seconds, family))
@@ -45,9 +46,20 @@ class ServerProcess:
     def resident_mb(self) -> float:
         return resident_mb(self.pid)
 
+    def has_ended(self, patience: float = 0) -> bool:
+        """Whether it has ended, or does so within so many seconds."""
+        try:
+            process = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return True
+        try:
+            return bool(select.select([process], [], [], patience)[0])
+        finally:
+            os.close(process)
+
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Holds it still, and all that it has started: some servers poll, which whatever is measured would feel."""
+        """Stops its processes: a server that polls would take processor time from what is measured."""
         family = _family(self.pid)
         try:
             _signal(family, signal.SIGSTOP)
@@ -60,12 +72,12 @@ class ServerProcess:
 def started(
     command: Sequence[str], address: str, ready: str | Callable[[], bool], more: Mapping[str, str] | None = None
 ) -> Iterator[ServerProcess]:
-    """Starts a server, waits until it has printed `ready`, or is it, and ends it and all that it has started.
+    """Starts a server, waits until it has printed `ready` or `ready()` is true, and ends all its processes afterwards.
 
-    Its session is its own, so that Ctrl-C reaches the benchmark alone, which then ends it.
+    It gets its own session, so that Ctrl-C reaches the benchmark only, which then ends the server.
 
     Raises:
-        BenchmarkError: it ended, or was not ready in a minute.
+        BenchmarkError: it ended, or was not ready within a minute.
     """
     began = time.perf_counter()
     with (
@@ -87,9 +99,9 @@ def started(
 
 
 def _own_cpu_seconds(pid: int) -> float:
-    """Of all threads of a process, the ended ones too, to the nanosecond: /proc counts it by 10 ms.
+    """Of all threads of a process, including ended ones, to the nanosecond; /proc counts in steps of 10 ms.
 
-    The clock's number is that of clock_getcpuclockid(3), which Python has for threads only.
+    The number of the clock is that of clock_getcpuclockid(3), which Python has for threads only.
     """
     try:
         return time.clock_gettime((~pid << 3) | PROCESS_CLOCK)
@@ -98,24 +110,23 @@ def _own_cpu_seconds(pid: int) -> float:
 
 
 def resident_mb(pid: int) -> float:
-    """The memory of a process and its descendants, MB; what they share counts for each of them."""
-    lines = [words for member in _family(pid) for words in _lines(PROC / str(member) / "status")]
-    return sum(int(words[1]) for words in lines if words[0] == "VmRSS:") * 1024 / 1e6
+    """The memory of a process and its descendants, MB; shared memory counts for each of them."""
+    pages = [_text(PROC / str(member) / "statm").split() for member in _family(pid)]
+    return sum(int(sizes[1]) for sizes in pages if sizes) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def _wait(process: subprocess.Popen[bytes], command: str, log: Path, ready: str | Callable[[], bool]) -> None:
     end = time.perf_counter() + PATIENCE
-    while not _is(ready, printed := log.read_text(encoding="utf-8", errors="replace")):
+    while True:
+        printed = log.read_text(encoding="utf-8", errors="replace")
+        if ready in printed if isinstance(ready, str) else ready():
+            return
         last = (printed.strip().splitlines() or ["nothing was printed"])[-1]
         if process.poll() is not None:
             raise BenchmarkError(f"{command} ended with {process.returncode}: {last}")
         if time.perf_counter() > end:
-            raise BenchmarkError(f"{command} was not ready in {PATIENCE:g} s: {last}")
-        time.sleep(LOOK)
-
-
-def _is(ready: str | Callable[[], bool], printed: str) -> bool:
-    return ready in printed if isinstance(ready, str) else ready()
+            raise BenchmarkError(f"{command} was not ready within {PATIENCE:g} s: {last}")
+        time.sleep(POLL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -125,28 +136,20 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
     finally:
-        with suppress(ProcessLookupError):  # mostly nothing is left of its session
+        with suppress(ProcessLookupError):  # usually its session is empty by now
             os.killpg(process.pid, signal.SIGKILL)
 
 
 def _family(pid: int) -> list[int]:
     """The process and its descendants."""
-    children = [int(child) for file in (PROC / str(pid) / "task").glob("*/children") for child in _words(file)]
-    return [pid, *(member for child in children for member in _family(child))]
+    files = (PROC / str(pid) / "task").glob("*/children")
+    return [pid, *(member for file in files for child in _text(file).split() for member in _family(int(child)))]
 
 
 def _signal(pids: Sequence[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):  # it has just ended
             os.kill(pid, number)
-
-
-def _words(file: Path) -> list[str]:
-    return [word for words in _lines(file) for word in words]
-
-
-def _lines(file: Path) -> list[list[str]]:
-    return [line.split() for line in _text(file).splitlines()]
 
 
 def _text(file: Path) -> str:
@@ -157,5 +160,5 @@ def _text(file: Path) -> str:
 
 
 def environment() -> dict[str, str]:
-    """The environment without anybody's settings of digits."""
+    """The environment without the user's DIGITS_* settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith("DIGITS_")}

@@ -23,7 +23,7 @@ def rendered() -> str:
     """The sentence, as Markdown."""
     result: dict[str, Any] = json.loads((RESULTS / "server.json").read_text(encoding="utf-8"))
     rates = {
-        row["subject"]: median(one["calls_per_second"] for one in row["repeats"])
+        row["system"]: median(one["calls_per_second"] for one in row["repeats"])
         for row in result["measurements"]
         if (row["load"]["images"], row["load"]["connections"]) == (1, CONNECTIONS)
     }

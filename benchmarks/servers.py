@@ -1,4 +1,4 @@
-"""The servers that are measured beside each other: how each is started, with which flags, by one name for each."""
+"""The servers that are started here to be measured: the options of each, by one name for each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from digits.benchmarks import echo_server
-from digits.benchmarks.peers import aio_server
+from digits.benchmarks.load.measure import ServerUnderTest
 from digits.benchmarks.process import started
 from digits.benchmarks.settings import BASELINE, ECHO, GRPCIO, OURS, SLOWED, SPINNING
 
@@ -16,45 +15,44 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from digits.benchmarks.process import ServerProcess
-
 TITLES = {
     OURS: "digits",
     SPINNING: "digits, spinning",
     GRPCIO: "digits, grpcio",
     ECHO: "echo",
     BASELINE: "grpc.aio, fp32",
+    SLOWED: "digits, slowed",
 }
 TRANSPORTS = {"native": OURS, "grpcio": GRPCIO}
 SERVE = ("digits.cli.app", "serve", "--provider", "cpu", "--lame-duck", "0")
 SERVING = "digits: serving"
-# By name: the module with its arguments, after which the address comes, and what it prints when it is ready.
+# By name: the module and its arguments, to which the address is appended, and the line that says it is ready.
 MODULES = {
     OURS: ((*SERVE, "--transport", "native", "--address"), SERVING),
     SPINNING: ((*SERVE, "--transport", "native", "--spin-microseconds", "100", "--address"), SERVING),
     GRPCIO: ((*SERVE, "--transport", "grpcio", "--address"), SERVING),
     SLOWED: ((*SERVE, "--transport", "native", "--slow-down-microseconds", "5000", "--address"), SERVING),
-    ECHO: (("digits.benchmarks.echo_server",), echo_server.READY),
-    BASELINE: (("digits.benchmarks.peers.aio_server",), aio_server.READY),
+    ECHO: (("digits.benchmarks.echo_server",), "echo: ready"),
+    BASELINE: (("digits.benchmarks.peers.aio_server",), "baseline: ready"),
 }
 
 
 @contextmanager
-def serving(name: str, variant: str = "auto", models: Path | None = None) -> Iterator[ServerProcess]:
-    """Starts one of them on a free port; ours with a variant of a repository's newest version, by default the box's.
+def serving(name: str, variant: str = "auto", models: Path | None = None) -> Iterator[ServerUnderTest]:
+    """Starts one of them on a free port. Ours serves a variant of the newest version, by default of the bundled model.
 
     Raises:
         BenchmarkError: it does not start.
     """
     arguments, ready = MODULES[name]
-    address = free_address()
-    which = ["--precision", variant, *(["--models", str(models)] if models else [])] if ready == SERVING else []
+    address, is_ours = free_address(), ready == SERVING
+    which = ["--precision", variant, *(["--models", str(models)] if models else [])] if is_ours else []
     with started([sys.executable, "-m", *arguments, address, *which], address, ready) as process:
-        yield process
+        yield ServerUnderTest(TITLES[name], address, process, counts=is_ours)
 
 
 @contextmanager
-def all_serving(names: Sequence[str], variant: str) -> Iterator[dict[str, ServerProcess]]:
+def all_serving(names: Sequence[str], variant: str) -> Iterator[dict[str, ServerUnderTest]]:
     """Starts several of them. Raises BenchmarkError if one does not start."""
     with ExitStack() as stack:
         yield {name: stack.enter_context(serving(name, variant)) for name in names}

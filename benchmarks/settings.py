@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 OURS, SPINNING, GRPCIO, ECHO, BASELINE = "ours", "spinning", "grpcio", "echo", "baseline"
 TRITON, KSERVE, MLSERVER, RAY = "triton", "kserve", "mlserver", "ray"
 MOSEC, LITSERVE, BENTOML = "mosec", "litserve", "bentoml"
-SLOWED = "slowed"  # ours with a slow model, for the overload alone
-HOUSE = (OURS, SPINNING, GRPCIO, ECHO, BASELINE)
+SLOWED = "slowed"  # ours with a slow model, for the overload only
+OWN = (OURS, SPINNING, GRPCIO, ECHO, BASELINE)
 PEERS = (TRITON, KSERVE, MLSERVER, RAY, MOSEC, LITSERVE, BENTOML)
-SERVERS = HOUSE + PEERS
-
+SERVERS = OWN + PEERS
 
 Generator = Literal["auto", "h2load", "asyncio"]
+Positive = Annotated[int, Parameter(validator=Number(gte=1))]
+Duration = Annotated[float, Parameter(validator=Number(gte=0.1))]
 
 
 def _numbers(_type: object, tokens: Sequence[Token]) -> tuple[int, ...]:
@@ -33,189 +34,173 @@ def _numbers(_type: object, tokens: Sequence[Token]) -> tuple[int, ...]:
     except ValueError:
         numbers = ()
     if not numbers or min(numbers) < 1:
-        raise ValueError(f'"{given}" is no list of whole numbers from 1 on, such as 1,16,64')
+        raise ValueError(f'"{given}" is not a list of whole numbers of at least 1, such as 1,16,64')
     return numbers
 
 
-Numbers = Annotated[tuple[int, ...], Parameter(converter=_numbers, n_tokens=1, show_default=comma_list)]
-
-
 def _servers(_type: object, tokens: Sequence[Token]) -> tuple[str, ...]:
-    given = ",".join(token.value for token in tokens)  # several where a TOML file has a list
+    given = ",".join(token.value for token in tokens)  # several tokens where a TOML file has a list
     parts = tuple(dict.fromkeys(part.strip() for part in given.split(",")))
     if unknown := [part for part in parts if part not in SERVERS]:
-        raise ValueError(f'"{unknown[0]}" is no server to measure; give some of {comma_list(SERVERS)}')
+        raise ValueError(f'"{unknown[0]}" is not a server; give some of {comma_list(SERVERS)}')
     return parts
 
 
+Numbers = Annotated[tuple[int, ...], Parameter(converter=_numbers, n_tokens=1, show_default=comma_list)]
+Choice = Annotated[tuple[int, ...], Parameter(converter=_numbers, n_tokens=1, show_default=False)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportBenchmarkSettings:
-    """What `digits bench export` is told."""
+class Common:
+    """What the benchmarks have in common."""
 
     data: str | None = None
-    """Where the runs' own MNIST lies, if it has been moved."""
+    """MNIST, as for `digits train`."""
+
+    quick: bool = False
+    """A first look in seconds: few and short measurements."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportBenchmarkSettings(Common):
+    """The settings of `digits bench export`."""
+
+    data: str | None = None
+    """Where the MNIST file of the runs is, if it has been moved."""
 
     rounds: Annotated[int, Parameter(validator=Number(gte=2))] = 25
     """How often each variant is measured, in turn with the others."""
 
-    out: Path | None = None
-    """The JSON file to write. Default: none."""
+    out: Path = Path("runs/bench/export.json")
+    """The JSON file to write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingBenchmarkSettings:
-    """What `digits bench training` is told."""
+class TrainingBenchmarkSettings(Common):
+    """The settings of `digits bench training`."""
 
-    data: str | None = None
-    """MNIST, as for `digits train`."""
-
-    epochs: Annotated[int, Parameter(validator=Number(gte=1))] = 10
+    epochs: Positive = 10
     """Epochs of each training."""
 
-    repeats: Annotated[int, Parameter(validator=Number(gte=1))] = 3
+    repeats: Positive = 3
     """Pairs of trainings, with the seeds 0, 1, 2, ..."""
 
-    out: Path | None = None
-    """The JSON file to write. Default: none."""
+    out: Path = Path("runs/bench/training.json")
+    """The JSON file to write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PeersBenchmarkSettings:
-    """What `digits bench peers` is told."""
-
-    data: str | None = None
-    """MNIST, as for `digits train`."""
+class PeersBenchmarkSettings(Common):
+    """The settings of `digits bench peers`."""
 
     servers: Annotated[tuple[str, ...], Parameter(converter=_servers, n_tokens=1, show_default=comma_list)] = SERVERS
-    """Which servers: `ours`, also `spinning` (looking for calls for 100 us before it sleeps) and over `grpcio`; an
+    """Which servers: `ours`, also `spinning` (polls for calls for 100 us before it sleeps) and over `grpcio`; an
     `echo`; a plain grpc.aio server as
     the `baseline`; and the peers `triton`, `kserve`, `mlserver`, `ray`, `mosec`, `litserve`, `bentoml`."""
 
-    rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 3
+    rounds: Positive = 3
     """How often each server is measured, in turn with the others."""
 
-    seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 3.0
+    seconds: Duration = 3.0
     """Seconds of each measurement."""
 
     starts: Annotated[int, Parameter(validator=Number(gte=0))] = 5
     """How often the time from exec to ready is measured."""
 
     memory_requests: Annotated[int, Parameter(validator=Number(gte=0))] = 1_000_000
-    """Calls after which the server's memory is measured, and after a fifth of them. 0 leaves it out."""
+    """Calls after which the server's memory is measured, and after each fifth of them. 0 leaves it out."""
 
     overload_seconds: Annotated[float, Parameter(validator=Number(gte=0))] = 30.0
     """Seconds of 1.5 and 2 times as many calls as a server with a slowed model can answer. 0 leaves it out."""
 
     cache: Path = Path(".peers_cache")
-    """Where a peer is installed if it is not there yet, each in a Python environment of its own: 0.2 to 0.6 GB."""
+    """Where a peer is installed if it is not there yet, each in its own Python environment: 0.2 to 0.6 GB."""
 
     out: Path = Path("runs/bench/peers.json")
     """The JSON file to write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreBenchmarkSettings:
-    """What `digits bench score` is told."""
-
-    data: str | None = None
-    """MNIST, as for `digits train`."""
+class ScoreBenchmarkSettings(Common):
+    """The settings of `digits bench score`."""
 
     pictures: Annotated[int, Parameter(validator=Number(gte=2000))] = 100_000
     """PNG files that are scored."""
 
-    rows: Annotated[int, Parameter(validator=Number(gte=1))] = 1_000_000
+    rows: Positive = 1_000_000
     """Rows of the .npz that is scored."""
 
-    rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 3
+    rounds: Positive = 3
     """How often scoring and decoding are measured, in turn."""
 
-    out: Path | None = None
-    """The JSON file to write. Default: none."""
+    out: Path = Path("runs/bench/score.json")
+    """The JSON file to write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ParityBenchmarkSettings:
-    """What `digits bench parity` is told."""
-
-    data: str | None = None
-    """MNIST, as for `digits train`."""
+class CommonOfModel(Common):
+    """What the benchmarks of a published version have in common."""
 
     models: Path | None = None
-    """The repository whose newest version is measured. Default: the model that comes with digits."""
+    """The repository whose newest version is measured. Default: the bundled model."""
 
-    quick: bool = False
-    """Ten seconds: fewer images, and one server."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityBenchmarkSettings(CommonOfModel):
+    """The settings of `digits bench parity`."""
 
     out: Path = Path("runs/bench/parity.json")
-    """The JSON file to write; flipped images and figures lie beside it."""
+    """The JSON file to write; the figures are written to the same folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineBenchmarkSettings:
-    """What `digits bench engine` is told."""
+class EngineBenchmarkSettings(CommonOfModel):
+    """The settings of `digits bench engine`."""
 
-    data: str | None = None
-    """MNIST, as for `digits train`."""
-
-    models: Path | None = None
-    """The repository whose newest version is measured. Default: the model that comes with digits."""
-
-    batches: Annotated[tuple[int, ...], Parameter(converter=_numbers, n_tokens=1, show_default=False)] = ()
+    batches: Choice = ()
     """Images in a batch, 65536 at most. Default: 1,4,16,64,256,1024,4096."""
 
-    threads: Annotated[tuple[int, ...], Parameter(converter=_numbers, n_tokens=1, show_default=False)] = ()
+    threads: Choice = ()
     """Threads that run the model; more than there are cores are left out. Default: 1,2."""
 
     repeats: Annotated[int | None, Parameter(validator=Number(gte=2))] = None
     """How often each is measured, in turn with the others: the more often, the shorter each time. Default: 5."""
 
-    quick: bool = False
-    """Ten seconds: where not given, batches of 1, 64 and 1024 on one thread, two repeats."""
-
     out: Path = Path("runs/bench/engine.json")
-    """The JSON file to write; two figures lie beside it."""
+    """The JSON file to write; the figures are written to the same folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerBenchmarkSettings:
-    """What `digits bench server` is told."""
-
-    data: str | None = None
-    """MNIST, as for `digits train`: the images that are sent."""
-
-    models: Path | None = None
-    """The repository that is served. Default: the model that comes with digits."""
+class ServerBenchmarkSettings(CommonOfModel):
+    """The settings of `digits bench server`."""
 
     server: str | None = None
-    """HOST:PORT of a server that runs. Default: one is started, once over each transport."""
+    """HOST:PORT of a running server. Default: one is started for each transport."""
 
     connections: Numbers = (1, 4, 16, 64)
-    """Connections of the closed loop, with --streams calls at a time on each."""
+    """Connections of the closed loop, with --streams concurrent calls on each."""
 
-    streams: Annotated[int, Parameter(validator=Number(gte=1))] = 1
-    """Calls at a time on each connection."""
+    streams: Positive = 1
+    """Concurrent calls on each connection."""
 
-    rates: Annotated[tuple[int, ...], Parameter(converter=_numbers, n_tokens=1, show_default=False)] = ()
+    rates: Choice = ()
     """Calls a second of the open loop. Default: a quarter, a half and three quarters of what our own generator
-    gets answered in a closed loop."""
+    reaches in a closed loop."""
 
     slo: Annotated[float, Parameter(validator=Number(gt=0))] = 10.0
-    """Milliseconds of the latency's 99th percentile, that bound the search for the highest rate."""
+    """The service level objective: milliseconds of the 99th percentile of the latency, for the highest rate."""
 
-    seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 1.0
+    seconds: Duration = 1.0
     """Seconds of each measurement."""
 
-    repeats: Annotated[int, Parameter(validator=Number(gte=1))] = 2
+    repeats: Positive = 2
     """How often the closed loop is measured, in turn."""
 
     generator: Generator = "auto"
-    """What makes the load of the closed loop: h2load where it is installed, or else a generator of our own."""
+    """The load generator of the closed loop: h2load where it is installed, otherwise our own."""
 
     seed: int = 0
     """Seed of the times at which the open loop calls, and of the order of mixed sizes."""
-
-    quick: bool = False
-    """Ten seconds: the native transport alone, fewer loads, and short measurements."""
 
     out: Path = Path("runs/bench/server.json")
     """The JSON file to write."""
@@ -223,24 +208,24 @@ class ServerBenchmarkSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareBenchmarkSettings:
-    """What `digits bench compare` is told."""
+    """The settings of `digits bench compare`."""
 
     limit: Annotated[float, Parameter(validator=Number(gt=0, lt=100))] = 5.0
     """Percent that B may be slower than A, in calls a second or in processor time a call; more, beyond noise, is exit
     code 1."""
 
     pairs: Annotated[int, Parameter(validator=Number(gte=5))] = 100
-    """How often both are measured under each load, in turn. More tell smaller differences from noise."""
+    """How often both are measured under each load, in turn. More pairs tell smaller differences from noise."""
 
-    seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 0.1
-    """Seconds of each measurement. Many short pairs tell more than few long ones: a disturbance meets both of a pair,
-    or few of them."""
+    seconds: Duration = 0.1
+    """Seconds of each measurement. Many short pairs tell more than few long ones: a disturbance hits both of a pair,
+    or few pairs."""
 
     seed: int = 0
     """Seed of the random numbers of the bootstrap, which gives the intervals."""
 
     quick: bool = False
-    """Ten seconds: so few pairs that it is a first look, and no guard."""
+    """Ten seconds: so few pairs that it is a first look, not a guard."""
 
     out: Path = Path("runs/bench/compare.json")
     """The JSON file to write."""
@@ -248,13 +233,13 @@ class CompareBenchmarkSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportBenchmarkSettings:
-    """What `digits bench report` is told."""
+    """The settings of `digits bench report`."""
 
     results: Path = Path("runs/bench")
-    """The folder with the JSON files; the figures and report.html are written into it."""
+    """The folder with the JSON files; the figures and report.html are written to it."""
 
     readme: Path | None = None
-    """The Markdown to write. Default: README.md in that folder."""
+    """The Markdown file to write. Default: README.md in that folder."""
 
 
 BenchmarkSettings = (

@@ -1,17 +1,23 @@
-"""The training loop of `digits train` beside plain `model.fit`: the same network and settings, in turn."""
+"""The training loop of `digits train` compared with plain `model.fit`: the same network and settings, in turn.
+
+A repeat has the `seed`, the `seconds` of the whole training, with what TensorFlow traces and compiles in the first
+epoch and, for `digits train`, with its checkpoints, and the `test_accuracy`.
+"""
 
 from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
-from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
-from digits.benchmarks.measurement import measurement
+from digits.benchmarks.measurement import measuring
+from digits.benchmarks.tables import OURS, PLAIN, training_section
 from digits.images import mnist
 from digits.images.digit import CLASSES, PIXELS, flatten, one_hot
 from digits.model.tensorflow import keras
+from digits.report.number_format import percent
 from digits.train.dataset import split
 from digits.train.progress import Progress
 from digits.train.settings import TrainSettings
@@ -21,50 +27,28 @@ if TYPE_CHECKING:
     from digits.benchmarks.settings import TrainingBenchmarkSettings
     from digits.images.mnist import Mnist
 
-PLAIN, OURS = "model.fit", "digits train"
-WARM_UP = "none: tracing and compiling count"
 
-
-def run(settings: TrainingBenchmarkSettings) -> dict[str, Any]:
-    """Trains in pairs, one of each way, and gives times, test accuracies and their ratio.
-
-    Times are seconds of the whole training, with what TensorFlow traces and compiles in the first epoch, and, for
-    `digits train`, with its checkpoints. The order within a pair alternates, lest the machine's drift favour one.
-    """
+def run(settings: TrainingBenchmarkSettings) -> None:
+    """Trains in pairs, one of each way. Their order alternates, so that a drift of the machine favours neither."""
+    if settings.quick:
+        settings = replace(settings, epochs=1, repeats=1)
     data = mnist.load(settings.data)
     print(f"data: {data.source}")
-    pairs = []
-    for seed in range(settings.repeats):
-        training = TrainSettings(epochs=settings.epochs, seed=seed)
-        pair: dict[str, Any] = {"seed": seed}
-        for name in (PLAIN, OURS) if seed % 2 == 0 else (OURS, PLAIN):
-            keras.backend.clear_session()
-            seconds, accuracy = (_plain if name == PLAIN else _ours)(training, data)
-            pair[name] = {"seconds": round(seconds, 3), "test_accuracy": accuracy}
-            print(f"seed {seed}: {name:<12} {seconds:7.2f} s, test accuracy {accuracy * 100:.2f} %", flush=True)
-        pair["ratio"] = round(pair[PLAIN]["seconds"] / pair[OURS]["seconds"], 3)
-        pairs.append(pair)
-    return {
-        **measurement("training", settings, data, seed=0, warm_up=WARM_UP, repeats=settings.repeats),
-        "pairs": pairs,
-        "median_ratio": median(pair["ratio"] for pair in pairs),
-        "mean_test_accuracy": {name: mean(pair[name]["test_accuracy"] for pair in pairs) for name in (PLAIN, OURS)},
-    }
-
-
-def in_words(result: dict[str, Any]) -> str:
-    """The ratio of times and the difference of accuracies."""
-    accuracy = {name: value * 100 for name, value in result["mean_test_accuracy"].items()}
-    ratios = ", ".join(f"{pair['ratio']:.2f}" for pair in result["pairs"])
-    return (
-        f"digits train is {result['median_ratio']:.2f} times as fast as model.fit (median of {ratios})\n"
-        f"mean test accuracy: {accuracy[OURS]:.2f} % against {accuracy[PLAIN]:.2f} %, "
-        f"{accuracy[OURS] - accuracy[PLAIN]:+.2f} point"
-    )
+    warm_up = "none: tracing and compiling count"
+    with measuring("training", settings, data, seed=0, warm_up=warm_up, repeats=settings.repeats) as result:
+        for seed in range(settings.repeats):
+            training = TrainSettings(epochs=settings.epochs, seed=seed)
+            for name in (PLAIN, OURS) if seed % 2 == 0 else (OURS, PLAIN):
+                keras.backend.clear_session()
+                seconds, accuracy = (_plain if name == PLAIN else _ours)(training, data)
+                print(f"seed {seed}: {name:<12} {seconds:7.2f} s, test accuracy {percent(accuracy)}", flush=True)
+                repeat = {"seed": seed, "seconds": round(seconds, 3), "test_accuracy": accuracy}
+                result.repeats(name, {"epochs": settings.epochs}).append(repeat)
+    training_section(result.json()).show(settings.out)
 
 
 def _plain(settings: TrainSettings, data: Mnist) -> tuple[float, float]:
-    """As one writes it who has read Keras's own guide."""
+    """As Keras's own guide writes it."""
     (x, y), validation = split(flatten(data.x_train), data.y_train, settings.validation_split, settings.seed)
     keras.utils.set_random_seed(settings.seed)
     model = keras.Sequential(

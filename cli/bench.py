@@ -17,7 +17,6 @@ from digits.benchmarks.settings import (
     TrainingBenchmarkSettings,
 )
 from digits.cli.errors import CommandError
-from digits.storage.text import one_line
 
 Given = Annotated[Path, Parameter(show_env_var=False)]
 
@@ -83,21 +82,19 @@ def export(*runs: Path, settings: Annotated[ExportBenchmarkSettings, Parameter(n
 
     Args:
         runs: The run folders.
-        settings: How.
+        settings: The settings.
     """
     if not runs:
         raise CommandError("no run given; say `digits bench export RUN...`")
     from digits.benchmarks import export as benchmark
 
-    _write(benchmark.run(runs, settings), settings.out)
+    benchmark.run(runs, settings)
 
 
 def score(settings: Annotated[ScoreBenchmarkSettings, Parameter(name="*")] = SCORE) -> None:
     from digits.benchmarks import score as benchmark
 
-    result = benchmark.run(settings)
-    print(benchmark.in_words(result))
-    _write(result, settings.out)
+    benchmark.run(settings)
 
 
 def peers(settings: Annotated[PeersBenchmarkSettings, Parameter(name="*")] = PEERS) -> None:
@@ -109,14 +106,4 @@ def peers(settings: Annotated[PeersBenchmarkSettings, Parameter(name="*")] = PEE
 def training(settings: Annotated[TrainingBenchmarkSettings, Parameter(name="*")] = TRAINING) -> None:
     from digits.benchmarks import training as benchmark
 
-    result = benchmark.run(settings)
-    print(benchmark.in_words(result))
-    _write(result, settings.out)
-
-
-def _write(result: dict[str, object], out: Path | None) -> None:
-    from digits.benchmarks import measurement
-
-    if out:
-        measurement.write(result, out)
-        print(f"measured: {one_line(out)}")
+    benchmark.run(settings)

@@ -39,10 +39,10 @@ ONLY_IN = {
     "matplotlib": {"benchmarks", "export", "lab", "report", "train"},
     "onnx": {"export"},
     "openvino": {"export"},
-    "onnxruntime": {"benchmarks", "model"},  # benchmarks/peers/triton_model.py, which another interpreter runs
+    "onnxruntime": {"benchmarks", "model"},  # benchmarks/peers/servers/, which another interpreter runs
     "optuna": {"lab"},
     "pyarrow": {"score"},
-    "ray": {"benchmarks", "score"},  # benchmarks/peers/ray.py, which another interpreter runs
+    "ray": {"benchmarks", "score"},  # benchmarks/peers/servers/ray.py, which another interpreter runs
     "pygrpc_native": {"benchmarks", "serve"},
     "grpc": {"benchmarks", "client", "protos", "serve"},
 }

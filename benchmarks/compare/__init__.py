@@ -1,1 +1,1 @@
-"""One build beside another, pair after pair."""
+"""Whether one build of digits is slower than another."""

@@ -1,4 +1,4 @@
-"""A build of digits beside this one: a wheel, a checkout or an installation, served with this Python's libraries."""
+"""Another build of digits: a wheel, a checkout or an installation, served with the libraries of this Python."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.load.measure import ServerUnderTest
 from digits.benchmarks.process import environment, started
 from digits.benchmarks.servers import SERVING, free_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from digits.benchmarks.process import ServerProcess
-
-ENTRY = Path("cli", "app.py")  # what every build has
-# Prints the files of all of digits that serving imports.
+ENTRY = Path("cli", "app.py")  # that every build has
+# Prints the files of all modules of digits that serving imports.
 PROBE = """
 import sys
 import digits.cli.app, digits.cli.serve, digits.serve.server
@@ -31,16 +30,16 @@ for name, module in sys.modules.items():
     if name.startswith("digits.") and module.__file__:
         print(module.__file__)
 """
-PYTHON = (sys.executable, "-P")  # -P: the folder that we stand in is no place to import from
+PYTHON = (sys.executable, "-P")  # -P: imports nothing from the working directory
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A build, laid out so that Python finds it.
+    """A build, in a folder from which Python can import it.
 
     Attributes:
         path: As it was given.
-        root: The folder that holds `digits`.
+        root: The folder that contains `digits`.
     """
 
     path: Path
@@ -48,34 +47,34 @@ class Build:
 
     @property
     def environment(self) -> dict[str, str]:
-        """In which Python imports this build, whatever is installed beside it."""
+        """With which Python imports this build, whatever else is installed."""
         before = os.environ.get("PYTHONPATH")
         return {"PYTHONPATH": f"{self.root}{os.pathsep}{before}" if before else str(self.root)}
 
     def require_own_code(self) -> None:
-        """Raises BenchmarkError if it cannot be imported, or if any module of digits comes from elsewhere."""
+        """Raises BenchmarkError if it cannot be imported, or if any module of digits is imported from elsewhere."""
         command = [*PYTHON, "-c", PROBE]
         within = environment() | self.environment
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=within)  # noqa: S603 our own
         if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
+            said = (done.stderr.strip().splitlines() or ["nothing was printed"])[-1]
             raise BenchmarkError(f"{self.path}: cannot be imported: {said}")
         for file in done.stdout.splitlines():
             if not Path(file).is_relative_to(self.root):
                 raise BenchmarkError(
-                    f"{self.path}: what would be measured is {file}, which is not of this build: the build lacks it"
+                    f"{self.path}: lacks a module; {file} would be measured, which is not of this build"
                 )
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Build]:
-    """Lays out a build for as long as the context lasts.
+    """A build that can be served as long as the context lasts.
 
     Args:
-        path: A wheel, a checkout, whose root folders are the packages, or a folder that holds `digits`.
+        path: A wheel, a checkout, whose root folders are the packages, or a folder that contains `digits`.
 
     Raises:
-        BenchmarkError: it is none of these, is damaged, or Python would import another digits than this one.
+        BenchmarkError: it is something else, is damaged, or Python would import another digits.
     """
     with tempfile.TemporaryDirectory(prefix="digits-build-") as temporary:
         build = Build(path, _root(path, Path(temporary)))
@@ -84,28 +83,31 @@ def opened(path: Path) -> Iterator[Build]:
 
 
 @contextmanager
-def serving(build: Build) -> Iterator[ServerProcess]:
-    """Serves the model in the build's box on a free port of this host. Raises BenchmarkError if it does not start."""
+def serving(name: str, build: Build) -> Iterator[ServerUnderTest]:
+    """Serves the build's bundled model on a free port. Raises BenchmarkError if it does not start."""
     address = free_address()
     command = [*PYTHON, "-m", "digits.cli.app", "serve", "--address", address]
     with ExitStack() as stack:
-        try:  # by variables, since an older build may lack the option, and only warns of a variable
+        try:  # by a variable: an older build may lack the option, and only warns of a variable
             more = build.environment | {"DIGITS_LAME_DUCK": "0"}
             process = stack.enter_context(started(command, address, SERVING, more))
         except BenchmarkError as error:
             raise BenchmarkError(f"{build.path}: does not serve: {error}") from error
-        yield process
+        print(f"{name}: {build.path}: ready in {process.ready_seconds:.2f} s", flush=True)
+        yield ServerUnderTest(name, address, process)
 
 
 def _root(path: Path, temporary: Path) -> Path:
-    """The folder that holds `digits`, made in the temporary one unless it is there already."""
+    """The folder that contains `digits`, made in the temporary one unless it exists."""
     if (path / "digits" / ENTRY).is_file():
         return path.absolute()
     if (path / ENTRY).is_file():
         (temporary / "digits").symlink_to(path.absolute())
         return temporary
     if path.is_dir():
-        raise BenchmarkError(f"{path}: no build: it has neither digits/{ENTRY} nor {ENTRY}; give a wheel or a checkout")
+        raise BenchmarkError(
+            f"{path}: not a build: it has neither digits/{ENTRY} nor {ENTRY}; give a wheel or a checkout"
+        )
     _unzip(path, temporary)
     return temporary
 
@@ -118,4 +120,4 @@ def _unzip(wheel: Path, folder: Path) -> None:
         why = getattr(error, "strerror", None) or error
         raise BenchmarkError(f"{wheel}: cannot be read as a wheel ({why}); give a wheel, or a checkout") from error
     if not (folder / "digits" / ENTRY).is_file():
-        raise BenchmarkError(f"{wheel}: a wheel of something else: it holds no digits/{ENTRY}")
+        raise BenchmarkError(f"{wheel}: a wheel of another package: it has no digits/{ENTRY}")

@@ -1,7 +1,7 @@
-"""Two files of `digits bench server`, from different times: what each server reached, by its ratio to the echo then.
+"""Two files of `digits bench server`, from different times: each server's ratio to the echo of its own file.
 
-The echo takes the machine's own speed out of it, not its moods: what comes of it is indicative. Closed loops alone are
-compared, since the open loop's rate is what was asked for. The JSON's measurements have a repeat for each file, with
+The echo accounts for the speed of the machine, but not for its fluctuations: the result is indicative. Only closed
+loops are compared, since the rate of the open loop is given. The JSON's measurements have a repeat for each file, with
 its ratios to the echo; `findings` says what was not compared, and why.
 """
 
@@ -11,11 +11,11 @@ import json
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from digits.benchmarks.compare.verdict import CPU, RATE, WORDS, compare_section
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.measurement import measurement, measuring
-from digits.benchmarks.server.table import words
+from digits.benchmarks.measurement import measuring
+from digits.benchmarks.server.report import load_text
 from digits.benchmarks.settings import ECHO
-from digits.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,17 +25,15 @@ if TYPE_CHECKING:
 
     Medians = Mapping["Key", Mapping[str, float]]
 
-MEASURES = {"calls_per_second": "calls a second", "cpu_us": "processor time a call"}
-HEAD = ("server", "load", "over the echo's", "A", "B", "B has more by")
-INDICATIVE = "indicative: two files are from different times; give two builds, which are measured in turn, to be sure"
+MEASURES = (RATE, CPU)
 
 
 class Key(NamedTuple):
-    """What is looked for in both files."""
+    """A measurement to find in both files."""
 
     server: str
     load: str  # as JSON
-    words: str  # the load in a few words
+    text: str  # the load in a few words
 
     @property
     def echo(self) -> Key:
@@ -46,35 +44,37 @@ def run(a: Path, b: Path, settings: CompareBenchmarkSettings) -> None:
     """Prints a table of what is in both.
 
     Raises:
-        BenchmarkError: one of them is no such file, or nothing is in both.
+        BenchmarkError: one of them is not such a file, or nothing is in both.
     """
-    files = _medians(a), _medians(b)
-    keys = [key for key in files[0] | files[1] if key.server != ECHO]
-    both = [key for key in keys if all(key in file and key.echo in file for file in files)]
-    if not both:
+    both = _medians(a), _medians(b)
+    keys = [key for key in both[0] | both[1] if key.server != ECHO]
+    common = [key for key in keys if all(key in file and key.echo in file for file in both)]
+    if not common:
         raise BenchmarkError(f"{a} and {b} have no load in common under which the echo was measured too")
-    left_out = [_left_out(key, *files) for key in keys if key not in both]
-    head = measurement("compare", settings) | {"findings": {"indicative": True, "left_out": left_out}}
-    rows = []
-    with measuring(head, settings.out) as measurements:
-        for key in both:
-            ratios = [_ratios(key, file) for file in files]
-            measurements.append({"subject": key.server, "load": json.loads(key.load), "repeats": ratios})
-            rows += [_row(key, name, *ratios) for name in ratios[0] if name in ratios[1]]
-    print("\n".join(["", Table(HEAD, rows, 3).text(), "", *left_out, INDICATIVE]), flush=True)
+    with measuring("compare", settings) as result:
+        table: list[list[str]] = []
+        for key in common:
+            ratios = [_ratios(key, file) for file in both]
+            result.repeats(key.server, json.loads(key.load)).extend(ratios)
+            table += [_row(key, name, *ratios) for name in ratios[0] if name in ratios[1]]
+        left_out = [_left_out(key, *both) for key in keys if key not in common]
+        result.findings.update({"indicative": True, "ratios": table, "left_out": left_out})
+    compare_section(result.json()).show(settings.out)
 
 
 def _medians(file: Path) -> dict[Key, dict[str, float]]:
-    """Of the closed loops. Raises BenchmarkError if the file is none of `digits bench server`."""
+    """Of the closed loops. Raises BenchmarkError if the file is not from `digits bench server`."""
     repeats: dict[Key, list[Mapping[str, float]]] = {}
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
         if result["benchmark"] != "server":
-            raise BenchmarkError(f"{file}: of `digits bench {result['benchmark']}`; give one of `digits bench server`")
+            raise BenchmarkError(
+                f"{file}: from `digits bench {result['benchmark']}`; give one of `digits bench server`"
+            )
         for row in result["measurements"]:
             load = row["load"]
             if load["loop"] == "closed" and row["repeats"]:
-                key = Key(row["subject"], json.dumps(load, sort_keys=True), words(load))
+                key = Key(row["system"], json.dumps(load, sort_keys=True), load_text(load))
                 repeats.setdefault(key, []).extend(row["repeats"])
         return {
             key: {name: median(one[name] for one in seen) for name in MEASURES if all(name in one for one in seen)}
@@ -88,15 +88,15 @@ def _medians(file: Path) -> dict[Key, dict[str, float]]:
 
 def _left_out(key: Key, a: Medians, b: Medians) -> str:
     why = "without an echo" if key in a and key in b else f"only in {'A' if key in a else 'B'}"
-    return f"{why}: {key.server}: {key.words}"
+    return f"{why}: {key.server}: {key.text}"
 
 
 def _ratios(key: Key, medians: Medians) -> dict[str, float]:
-    """To the echo, by what both of them have."""
+    """To the echo, of what both of them have."""
     ours, echo = medians[key], medians[key.echo]
     return {name: round(ours[name] / echo[name], 4) for name in ours if echo.get(name)}
 
 
-def _row(key: Key, name: str, a: Mapping[str, float], b: Mapping[str, float]) -> tuple[str, ...]:
+def _row(key: Key, name: str, a: Mapping[str, float], b: Mapping[str, float]) -> list[str]:
     change = f"{(b[name] / a[name] - 1) * 100:+.1f} %" if a[name] else ""
-    return key.server, key.words, MEASURES[name], f"{a[name]:.3f}", f"{b[name]:.3f}", change
+    return [key.server, key.text, WORDS[name][-1], f"{a[name]:.3f}", f"{b[name]:.3f}", change]

@@ -1,111 +1,117 @@
-"""What the pairs say: how B differs from A under each load, how sure that is, and whether it is too slow."""
+"""By how much B differs from A under each load, how sure that is, and whether B is too slow."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from digits.benchmarks.compare.bootstrap import estimate
-from digits.benchmarks.compare.load import CELLS, CPU, RATE, A, B
+from digits.benchmarks.load.call import CLASSIFY, point_text
+from digits.benchmarks.section import Section
 from digits.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from digits.benchmarks.cells import Cell
+    from numpy.typing import NDArray
 
-    Samples = Mapping[tuple[Cell, str], Sequence[Mapping[str, float]]]  # by load and build, one for each pair
+    Point = tuple[str, int, int]  # method, images in a call, connections
+    Samples = Mapping[tuple[Point, str], Sequence[Mapping[str, float]]]  # by load and build, one for each pair
+    Difference = dict[str, Any]
 
+A, B = "A", "B"
+RATE, CPU = "calls_per_second", "cpu_us"
+GRID: tuple[Point, ...] = ((CLASSIFY, 1, 16), (CLASSIFY, 64, 4))
 WORDS = {RATE: ("fewer", "more", "calls a second"), CPU: ("less", "more", "processor time a call")}
 WORSE = {RATE: "fewer", CPU: "more"}
 ERROR = 0.02  # the chance that any of the intervals misses the truth
+TRIM = 0.2  # of the pairs that are left out at each end: a stall in a few of them does not move the mean
+RESAMPLES = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """By how much B has more than A of something, in percent of A, with an interval; negative where it has less."""
+def differences(samples: Samples, limit: float, seed: int) -> list[Difference]:
+    """By load and measure: B over A within the pairs, averaged as logarithms, with an interval, in percent of A.
 
-    load: str
-    measure: str
-    medians: tuple[float, float]  # of A and B
-    percent: float
-    low: float
-    high: float
-
-    @property
-    def loss(self) -> tuple[float, float, float]:
-        """What is bad about it, in percent: the least, the estimate and the most. Of the rate it is what is missing."""
-        return (-self.high, -self.percent, -self.low) if self.measure == RATE else (self.low, self.percent, self.high)
-
-    def is_slower(self, limit: float) -> bool:
-        """Whether B is worse beyond noise, and by more than the limit, in percent."""
-        least, estimated, _ = self.loss
-        return least > 0 and estimated > limit
-
-    def __str__(self) -> str:
-        less, more, what = WORDS[self.measure]
-        sign = -1 if self.percent < 0 else 1
-        low, high = sorted((sign * self.low, sign * self.high))
-        word = less if sign < 0 else more
-        return f"{self.load}: {sign * self.percent:.1f} % ({low:.1f} to {high:.1f} %) {word} {what}"
-
-
-def differences(samples: Samples, seed: int) -> list[Difference]:
-    """By load and measure: the ratios within the pairs, averaged as logarithms.
-
-    The intervals hold together with 98 % (Bonferroni), since one of them is enough to fail a build.
+    All intervals hold together with 98 % (Bonferroni), since one of them is enough to fail a build.
     """
-    confidence = 1 - ERROR / (len(CELLS) * len(WORDS))
-    return [_difference(samples, cell, measure, confidence, seed) for cell in CELLS for measure in WORDS]
+    confidence = 1 - ERROR / (len(GRID) * len(WORDS))
+    found = []
+    for point in GRID:
+        for measure in WORDS:
+            a, b = ([one[measure] for one in samples[point, name]] for name in (A, B))
+            percent, low, high = (
+                math.expm1(value) * 100 for value in estimate(np.log(b) - np.log(a), confidence, seed)
+            )
+            one: Difference = {"load": point_text(*point), "measure": measure, "medians": [median(a), median(b)]}
+            one |= {"percent": round(percent, 2), "interval": [round(low, 2), round(high, 2)]}
+            least, estimated, _ = _loss(one)
+            found.append(one | {"slower": least > 0 and estimated > limit})
+    return found
 
 
-def in_words(found: Sequence[Difference], limit: float) -> str:
-    """The table, and below it whether B is slower."""
+def estimate(values: NDArray[np.float64], confidence: float, seed: int) -> tuple[float, float, float]:
+    """The trimmed mean of independent values [n], at least 3, and its BCa bootstrap interval: value, low, high."""
+    from scipy import stats
+
+    def mean(sample: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+        means: NDArray[np.float64] = stats.trim_mean(sample, TRIM, axis=axis)
+        return means
+
+    value = float(mean(values))
+    if np.ptp(values) == 0:  # for which the interval is undefined
+        return value, value, value
+    found = stats.bootstrap(
+        (values,), mean, n_resamples=RESAMPLES, confidence_level=confidence, rng=np.random.default_rng(seed)
+    ).confidence_interval
+    return value, float(found.low), float(found.high)
+
+
+def compare_section(result: dict[str, Any]) -> Section:
+    """Of two builds, or of two files."""
+    findings = result["findings"]
+    if findings.get("indicative"):
+        head = ("server", "load", "over the echo's", A, B, "B has more by")
+        text = [*findings["left_out"], "Indicative: two files are from different times; compare two builds to be sure."]
+        return Section("One result compared with another", result, text, [Table(head, findings["ratios"], 3)])
+    names, found = result["builds"], findings["differences"]
+    head = ("load", "median of", A, B, "B has more by", "slower")
     rows = [
-        (each.load, WORDS[each.measure][-1], *(f"{value:,.1f}" for value in each.medians), _change(each))
-        for each in found
+        (
+            *(one["load"], WORDS[one["measure"]][-1]),
+            *(f"{value:,.1f}" for value in one["medians"]),
+            "{:+.1f} % ({:+.1f} to {:+.1f} %)".format(one["percent"], *one["interval"]),
+            "yes" if one["slower"] else "no",
+        )
+        for one in found
     ]
-    return f"{Table(('load', 'median of', A, B, 'B has more by'), rows, 2).text()}\n\n{_verdict(found, limit)}"
+    text = [f"A is {names[A]}, B is {names[B]}; {result['repeats']} pairs, in turn.", verdict(found, findings["limit"])]
+    return Section("One build compared with another", result, text, [Table(head, rows, 2)])
 
 
-def is_slower(found: Sequence[Difference], limit: float) -> bool:
-    return any(each.is_slower(limit) for each in found)
-
-
-def as_json(found: Sequence[Difference], limit: float) -> list[dict[str, Any]]:
-    return [
-        {
-            "load": each.load,
-            "measure": each.measure,
-            "percent": round(each.percent, 2),
-            "interval": [round(each.low, 2), round(each.high, 2)],
-            "slower": each.is_slower(limit),
-        }
-        for each in found
-    ]
-
-
-def _difference(samples: Samples, cell: Cell, measure: str, confidence: float, seed: int) -> Difference:
-    a, b = ([one[measure] for one in samples[cell, name]] for name in (A, B))
-    found = estimate(np.log(b) - np.log(a), confidence, seed)
-    percent, low, high = (math.expm1(value) * 100 for value in (found.value, found.low, found.high))
-    return Difference(cell.name, measure, (median(a), median(b)), percent, low, high)
-
-
-def _change(found: Difference) -> str:
-    return f"{found.percent:+.1f} % ({found.low:+.1f} to {found.high:+.1f} %)"
-
-
-def _verdict(found: Sequence[Difference], limit: float) -> str:
-    if slower := [each for each in found if each.is_slower(limit)]:
-        return f"B is slower: {'; '.join(map(str, slower))}; {limit:g} % is allowed"
-    worst = max(found, key=lambda each: each.loss[-1])
-    most = max(worst.loss[-1], 0)
-    room = f"{worst.load}: at most {most:.1f} % {WORSE[worst.measure]} {WORDS[worst.measure][-1]}"
+def verdict(found: Sequence[Difference], limit: float) -> str:
+    """Whether B is slower, in a sentence."""
+    if slower := [one for one in found if one["slower"]]:
+        return f"B is slower: {'; '.join(map(_text, slower))}; {limit:g} % is allowed"
+    worst = max(found, key=lambda one: _loss(one)[-1])
+    most = max(_loss(worst)[-1], 0)
+    room = f"{worst['load']}: at most {most:.1f} % {WORSE[worst['measure']]} {WORDS[worst['measure']][-1]}"
     if most <= limit:
-        return f"B is no slower beyond {limit:g} %: {room}"
+        return f"B is not slower by more than {limit:g} %: {room}"
     return f"B is not shown to be slower, but noise leaves room: {room}; give more --pairs, or a quieter machine"
+
+
+def _loss(one: Difference) -> tuple[float, float, float]:
+    """What is worse about B, in percent: the least, the estimate and the most. Of a rate it is what is missing."""
+    low, high = one["interval"]
+    return (-high, -one["percent"], -low) if one["measure"] == RATE else (low, one["percent"], high)
+
+
+def _text(one: Difference) -> str:
+    less, more, what = WORDS[one["measure"]]
+    sign = -1 if one["percent"] < 0 else 1
+    low, high = sorted(sign * end for end in one["interval"])
+    return (
+        f"{one['load']}: {sign * one['percent']:.1f} % ({low:.1f} to {high:.1f} %) {less if sign < 0 else more} {what}"
+    )

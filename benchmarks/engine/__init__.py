@@ -1,1 +1,1 @@
-"""The model alone: by batch size and threads, beside Keras, TensorFlow, OpenVINO and the roofline."""
+"""The model without a server: by batch size and threads, compared with Keras, TensorFlow, OpenVINO, the roofline."""

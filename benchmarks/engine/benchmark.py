@@ -1,26 +1,26 @@
-"""How fast a published version runs, by batch size and threads, beside Keras, TensorFlow and OpenVINO, in turn.
+"""How fast a published version runs, by batch size and threads, compared with Keras, TensorFlow and OpenVINO, in turn.
 
-The JSON's measurements are those of the subjects, with `batch` and `threads` for a load, and of the `machine`, whose
-load says what is done in a run, and how many `flop` or `bytes` that is. `findings` tells which subjects no server would
-run on this host (`not_served`), what could not be timed (`left_out`), how far each subject is from the golden set's
-answers (`max_abs_diff`), and the `roofline` (see engine/roofline.py).
+The JSON's measurements are those of the systems, with `batch` and `threads` for a load, and of the `machine`, whose
+load has the `peak`, its `work`, and how many `flop` or `bytes` a run has. `findings` has the systems that no server
+would run on this host (`not_served`), what could not be timed (`left_out`), by how much each system differs from the
+golden set's answers (`max_abs_diff`), and the `roofline` (see engine/roofline.py).
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
-from digits.benchmarks.drawing import draw
-from digits.benchmarks.engine.figure import throughput
 from digits.benchmarks.engine.process import WARM_UP, EngineProcess
-from digits.benchmarks.engine.result import EngineResult
-from digits.benchmarks.engine.roofline_figure import roofs
-from digits.benchmarks.engine.subjects import KERAS_WAYS, OPENVINO
-from digits.benchmarks.engine.table import in_words
+from digits.benchmarks.engine.report import engine_section
+from digits.benchmarks.engine.roofline import roofline, work_of
+from digits.benchmarks.engine.systems import KERAS_WAYS, OPENVINO, without_folder
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.measurement import measurement, measuring
+from digits.benchmarks.load.latency import latency_us
+from digits.benchmarks.measurement import measuring
+from digits.export.errors import ExportError
 from digits.images import mnist
 from digits.model.golden import REFERENCE_TOLERANCE
 from digits.model.manifest import FP32
@@ -30,20 +30,26 @@ from digits.report.number_format import comma_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from digits.benchmarks.engine.process import Ready
+    from digits.benchmarks.measurement import Result
     from digits.benchmarks.settings import EngineBenchmarkSettings
+    from digits.model.repository import ModelVersion
 
-LEAST, MOST = 0.01, 0.2  # seconds of one, unless a single run takes longer
+LEAST, MOST = 0.01, 0.2  # seconds of a measurement, unless a single run takes longer
 PEAK = 0.1  # seconds of a measurement of a peak, of which the fastest run counts
 LARGEST = 65_536  # images: some 400 MB of activations
-WARM = f"{WARM_UP} runs of each subject at each batch size, before its first measurement there"
-EXACT = (FP32, *KERAS_WAYS, OPENVINO)  # what has to answer as the golden set says; `digits verify` judges the others
+WARM = f"{WARM_UP} runs of each system at each batch size, before its first measurement there"
+EXACT = (FP32, *KERAS_WAYS, OPENVINO)  # must answer as the golden set says; `digits verify` judges the others
+MACHINE = "machine"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is measured, and for how many seconds in all."""
+    """What is measured, and for how many seconds in total."""
 
     batches: Sequence[int]
     threads: Sequence[int]
@@ -59,7 +65,7 @@ def run(settings: EngineBenchmarkSettings) -> None:
     """Measures, writes the JSON and the figures, and prints the tables.
 
     Raises:
-        BenchmarkError: nothing can be measured as told; or, after all is written, a subject answers wrongly.
+        BenchmarkError: nothing can be measured with these settings; or, after all is written, a system answers wrongly.
         ModelError: there is no model, or its fp32 does not run.
     """
     plan = planned(settings, usable_cores())
@@ -68,21 +74,20 @@ def run(settings: EngineBenchmarkSettings) -> None:
     with ExitStack() as stack:
         processes = [stack.enter_context(EngineProcess(version, threads)) for threads in plan.threads]
         data = mnist.load(settings.data)
-        head = measurement("engine", settings, data, warm_up=WARM, repeats=plan.repeats)
-        head["findings"] = {"model": {"version": version.number, "sha256": version.manifest.reference_sha256}}
-        result = EngineResult(stack.enter_context(measuring(head, settings.out)), head["findings"])
+        written = stack.enter_context(measuring("engine", settings, data, warm_up=WARM, repeats=plan.repeats))
+        model = {"version": version.number, "sha256": version.manifest.reference_sha256}
+        written.findings.update({"model": model, "not_served": {}, "left_out": {}, "max_abs_diff": {}})
+        result = EngineResult(written)
         for process in processes:
             result.begin(process.threads, process.ready(data.x_test))
         _measure(plan, processes, result)
         result.find_roofline(version)
-    _draw(result, settings.out)
-    print(in_words(result), flush=True)
-    if wrong := result.disagreement(allowed=REFERENCE_TOLERANCE, among=EXACT):
-        raise BenchmarkError(wrong)
+    engine_section(written.json()).show(settings.out)
+    result.require_agreement()
 
 
 def planned(settings: EngineBenchmarkSettings, cores: int) -> Plan:
-    """What is given stands. Threads without a core of their own are left out, and said to be.
+    """The settings, completed. Threads without a core of their own are left out with a message.
 
     Raises:
         BenchmarkError: no number of threads fits, or a batch is too large.
@@ -93,9 +98,8 @@ def planned(settings: EngineBenchmarkSettings, cores: int) -> Plan:
         raise BenchmarkError(f"--batches {max(batches)}: takes too much memory; give {LARGEST} at most")
     fitting = [number for number in threads if number <= cores]
     if not fitting:
-        raise BenchmarkError(
-            f"--threads {comma_list(threads)}: more than the cores of this process; give {cores} at most"
-        )
+        given = comma_list(threads)
+        raise BenchmarkError(f"--threads {given}: more than the cores of this process; give {cores} at most")
     if more := sorted(set(threads) - set(fitting)):
         print(f"left out: --threads {comma_list(more)}, more than the cores of this process, {cores}", flush=True)
     return Plan(sorted(batches), sorted(fitting), settings.repeats or usual.repeats, usual.seconds)
@@ -103,23 +107,97 @@ def planned(settings: EngineBenchmarkSettings, cores: int) -> Plan:
 
 def _measure(plan: Plan, processes: Sequence[EngineProcess], result: EngineResult) -> None:
     """Everything once in each repeat, in turn."""
-    subjects = sum(len(result.subjects(process.threads)) for process in processes)
-    seconds = min(max(plan.seconds / (subjects * len(plan.batches) * plan.repeats), LEAST), MOST)
+    systems = sum(len(result.ready[process.threads].systems) for process in processes)
+    seconds = min(max(plan.seconds / (systems * len(plan.batches) * plan.repeats), LEAST), MOST)
     for repeat in range(1, plan.repeats + 1):
         print(f"repeat {repeat} of {plan.repeats}: peaks of the machine", flush=True)
         for process in processes:
-            for name in result.peaks(process.threads):
+            for name in result.ready[process.threads].peaks:
                 result.add_peak(name, process.threads, process.time(name, 0, PEAK))
         for batch in plan.batches:
             print(f"repeat {repeat} of {plan.repeats}: batches of {batch:,}", flush=True)
             for process in processes:
-                for name in result.subjects(process.threads):
+                for name in result.ready[process.threads].systems:
                     result.add(name, batch, process.threads, process.time(name, batch, seconds))
 
 
-def _draw(result: EngineResult, out: Path) -> None:
-    """Beside the JSON: NAME-throughput.png, NAME-roofline.png. Raises BenchmarkError if one cannot be written."""
-    not_served = result.findings["not_served"]
-    draw(out, "throughput", throughput(result.measurements, not_served))
-    if "roofline" in result.findings:
-        draw(out, "roofline", roofs(result.findings["roofline"], not_served))
+@dataclass(frozen=True, slots=True)
+class EngineResult:
+    """The measurements and findings of the JSON, to which it adds.
+
+    Attributes:
+        ready: By threads, what can be timed.
+        repeats: By system or peak, batch (0 for a peak) and threads.
+    """
+
+    written: Result
+    ready: dict[int, Ready] = field(default_factory=dict)
+    repeats: dict[tuple[str, int, int], list[dict[str, Any]]] = field(default_factory=dict)
+
+    def begin(self, threads: int, ready: Ready) -> None:
+        """Takes over what can be timed with so many threads, and prints what cannot."""
+        self.ready[threads] = ready
+        for name, found in (("not_served", ready.not_served), ("left_out", ready.left_out)):
+            new = {key: why for key, why in found.items() if key not in self.written.findings[name]}
+            self.written.findings[name].update(new)
+            for system, why in new.items():
+                print(f"{name.replace('_', ' ')}: {system}, {why}", flush=True)
+        differences = self.written.findings["max_abs_diff"]
+        for system, difference in ready.differences.items():
+            differences[system] = max(difference, differences.get(system, 0.0))
+
+    def add(self, system: str, batch: int, threads: int, seconds: NDArray[np.float64]) -> None:
+        """Adds a repeat of a system, seconds of each run [n]."""
+        repeat = {"images_per_second": _rounded(batch / seconds.mean())}
+        self._add((system, batch, threads), system, {"batch": batch, "threads": threads}, seconds, repeat)
+
+    def add_peak(self, name: str, threads: int, seconds: NDArray[np.float64]) -> None:
+        """Adds a repeat of a peak of the machine: the fastest run counts."""
+        work, unit, amount = self.ready[threads].peaks[name]
+        load = {"peak": name, "work": work, unit: amount, "threads": threads}
+        self._add((name, 0, threads), MACHINE, load, seconds, {f"{unit}_per_second": _rounded(amount / seconds.min())})
+
+    def find_roofline(self, version: ModelVersion) -> None:
+        """Computes the roofline, if the network consists of dense layers."""
+        try:
+            work = work_of(version)
+        except ExportError as error:
+            self.written.findings["left_out"]["roofline"] = why = without_folder(version, error)
+            print(f"left out: roofline, {why}", flush=True)
+            return
+        peaks = {
+            threads: {
+                name: max(repeat[f"{unit}_per_second"] for repeat in self.repeats[name, 0, threads])
+                for name, (_, unit, _) in ready.peaks.items()
+            }
+            for threads, ready in self.ready.items()
+        }
+        rates: dict[str, dict[tuple[int, int], float]] = {}
+        for (system, batch, threads), repeats in self.repeats.items():
+            if batch:
+                rate = median(repeat["images_per_second"] for repeat in repeats)
+                rates.setdefault(system, {})[batch, threads] = rate
+        self.written.findings["roofline"] = roofline(work, rates, peaks)
+
+    def require_agreement(self) -> None:
+        """Raises BenchmarkError if a system that must answer as the golden set says does not."""
+        off = {name: far for name, far in self.written.findings["max_abs_diff"].items() if name in EXACT}
+        off = {name: far for name, far in off.items() if not far <= REFERENCE_TOLERANCE}
+        if off:
+            worst = max(off, key=lambda name: off[name])
+            raise BenchmarkError(
+                f"{worst} differs from the golden set's answers by {off[worst]:.2g}, at most {REFERENCE_TOLERANCE:.0e} "
+                "is allowed; run `digits bench parity` to see the images"
+            )
+
+    def _add(
+        self, key: tuple[str, int, int], system: str, load: dict[str, Any], seconds: NDArray[np.float64], repeat: Any
+    ) -> None:
+        if key not in self.repeats:
+            self.repeats[key] = self.written.repeats(system, load)
+        self.repeats[key].append({"runs": len(seconds), **repeat, "latency_us": latency_us(seconds)})
+
+
+def _rounded(rate: float) -> float:
+    """To six digits, more than a clock can tell."""
+    return float(f"{rate:.6g}")

@@ -1,4 +1,4 @@
-"""A process of its own for each number of threads: TensorFlow's threads, say, cannot be changed in one that runs."""
+"""One process for each number of threads, since TensorFlow's threads cannot be changed once it runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from digits.benchmarks.engine.peaks import open_peaks
-from digits.benchmarks.engine.subjects import open_subjects
+from digits.benchmarks.engine.systems import open_systems
 from digits.benchmarks.errors import BenchmarkError
 from digits.model.errors import ModelError
 from digits.model.golden import Golden
@@ -34,14 +34,14 @@ class Ready:
     """What can be timed in a process.
 
     Attributes:
-        subjects: Their names.
+        systems: The names of the systems.
         not_served: Of those, which no server would run on this host, and why.
         left_out: What cannot be timed, and why.
-        differences: Each subject's largest |difference of a probability| from the golden set's reference.
-        peaks: What is done in a run of each peak of the machine: words, unit, and how many of it.
+        differences: Each system's largest |difference of a probability| from the golden set's reference.
+        peaks: Of each peak of the machine: its work, unit, and how many of them in a run.
     """
 
-    subjects: list[str]
+    systems: list[str]
     not_served: dict[str, str]
     left_out: dict[str, str]
     differences: dict[str, float]
@@ -49,15 +49,15 @@ class Ready:
 
 
 class EngineProcess:
-    """Times subjects on so many threads, one at a time. A context manager, which kills it."""
+    """Times systems with so many threads, one after the other. Leaving the context kills it."""
 
     def __init__(self, version: ModelVersion, threads: int) -> None:
-        """Starts it, and does not wait."""
+        """Starts it without waiting for it."""
         spawn = multiprocessing.get_context("spawn")
         self.threads = threads
         self._pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(target=_answer, args=(theirs, version, threads), daemon=True)
-        ours = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is the parent's to take
+        ours = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the parent handles Ctrl-C
         try:
             self._process.start()
         finally:
@@ -72,7 +72,7 @@ class EngineProcess:
         self._process.join()
 
     def ready(self, pixels: NDArray[np.uint8]) -> Ready:
-        """Waits until everything is open. Batches are made of images uint8 [n, 28, 28], repeated as needed.
+        """Waits until everything is open. Batches consist of images uint8 [n, 28, 28], repeated as needed.
 
         Raises:
             ModelError: fp32 cannot be run here.
@@ -82,7 +82,7 @@ class EngineProcess:
         return found
 
     def time(self, name: str, batch: int, seconds: float) -> NDArray[np.float64]:
-        """Seconds of each run [n] of a subject or a peak: one at least, and others until the time is over.
+        """Seconds of each run [n] of a system or a peak: at least one, and more until the time is over.
 
         Raises:
             BenchmarkError: the process has ended.
@@ -98,7 +98,7 @@ class EngineProcess:
             self._process.join()
             raise BenchmarkError(
                 f"the process for --threads {self.threads} ended with exit code {self._process.exitcode}; "
-                "if it says nothing above, it may want memory: give smaller --batches"
+                "if there is no message above, it may lack memory: give smaller --batches"
             ) from error
         if isinstance(reply, Exception):
             raise reply
@@ -106,16 +106,16 @@ class EngineProcess:
 
 
 def _answer(pipe: Connection, version: ModelVersion, threads: int) -> None:
-    """In the process: opens everything, and times what it is told to until nobody asks any more."""
+    """In the process: opens everything, and times what it is asked to until the parent closes the pipe."""
     with suppress(EOFError, ConnectionError):
         try:
-            found = open_subjects(version, threads)
+            found = open_systems(version, threads)
         except ModelError as error:
             pipe.recv()
             pipe.send(error)
             return
         peaks = open_peaks(threads, version)
-        does = {name: (peak.words, peak.unit, peak.amount) for name, peak in peaks.items()}
+        does = {name: (peak.work, peak.unit, peak.amount) for name, peak in peaks.items()}
         differences = found.differences(Golden.read(version.golden))
         pixels = pipe.recv()
         pipe.send(Ready(list(found.runs), found.not_served, found.left_out, differences, does))

@@ -1,4 +1,4 @@
-"""The roofline model: how fast a network could run at most, by the machine's peaks and the work of a batch.
+"""The roofline model: how fast a network can run at most, by the machine's peaks and the work of a batch.
 
 S. Williams, A. Waterman, D. Patterson, "Roofline: An Insightful Visual Performance Model for Multicore Architectures",
 Communications of the ACM 52 (4), 2009.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from digits.benchmarks.engine.peaks import CACHE, PRODUCT
 from digits.export.dense_layers import dense_layers
 from digits.export.imported_model import read_onnx
 from digits.export.settings import ImportSettings
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from digits.model.repository import ModelVersion
 
+MULTIPLY, MEMORY, CACHE = "multiply", "memory", "cache"
 NUMBER = {FP32: 4, FP16: 2, INT8: 1}  # bytes of a weight or an activation
 
 
@@ -40,7 +40,7 @@ class Work:
         return 2 * self.parameters * batch
 
     def bytes(self, batch: int, number: int) -> int:
-        """That go to and fro: the weights once a batch; of each image the pixels, and what each layer writes and reads.
+        """Read or written: the weights once a batch; of each image the pixels, and what each layer writes and reads.
 
         Args:
             batch: Images in it.
@@ -62,13 +62,13 @@ def roofline(work: Work, rates: Mapping[str, Mapping[tuple[int, int], float]], p
 
     Args:
         work: The network's.
-        rates: Images a second, by subject, and by batch size and threads.
+        rates: Images a second, by system, and by batch size and threads.
         peaks: By threads: FLOP or bytes a second of each peak.
 
     Returns:
-        `parameters`, `widths`, `roofs` by threads, and `points`: each with its subject, batch, threads, `intensity`
+        `parameters`, `widths`, `roofs` by threads, and `points`: each with its system, batch, threads, `intensity`
         (FLOP a byte), `flops` (FLOP a second) and, of fp32, its `share` of the roof. The roof is the lower one of the
-        peak of float32 products and of what could be made of the weights if they were read from the cache that fast.
+        peak of float32 multiplication, and of the arithmetic on weights that are read at the peak of the cache.
     """
     points = [_point(work, name, load, rate, peaks) for name, of in rates.items() for load, rate in of.items()]
     roofs = {str(threads): dict(found) for threads, found in peaks.items()}
@@ -76,13 +76,13 @@ def roofline(work: Work, rates: Mapping[str, Mapping[tuple[int, int], float]], p
 
 
 def roof(intensity: float, peaks: Mapping[str, float], memory: str = CACHE) -> float:
-    """FLOP a second that can be reached at most, at so many FLOP a byte read from cache or memory."""
-    return min(peaks[PRODUCT], intensity * peaks[memory])
+    """FLOP a second that can be reached at most, with so many FLOP for each byte read from cache or memory."""
+    return min(peaks[MULTIPLY], intensity * peaks[memory])
 
 
 def _point(work: Work, name: str, load: tuple[int, int], rate: float, peaks: Mapping[int, Any]) -> dict[str, Any]:
     batch, threads = load
     intensity = work.flop(batch) / work.bytes(batch, NUMBER.get(name, 4))
     flops = rate * work.flop(1)
-    point = {"subject": name, "batch": batch, "threads": threads, "intensity": intensity, "flops": flops}
+    point = {"system": name, "batch": batch, "threads": threads, "intensity": intensity, "flops": flops}
     return point | ({"share": flops / roof(intensity, peaks[threads])} if name == FP32 else {})

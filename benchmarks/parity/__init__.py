@@ -1,1 +1,1 @@
-"""Keras beside every variant, in process and through the server."""
+"""Keras compared with every variant, in process and through the server."""

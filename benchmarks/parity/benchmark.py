@@ -1,8 +1,7 @@
-"""Keras beside every variant of a version, image by image: in this process, and through the server byte for byte.
+"""Keras compared with every variant of a version, image by image: in this process, and through the server.
 
-Beside the head of every benchmark's, the JSON has `findings`: where Keras comes from and by how much it is off what was
-recorded at the export (`reference`), the version's own `limits`, and what disagrees, a line each (`failed`). A
-measurement in process has
+`findings` has the origin of Keras and its largest difference from the record of the export (`reference`), the version's
+own `limits`, and a line for each disagreement (`failed`). A measurement in process has
 
     repeats          one: |difference of a probability| from Keras's, max and mean; the images with Keras's own digit;
                      and, of test images, those that the variant and Keras get right
@@ -12,31 +11,29 @@ measurement in process has
     flipped          the first 100 images with another digit, by index, with label, Keras's digit and the variant's
     batch_invariant  whether no answer depends on its batch, bit for bit
 
-and one through the server how many images were answered with other bytes than in process. Of a variant that no server
-on this host serves there is one without repeats, that says why (`not_served`). Each says what is not as it has to be
-(`disagrees`, else null), and whether that is no failure, since the server refuses the variant by itself (`excused`).
+and one through the server how many images got other bytes than in process. A variant that no server on this host serves
+has one without repeats, with the reason (`not_served`). Each says what is not acceptable (`disagrees`, else null), and
+whether that is no failure, since the server itself rejects the variant (`excused`).
 
-The whole test set has to meet the version's limits. A sample of it (`--quick`), or another test set, is not judged more
-strictly: a count in it fails only if the one-sided exact binomial test, at the level of 0.001, rejects that the whole
-meets its limit. A limit of 0 stays 0.
+The whole test set must meet the version's limits. A sample of it (`--quick`), or another test set, fails only if the
+one-sided exact binomial test, at the level of 0.001, rejects that the whole meets its limit. A limit of 0 stays 0.
 """
 
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from digits.benchmarks.drawing import draw
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.measurement import measurement, measuring
-from digits.benchmarks.parity.figures import flipped, histograms
+from digits.benchmarks.keras_model import keras_model
+from digits.benchmarks.measurement import measuring
 from digits.benchmarks.parity.images import SEED, image_sets
-from digits.benchmarks.parity.reference import reference
+from digits.benchmarks.parity.report import flipped, parity_section, row_text
 from digits.benchmarks.parity.server import CALLS, differing
-from digits.benchmarks.parity.table import in_words, parity_table
 from digits.benchmarks.parity.variant import Asked, compared, not_served, variant_of
+from digits.benchmarks.section import write_figure
 from digits.benchmarks.servers import TRANSPORTS, serving
 from digits.images import mnist
 from digits.model.repository import open_repository
@@ -45,8 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from digits.benchmarks.parity.reference import Reference
+    from digits.benchmarks.keras_model import KerasModel
     from digits.benchmarks.parity.variant import Variant
+    from digits.benchmarks.section import Row
     from digits.benchmarks.settings import ParityBenchmarkSettings
     from digits.images.mnist import Mnist
     from digits.model.acceptance import Measured
@@ -56,52 +54,53 @@ if TYPE_CHECKING:
 
 
 def run(folder: Path | None, settings: ParityBenchmarkSettings) -> None:
-    """Compares, writes the JSON with the figures beside it, and prints a table.
+    """Compares, writes the JSON and the figures, and prints a table.
 
     Args:
         folder: The run that the version was exported from, if Keras is to be its model.keras.
-        settings: What else it is told.
+        settings: The settings.
 
     Raises:
         BenchmarkError: there is no Keras to compare with, or, once all is written, something disagrees.
     """
     version, data = open_repository(settings.models).open(), mnist.load(settings.data)
-    keras = reference(version, folder)
+    keras = keras_model(version, folder)
     _introduce(version, data, keras)
     failed: list[str] = []
-    origin = {"origin": keras.origin, "off": keras.off}
-    findings = {"reference": origin, "limits": version.manifest.limits, "failed": failed}
-    head = measurement("parity", settings, data, seed=SEED) | {"findings": findings}
     sets = image_sets(data, version.manifest.test_sha256, quick=settings.quick)
     asked = [Asked(images, keras.answer(images.pixels)) for images in sets]
     variants = [variant_of(version, name) for name in version.manifest.variants]
     answers: Answers = {}
-    with measuring(head, settings.out) as measurements, closing(_all(variants, asked, settings, answers)) as found:
-        for one in found:
-            measurements.append(one)
-            print(in_words(one), flush=True)
-            if one["disagrees"] and not one["excused"]:
-                failed.append(in_words(one))
-    draw(settings.out, "flipped", flipped(asked[0], {name: every[0] for name, every in answers.items()}))
-    draw(settings.out, "histogram", histograms(measurements))
-    print(parity_table(measurements), flush=True)
+    with (
+        measuring("parity", settings, data, seed=SEED) as result,
+        closing(_all(variants, asked, settings, answers)) as found,
+    ):
+        origin = {"origin": keras.origin, "off": keras.off}
+        result.findings.update({"reference": origin, "limits": version.manifest.limits, "failed": failed})
+        for row in found:
+            result.rows.append(row)
+            print(row_text(row), flush=True)
+            if row["disagrees"] and not row["excused"]:
+                failed.append(row_text(row))
+    write_figure(settings.out, "flipped", flipped(asked[0], {name: every[0] for name, every in answers.items()}))
+    parity_section(result.json()).show(settings.out)
     if failed:
         more = f" (and {len(failed) - 1} more, see {settings.out})" if len(failed) > 1 else ""
         raise BenchmarkError(f"{failed[0]}{more}")
-    print("all that is served here agrees")
+    print("everything that is served here agrees")
 
 
-def _introduce(version: ModelVersion, data: Mnist, keras: Reference) -> None:
+def _introduce(version: ModelVersion, data: Mnist, keras: KerasModel) -> None:
     print(f"version {version.number} on {data.name}")
     if data.test_sha256 != version.manifest.test_sha256:
         print(f"note: not the test set it was published with, which was {version.manifest.test_source}")
-    print(f"Keras: {keras.origin}, off the answers recorded at the export by {keras.off:.1e}", flush=True)
+    print(f"Keras: {keras.origin}, differs from the answers recorded at the export by {keras.off:.1e}", flush=True)
 
 
 def _all(
     variants: Sequence[Variant], asked: Sequence[Asked], settings: ParityBenchmarkSettings, answers: Answers
-) -> Generator[dict[str, Any], None, None]:
-    """The measurements, one by one; what the variants answer in this process is left in `answers`."""
+) -> Generator[Row, None, None]:
+    """The measurements, one by one; the answers of the variants in this process are put into `answers`."""
     for variant in variants:
         answers[variant.name] = []
         for each in asked:
@@ -109,14 +108,14 @@ def _all(
             answers[variant.name].append(measured)
             yield one
     pixels = np.concatenate([each.images.pixels for each in asked])
-    yield from (not_served(variant) for variant in variants if variant.refused)
+    yield from (not_served(variant) for variant in variants if variant.rejected)
     for variant, transport in _servers(variants, quick=settings.quick):
         probabilities = np.concatenate([measured.answers for measured in answers[variant.name]])
-        with serving(TRANSPORTS[transport], variant.name, settings.models) as process:
+        with serving(TRANSPORTS[transport], variant.name, settings.models) as server:
             for call in CALLS:
-                differ = differing(process.address, call, pixels, probabilities)
+                differ = differing(server.address, call, pixels, probabilities)
                 yield {
-                    "subject": variant.name,
+                    "system": variant.name,
                     "load": {"where": "server", "transport": transport, "call": call, "count": len(pixels)},
                     "repeats": [{"differing_images": differ}],
                     "disagrees": f"{differ:,} images get other bytes than in process" if differ else None,
@@ -125,6 +124,6 @@ def _all(
 
 
 def _servers(variants: Sequence[Variant], *, quick: bool) -> list[tuple[Variant, str]]:
-    """Which variants are served over which transport; the first pair alone for the quick."""
-    pairs = [(variant, transport) for variant in variants if not variant.refused for transport in TRANSPORTS]
+    """The variants that are served, with each transport; with `quick` only the first pair."""
+    pairs = [(variant, transport) for variant in variants if not variant.rejected for transport in TRANSPORTS]
     return pairs[:1] if quick else pairs

@@ -1,4 +1,4 @@
-"""What the variants are asked: the test images, and made-up extremes that no handwriting comes near."""
+"""The images that the variants are compared on: the test images, and synthetic extremes unlike any handwriting."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Images:
     """Images of one kind.
 
     Attributes:
-        name: Which, for people.
+        name: Of the kind.
         pixels: uint8 [n, 28, 28].
-        labels: What they show, uint8 [n]; None of images that show nothing.
-        sample: They are not the whole test set that the version was published with.
+        labels: The digits, uint8 [n]; None for images that show no digit.
+        sample: Whether they are not the whole test set that the version was published with.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Images:
 
 
 def image_sets(data: Mnist, published: str, *, quick: bool) -> list[Images]:
-    """The test images, or the first of them, and the extremes; the same ones each time.
+    """The test images, with `quick` the first 2,000 of them, and the extremes; the same each time.
 
     Args:
-        data: With the test images.
+        data: Contains the test images.
         published: SHA-256 of the test set that the version was published with.
-        quick: Take the first 2,000 test images.
+        quick: Whether fewer are enough.
     """
     most = QUICK if quick else len(data.x_test)
     sample = most < len(data.x_test) or data.test_sha256 != published
@@ -50,7 +50,7 @@ def image_sets(data: Mnist, published: str, *, quick: bool) -> list[Images]:
 
 
 def extremes() -> list[Images]:
-    """No ink, nothing but ink, evenly distributed noise, and one pixel of full ink at each place."""
+    """No ink, ink everywhere, uniform noise, and one pixel of full ink at each place."""
     shape = (NOISE, SIDE, SIDE)
     noise = np.random.default_rng(SEED).integers(0, 256, shape, np.uint8)
     one_pixel = 255 * np.eye(SIDE * SIDE, dtype=np.uint8).reshape(-1, SIDE, SIDE)

@@ -1,4 +1,4 @@
-"""The server's answers beside those of the process: the same bytes, over each transport and by each kind of call."""
+"""Whether the server answers each kind of call with the same bytes as the model in this process."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import grpc
 import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.load.call import status_text
 from digits.client import Client
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierStub
@@ -30,7 +31,7 @@ PATIENCE = 60.0  # seconds for a call
 
 
 def differing(address: str, call: str, pixels: Pixels, probabilities: Rows) -> int:
-    """How many images, uint8 [n, 28, 28], a server answers with other bytes than the process did, float32 [n, 10].
+    """How many images, uint8 [n, 28, 28], get other bytes from the server than from this process, float32 [n, 10].
 
     Raises:
         BenchmarkError, ClientError: it does not answer.
@@ -43,7 +44,7 @@ def differing(address: str, call: str, pixels: Pixels, probabilities: Rows) -> i
 
 
 def _rows(probabilities: Rows, confidences: Rows, digits: NDArray[Any]) -> Rows:
-    """All that is answered to n images: float32 [n, 12]."""
+    """The whole answer to n images: float32 [n, 12]."""
     return np.column_stack([probabilities, confidences, digits.astype(np.float32)])
 
 
@@ -53,7 +54,7 @@ def _classify(address: str, pixels: Pixels) -> Rows:
 
 
 def _stream(address: str, pixels: Pixels) -> Rows:
-    """One image a request: the server makes batches of what has come, of one size now and of another then."""
+    """One image in a message: the server's batches have changing sizes."""
     requests = (
         digits_pb2.ClassifyStreamRequest(
             request_id=str(i),
@@ -71,7 +72,7 @@ def _stream(address: str, pixels: Pixels) -> Rows:
                 found = answer.response
                 rows[int(answer.request_id)] = [*found.probabilities, *found.confidences, *found.digits]
         except grpc.RpcError as error:
-            raise BenchmarkError(f"ClassifyStream at {address}: {error.code().name}: {error.details()}") from error
+            raise BenchmarkError(f"ClassifyStream at {address}: {status_text(error)}") from error
     return rows
 
 
@@ -81,7 +82,7 @@ def _infer(address: str, pixels: Pixels) -> Rows:
         try:
             answers = [infer(_infer_request(part), timeout=PATIENCE) for part in _parts(pixels)]
         except grpc.RpcError as error:
-            raise BenchmarkError(f"ModelInfer at {address}: {error.code().name}: {error.details()}") from error
+            raise BenchmarkError(f"ModelInfer at {address}: {status_text(error)}") from error
     outputs = [answer.raw_output_contents for answer in answers]
     probabilities, confidences = (np.frombuffer(b"".join(each[i] for each in outputs), "<f4") for i in (0, 1))
     digits = np.frombuffer(b"".join(each[2] for each in outputs), np.uint8)
@@ -103,12 +104,13 @@ def _parts(pixels: Pixels) -> Iterator[Pixels]:
 
 
 def _joined(answers: Iterator[Predictions]) -> Rows:
-    rows = [
-        _rows(answer.probabilities, answer.confidences, answer.digits)
-        for answer in answers
-        if answer.probabilities is not None  # which were asked for
-    ]
-    return np.concatenate(rows)
+    return np.concatenate(
+        [
+            _rows(answer.probabilities, answer.confidences, answer.digits)
+            for answer in answers
+            if answer.probabilities is not None  # they were asked for
+        ]
+    )
 
 
 CALLS: dict[str, Callable[[str, Pixels], Rows]] = {

@@ -1,4 +1,4 @@
-"""How far apart two models' answers are, and how sure so many images make one of that."""
+"""Statistics of the differences between the answers of two models."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def agreement_interval(same: int, images: int) -> list[float]:
 
 
 def mcnemar(answers: Probabilities, reference: Probabilities, labels: NDArray[np.uint8]) -> dict[str, float]:
-    """Whether one of two models, by their probabilities [n, 10], is right more often than chance explains.
+    """Whether one of two models, by their probabilities [n, 10], is right significantly more often.
 
-    McNemar's exact test: of the images that one of them alone reads rightly, each has its half, but for chance.
+    McNemar's exact test: by chance, each gets half of the images that only one of them classifies correctly.
 
     Returns:
-        gained: Images that the answers alone get right.
-        lost: Images that the reference alone gets right.
-        p: The chance of a split as unequal as this or more.
+        gained: Images that only the answers get right.
+        lost: Images that only the reference gets right.
+        p: The probability of a split at least as unequal.
     """
     right, was = answers.argmax(axis=1) == labels, reference.argmax(axis=1) == labels
     gained, lost = int((right & ~was).sum()), int((was & ~right).sum())
@@ -43,8 +43,8 @@ def histogram(answers: Probabilities, reference: Probabilities) -> dict[str, Any
     Returns:
         edges: Of the bins, 37 from 1e-12 to 1, three a decade.
         counts: Probabilities in each of the 36 bins.
-        below: Probabilities that differ by less than 1e-12.
-        equal: Probabilities that do not differ at all.
+        below: Probabilities that differ by less than 1e-12, but do.
+        equal: Probabilities that are equal.
     """
     difference = np.nan_to_num(np.abs(answers.astype(np.float64) - reference), nan=1.0)
     equal = difference == 0

@@ -1,4 +1,4 @@
-"""A variant in this process beside Keras: its answers, how far off they are, and whether that is too far."""
+"""A variant in this process compared with Keras: its answers, their differences, and whether these are acceptable."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class Variant:
 
     Attributes:
         name: Such as `int8`.
-        refused: Why a server on this host's CPU does not serve it; None if it does.
-        excused: Whether that is because its answers here are not the published ones: then they mislead nobody. fp32 is
-            not excused, since nothing is served without it.
+        rejected: Why a server on this host's CPU does not serve it; None if it does.
+        excused: Whether that is because its answers here are not the published ones: then a difference is not a
+            failure. fp32 is not excused, since nothing is served without it.
     """
 
     name: str
     engine: Engine
     limits: Limits
-    refused: str | None
+    rejected: str | None
     excused: bool
 
 
@@ -52,21 +52,21 @@ class Asked:
 
 
 def variant_of(version: ModelVersion, name: str) -> Variant:
-    """Raises ModelError if it cannot even be run."""
-    path, refused, excused = version.file(name), None, False
+    """Raises ModelError if it cannot be run."""
+    path, rejected, excused = version.file(name), None, False
     try:
         select(version, precision=name, provider="cpu")  # type: ignore[arg-type] # a manifest's names are precisions
     except ModelError as error:
-        refused = str(error).removeprefix(f"{path}: ")
+        rejected = str(error).removeprefix(f"{path}: ")
         excused = isinstance(error, SelfTestError) and name != FP32
-    return Variant(name, Engine(path, provider="cpu"), Limits(**version.manifest.limits), refused, excused)
+    return Variant(name, Engine(path, provider="cpu"), Limits(**version.manifest.limits), rejected, excused)
 
 
 def disagreement(variant: Variant, asked: Asked, measured: Measured) -> str | None:
-    """Why a variant's answers are not what they have to be; None if they are.
+    """Why a variant's answers are not acceptable; None if they are.
 
-    The test images have to meet the limits that it was published with; a sample is judged as one. Extremes have no
-    limits; but fp32 is the same arithmetic as Keras's whatever the image, and has to be as near as in its self-test. No
+    The test images must meet the limits that it was published with; a sample is judged as a sample. Extremes have no
+    limits; but fp32 is the same arithmetic as Keras's for every image, and must be as near as in its self-test. No
     answer may depend on its batch.
     """
     if asked.images.labels is not None:
@@ -78,19 +78,19 @@ def disagreement(variant: Variant, asked: Asked, measured: Measured) -> str | No
 
 
 def compared(variant: Variant, asked: Asked) -> tuple[Measured, dict[str, Any]]:
-    """What it answers, and that as a measurement of the JSON, whose keys `parity` explains."""
+    """Its answers, and the measurement of the JSON, whose keys parity/benchmark.py explains."""
     images, keras = asked.images, asked.keras
     measured = measure(variant.engine.run, images.pixels, images.labels, keras)
     parity, count = measured.parity, len(images.pixels)
     same = count - len(parity.flipped)
-    largest, mean = (min(off, 1.0) for off in (parity.max_abs_diff, parity.mean_abs_diff))  # a NaN is infinitely off
+    largest, mean = (min(off, 1.0) for off in (parity.max_abs_diff, parity.mean_abs_diff))  # a NaN differs infinitely
     numbers = {"max_abs_diff": largest, "mean_abs_diff": mean, "same_digit": same}
     more: dict[str, Any] = {"agreement_95": agreement_interval(same, count)}
     if images.labels is not None:
         numbers |= {"correct": measured.correct or 0, "keras_correct": measured.reference_correct or 0}
         more["mcnemar"] = mcnemar(measured.answers, keras, images.labels)
     return measured, {
-        "subject": variant.name,
+        "system": variant.name,
         "load": {"where": "in process", "images": images.name, "count": count},
         "repeats": [numbers],
         **more,
@@ -103,13 +103,13 @@ def compared(variant: Variant, asked: Asked) -> tuple[Measured, dict[str, Any]]:
 
 
 def not_served(variant: Variant) -> dict[str, Any]:
-    """The measurement of a variant that the server refuses; fp32 alone has to be served wherever digits runs."""
+    """The measurement of a variant that the server rejects; only fp32 must be served everywhere."""
     return {
-        "subject": variant.name,
+        "system": variant.name,
         "load": {"where": "server"},
         "repeats": [],
-        "not_served": variant.refused,
-        "disagrees": variant.refused if variant.name == FP32 else None,
+        "not_served": variant.rejected,
+        "disagrees": variant.rejected if variant.name == FP32 else None,
         "excused": variant.excused,
     }
 

@@ -1,1 +1,1 @@
-"""Our server beside an echo, a plain grpc.aio server, and the servers that others use."""
+"""Our server compared with an echo, a plain grpc.aio server, and the model servers of other projects."""

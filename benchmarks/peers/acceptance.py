@@ -1,121 +1,112 @@
-"""What the server has to reach, each as a ratio within one round, and whether it does."""
+"""What our server must reach, most of it as ratios within one round, and whether it does."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import operator
 from statistics import StatisticsError, median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from digits.benchmarks.cells import CLASSIFY_1, CLASSIFY_16, CLASSIFY_64, FP32, IMAGES_64, UINT8, UINT8_64, Cell
+from digits.benchmarks.load.call import CLASSIFY, FP32, UINT8
+from digits.benchmarks.peers.catalogue import TRITON_PEER
 from digits.benchmarks.peers.overload import PATIENCE
-from digits.benchmarks.peers.triton import TITLE
-from digits.benchmarks.settings import BASELINE, ECHO, OURS, SPINNING, TRITON
+from digits.benchmarks.peers.report import in_turn, ratios, repeats_of
+from digits.benchmarks.servers import TITLES
+from digits.benchmarks.settings import BASELINE, ECHO, OURS, SPINNING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    from digits.benchmarks.peers.overload import OverloadResult
-    from digits.benchmarks.peers.result import PeersResult, Round
+    from digits.benchmarks.section import Row
 
-LATE = 0.1  # seconds after its deadline in which a call's status may come
-RUNS = 4  # of a single image in process, that a call over one connection may take longer than an echo
+    Line = dict[str, Any]  # `what`, `value`, `wanted` (a bound such as ">= 10", or empty) and `met`
+
+RATE, IMAGES, CPU = "calls_per_second", "images_per_second", "cpu_us"
+LATE = 0.1  # seconds after its deadline in which a call's status may arrive
+RUNS = 4  # of a single image in process, by which a call over one connection may take longer than an echo
+EXPECTED = ("OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")  # statuses of an overload
+OURS_TITLE, ECHO_TITLE, BASELINE_TITLE = TITLES[OURS], TITLES[ECHO], TITLES[BASELINE]
+OPERATORS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
+# Text, the measure, system and load of both sides, the bound. A load: kind of call, images, connections.
+RATIOS = (
+    ("rate over grpc.aio's, 16 connections", RATE, BASELINE_TITLE, (CLASSIFY, 1, 16), ">= 10"),
+    ("rate over grpc.aio's, 64 connections", RATE, BASELINE_TITLE, (CLASSIFY, 1, 64), ">= 14"),
+    ("rate over the echo's, 16 connections", RATE, ECHO_TITLE, (CLASSIFY, 1, 16), ">= 0.55"),
+    ("rate over the echo's, 64 connections", RATE, ECHO_TITLE, (CLASSIFY, 1, 64), ">= 0.7"),
+    ("CPU of a call over the echo's, 64 connections", CPU, ECHO_TITLE, (CLASSIFY, 1, 64), "<= 1.5"),
+)
+OVER_TRITON = (((UINT8, 1, 16), ">= 3.5"), ((FP32, 1, 16), "> 1"))
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One thing to reach: `wanted` is a bound, such as ">= 10", or empty where it is only told."""
-
-    what: str
-    value: float
-    wanted: str
-    met: bool
-
-
-def acceptance(result: PeersResult) -> list[Line]:
+def acceptance(rows: Sequence[Row], findings: dict[str, Any]) -> list[Line]:
     """What could be measured, by the median of the rounds' ratios."""
-    lines = []
-    for what, of, wanted in RATIOS:
-        try:
-            value = median(of(each) for each in result.rounds)
-        except (KeyError, StatisticsError):
-            continue  # a server or a cell has been left out
-        lines.append(_line(what, value, wanted))
-    lines += [
-        _line(f"{pairs.cell.call} over {TITLE}, 16 connections", pairs.ratio, OVER_TRITON[pairs.cell])
-        for duel in result.duels
-        for pairs in duel.loads
-        if duel.peer.name == TRITON and pairs.cell in OVER_TRITON and pairs.ratio is not None
+    found = [
+        (what, ratios(repeats_of(rows, OURS_TITLE, load), repeats_of(rows, other, load), measure), wanted)
+        for what, measure, other, load, wanted in RATIOS
     ]
-    if result.rounds:
-        lines.append(_line("calls that failed", result.failed, "<= 0"))
-    if result.ready_seconds:
-        lines.append(_line("seconds from exec to ready", median(result.ready_seconds), "< 1"))
-    if result.memory is not None:
-        first, last = (f"{calls:,}" for calls in (result.memory.calls[0], result.memory.calls[-1]))
-        lines.append(_line(f"MB resident after {last} calls", result.memory.resident_mb[-1], "<= 120"))
-        lines.append(_line(f"MB more after {last} calls than after {first}", result.memory.growth_mb, "<= 5"))
-    if result.overload is not None:
-        lines += _of_overload(result.overload)
-    return lines
-
-
-def _of_overload(flood: OverloadResult) -> list[Line]:
+    found += _others(rows, findings["in_process"])
+    triton = TRITON_PEER.title
+    for load, wanted in OVER_TRITON:
+        pairs = ratios(repeats_of(rows, in_turn(triton), load), repeats_of(rows, triton, load), RATE)
+        found.append((f"{load[0]} over {triton}, 16 connections", pairs, wanted))
     lines = []
-    for load in flood.loads:
-        of = f"{load.factor:g} times the capacity offered"
+    for what, values, wanted in found:
+        try:
+            lines.append(_line(what, median(values), wanted))
+        except StatisticsError:
+            continue  # a server or a load has been left out
+    if findings["in_process"]:
+        own = [row for row in rows if row["system"] in TITLES.values()]
+        failed = sum(sum(repeat["failed"].values()) for row in own for repeat in row["repeats"])
+        lines.append(_line("calls that failed", failed, "<= 0"))
+    if findings["ready_seconds"]:
+        lines.append(_line("seconds from exec to ready", median(findings["ready_seconds"]), "< 1"))
+    if memory := findings.get("memory"):
+        first, last = (f"{memory['calls'][place]:,}" for place in (0, -1))
+        resident = memory["resident_mb"]
+        lines.append(_line(f"MB resident after {last} calls", resident[-1], "<= 120"))
+        lines.append(_line(f"MB more after {last} calls than after {first}", resident[-1] - resident[0], "<= 5"))
+    return lines + (_of_overload(findings["overload"]) if "overload" in findings else [])
+
+
+def _others(rows: Sequence[Row], in_process: Sequence[dict[str, float]]) -> list[tuple[str, list[float], str]]:
+    """The ratios that are not of the same measure under the same load."""
+    single, many = (CLASSIFY, 1, 1), (CLASSIFY, 64, 4)
+    spinning, echo = repeats_of(rows, TITLES[SPINNING], single), repeats_of(rows, ECHO_TITLE, single)
+    latencies = [
+        ours["latency_us"]["p50"] / (bound["latency_us"]["p50"] + RUNS * alone["microseconds"])
+        for ours, bound, alone in zip(spinning, echo, in_process, strict=False)
+    ]
+    infer, classify = (repeats_of(rows, OURS_TITLE, (kind, 1, 64)) for kind in (UINT8, CLASSIFY))
+    return [
+        (f"p50 over the echo's and {RUNS} runs, 1 connection, spinning", latencies, "<= 1"),
+        (
+            "images over those in process, 64 a call, 4 connections",
+            ratios(repeats_of(rows, OURS_TITLE, many), in_process, IMAGES),
+            ">= 0.7",
+        ),
+        ("ModelInfer UINT8 over Classify, 64 connections", ratios(infer, classify, RATE), ">= 0.8"),
+    ]
+
+
+def _of_overload(found: dict[str, Any]) -> list[Line]:
+    lines = []
+    for load in found["loads"]:
+        times = f"{load['factor']:g} times the capacity offered"
+        other = sum(load["probe"].values()) - sum(load["probe"].get(code, 0) for code in EXPECTED)
         lines += [
-            _line(f"images answered over the capacity, {of}", load.goodput / flood.capacity, ">= 0.6"),
-            _line(f"probe calls with another status, {of}", sum(load.probe.values()) - _expected(load.probe), "<= 0"),
-            _line(f"seconds of the probe's longest call, {of}", load.probe_longest, f"<= {PATIENCE + LATE}"),
-            _line(f"MB more a second after {of}", load.after_mb - flood.start_mb, "<= 20"),
-            _line(f"time of a lone call, a second after {of}", load.lone_after / flood.lone, "<= 1.25"),
+            _line(f"images answered over the capacity, {times}", load["goodput"] / found["capacity"], ">= 0.6"),
+            _line(f"probe calls with another status, {times}", other, "<= 0"),
+            _line(f"seconds of the probe's longest call, {times}", load["probe_longest"], f"<= {PATIENCE + LATE}"),
+            _line(f"MB more a second after {times}", load["after_mb"] - found["start_mb"], "<= 20"),
+            _line(
+                f"time of a single call, a second after {times}",
+                load["single_after"] / found["single_seconds"],
+                "<= 1.25",
+            ),
         ]
     return lines
 
 
-def _expected(probe: dict[str, int]) -> int:
-    return sum(probe.get(code, 0) for code in ("OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"))
-
-
-def _rate(cell: Cell, other: str) -> Callable[[Round], float]:
-    return lambda each: each.rate(OURS, cell) / each.rate(other, cell)
-
-
-def _latency(each: Round) -> float:
-    return each.p50(SPINNING, CLASSIFY_1) / (each.p50(ECHO, CLASSIFY_1) + RUNS * each.in_process.microseconds)
-
-
-RATIOS: tuple[tuple[str, Callable[[Round], float], str], ...] = (
-    ("rate over grpc.aio's, 16 connections", _rate(CLASSIFY_16, BASELINE), ">= 10"),
-    ("rate over grpc.aio's, 64 connections", _rate(CLASSIFY_64, BASELINE), ">= 14"),
-    ("rate over the echo's, 16 connections", _rate(CLASSIFY_16, ECHO), ">= 0.55"),
-    ("rate over the echo's, 64 connections", _rate(CLASSIFY_64, ECHO), ">= 0.7"),
-    (
-        "CPU of a call over the echo's, 64 connections",
-        lambda each: each.cpu(OURS, CLASSIFY_64) / each.cpu(ECHO, CLASSIFY_64),
-        "<= 1.5",
-    ),
-    (f"p50 over the echo's and {RUNS} runs, 1 connection, spinning", _latency, "<= 1"),
-    (
-        "images over those in process, 64 a call, 4 connections",
-        lambda each: each.of(OURS, IMAGES_64).images_per_second / each.in_process.images_per_second,
-        ">= 0.7",
-    ),
-    (
-        "ModelInfer UINT8 over Classify, 64 connections",
-        lambda each: each.rate(OURS, UINT8_64) / each.rate(OURS, CLASSIFY_64),
-        ">= 0.8",
-    ),
-)
-OVER_TRITON = {Cell(UINT8, 1, 16): ">= 3.5", Cell(FP32, 1, 16): "> 1"}
-
-
 def _line(what: str, value: float, wanted: str) -> Line:
     sign, _, bound = wanted.partition(" ")
-    met = not wanted or {
-        ">=": lambda limit: value >= limit,
-        ">": lambda limit: value > limit,
-        "<=": lambda limit: value <= limit,
-        "<": lambda limit: value < limit,
-    }[sign](float(bound))
-    return Line(what, round(value, 3), wanted, met)
+    return {"what": what, "value": round(value, 3), "wanted": wanted, "met": OPERATORS[sign](value, float(bound))}

@@ -1,4 +1,4 @@
-"""The baseline, a server as one writes it first: grpc.aio, the generated servicer, and one run of fp32 a call.
+"""The baseline, a server as one writes it first: grpc.aio, the generated servicer, and one run of fp32 for each call.
 
 `python -m digits.benchmarks.peers.aio_server HOST:PORT`
 """
@@ -16,8 +16,6 @@ from digits.model.manifest import FP32
 from digits.model.repository import open_repository
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 
-READY = "baseline: ready"
-
 
 class Classifier(digits_pb2_grpc.DigitClassifierServicer):
     def __init__(self) -> None:
@@ -31,7 +29,7 @@ class Classifier(digits_pb2_grpc.DigitClassifierServicer):
         context: grpc.aio.ServicerContext[digits_pb2.ClassifyRequest, digits_pb2.ClassifyResponse],
     ) -> digits_pb2.ClassifyResponse:
         if not request.pixels or len(request.pixels) % 784:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "pixels are no positive multiple of 784 bytes")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "pixels must be a positive multiple of 784 bytes")
         rows = self._engine.run(np.frombuffer(request.pixels, np.uint8).reshape(-1, 28, 28))
         return digits_pb2.ClassifyResponse(
             digits=rows.argmax(axis=1).tolist(),
@@ -46,7 +44,7 @@ async def main(address: str) -> None:
     digits_pb2_grpc.add_DigitClassifierServicer_to_server(Classifier(), server)  # type: ignore[abstract] # one method
     server.add_insecure_port(address)
     await server.start()
-    print(READY, flush=True)
+    print("baseline: ready", flush=True)
     await server.wait_for_termination()
 
 

@@ -1,153 +1,240 @@
-"""The server beside an echo, a plain grpc.aio server and peers: rates, latency, processor time, memory, start.
+"""Our server compared with an echo, a plain grpc.aio server and peers: rates, latency, processor time, memory, start.
 
-Its JSON has, besides what all have: `model`, whose variant the peers serve too; `rounds`, of the servers of the house,
-which are up together; `ready_seconds`, `memory` and `overload` of ours; `peers`, a row for each, from `duel.py`; and of
-it all the `medians` and the `acceptance`. The subject "digits beside X" is ours, in turn with the peer X.
+The JSON has a measurement for each server and load, with a repeat for each round; the systems "digits, in turn with X"
+are ours, measured in the same rounds as the peer X. `findings` has the `model` that all of them serve, its speed
+`in_process` in each round, `ready_seconds`, `memory` and `overload` of our server, the `peers` with the reasons why one
+or one of its loads is missing, and the `acceptance`: what our server must reach.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import asdict
+import re
+from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from digits.benchmarks.calls import call_of
-from digits.benchmarks.cells import CELLS, CLASSIFY_64, IMAGES_64
-from digits.benchmarks.h2load import drive, require_h2load
-from digits.benchmarks.measurement import measurement, measuring
+from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.load.call import (
+    CLASSIFY,
+    FP32,
+    JSON,
+    RAW,
+    UINT8,
+    call_of,
+    clear_images,
+    point_text,
+)
+from digits.benchmarks.load.h2load import drive, require_h2load
+from digits.benchmarks.load.measure import ClosedLoop, require_bodies
+from digits.benchmarks.measurement import measuring
 from digits.benchmarks.peers.acceptance import acceptance
 from digits.benchmarks.peers.catalogue import CATALOGUE
-from digits.benchmarks.peers.duel import Duel, fight
-from digits.benchmarks.peers.in_process import Model
-from digits.benchmarks.peers.loading import measured, record
 from digits.benchmarks.peers.overload import overload
-from digits.benchmarks.peers.result import Measured, Memory, PeersResult, Round
-from digits.benchmarks.peers.table import duels_table, lines_table, rates_table
+from digits.benchmarks.peers.peer import serving as serving_peer
+from digits.benchmarks.peers.report import in_turn, peers_section
 from digits.benchmarks.servers import TITLES, all_serving, serving
-from digits.benchmarks.settings import HOUSE, OURS
+from digits.benchmarks.settings import BASELINE, ECHO, GRPCIO, OURS, OWN, SPINNING
 from digits.images import mnist
 from digits.model.repository import open_repository
 from digits.model.selection import select
+from digits.model.timing import seconds_per_run
 
 if TYPE_CHECKING:
-    from digits.benchmarks.process import ServerProcess
+    from digits.benchmarks.load.measure import ServerUnderTest
+    from digits.benchmarks.measurement import Result
+    from digits.benchmarks.peers.peer import Peer
     from digits.benchmarks.settings import PeersBenchmarkSettings
 
-POINTS = 5  # at which memory is looked at: the first is after a fifth of the calls
+    Point = tuple[str, int, int]  # kind of call, images in a call, connections
+
+# By load, which of our own servers it is for. Loads that are compared with each other are next to each other.
+GRID: dict[Point, tuple[str, ...]] = {
+    (CLASSIFY, 64, 4): (OURS, GRPCIO, BASELINE),
+    (CLASSIFY, 1, 1): (OURS, SPINNING, GRPCIO, ECHO, BASELINE),
+    (CLASSIFY, 1, 16): (OURS, GRPCIO, ECHO, BASELINE),
+    (CLASSIFY, 1, 64): (OURS, GRPCIO, ECHO, BASELINE),
+    (UINT8, 1, 64): (OURS, ECHO),
+    (UINT8, 1, 16): (OURS, ECHO),
+}
+PEER_GRID = ((1, 1), (1, 16), (1, 64), (64, 4))  # images in a call, connections
+POINTS = 5  # at which the memory is read: the first is after a fifth of the calls
+BATCH = 64
 PACKAGES = ("grpcio", "protobuf", "pygrpc-native")
+FOLDERS = re.compile(r"/\S*/")  # of a path of this machine
 
 
 def run(settings: PeersBenchmarkSettings) -> None:
-    """Measures every server that is asked for, and writes it down.
+    """Measures every server that is asked for, and writes the results.
 
     Raises:
-        BenchmarkError: h2load is missing, a server of the house does not start, or one answers wrongly.
+        BenchmarkError: h2load is missing, a server of ours does not start, or one answers wrongly.
     """
+    if settings.quick:
+        settings = replace(settings, rounds=1, seconds=0.3, starts=1, memory_requests=0, overload_seconds=0)
     h2load = require_h2load()
     data = mnist.load(settings.data)
     print(f"data: {data.source}", flush=True)
-    version = open_repository(None).open()
-    selection = select(version, provider="cpu")
-    print(f"model: {selection.variant}, for ours and the peers", flush=True)
-    model = Model(version, selection, data.x_test)
-    head = measurement(
-        "peers", settings, data, warm_up="a call of each load, whose answer is checked", repeats=settings.rounds
-    )
-    head["versions"] |= _versions() | {"h2load": h2load}
-    head["model"] = {"name": version.manifest.name, "version": version.number, "variant": model.variant}
-    with measuring(head, settings.out) as measurements:
-        result = PeersResult()
+    warm_up = "a call of each load, whose answer is checked"
+    with measuring("peers", settings, data, warm_up=warm_up, repeats=settings.rounds) as result:
+        result.head["versions"] |= _versions() | {"h2load": h2load}
+        bench = Bench(settings, data, result)
         try:
-            _measure(settings, model, result, measurements)
+            bench.measure()
         finally:
-            head |= _body(result)
-    tables = [rates_table(result.medians()), duels_table(result.duels), lines_table(acceptance(result))]
-    print("\n" + "\n\n".join(filter(None, tables)), flush=True)
+            result.findings["acceptance"] = acceptance(result.rows, result.findings)
+    peers_section(result.json()).show(settings.out)
 
 
-def _body(result: PeersResult) -> dict[str, Any]:
-    """What the JSON says of it, whole or not."""
-    medians = result.medians().items()
-    return {
-        "acceptance": [asdict(line) for line in acceptance(result)],
-        "medians": {cell: {name: asdict(one) for name, one in by_name.items()} for cell, by_name in medians},
-        "rounds": [asdict(each) for each in result.rounds],
-        "ready_seconds": result.ready_seconds,
-        "memory": asdict(result.memory) if result.memory else None,
-        "overload": asdict(result.overload) if result.overload else None,
-        "peers": [each.as_json() for each in result.duels],
-    }
+class Bench:
+    """The measurements and findings, which it adds to the result."""
+
+    def __init__(self, settings: PeersBenchmarkSettings, data: mnist.Mnist, result: Result) -> None:
+        version = open_repository(None).open()
+        selection = select(version, provider="cpu")
+        print(f"model: {selection.variant}, for ours and the peers", flush=True)
+        self._settings, self._result = settings, result
+        self._engine, self._variant = selection.engine, selection.variant
+        self._file = version.file(selection.variant)
+        self._images = clear_images(version, data.x_test, data.y_test)
+        model = {"name": version.manifest.name, "version": version.number, "variant": selection.variant}
+        self.findings = result.findings
+        self.findings.update({"model": model, "in_process": [], "ready_seconds": [], "peers": []})
+
+    def measure(self) -> None:
+        """All that is asked for."""
+        settings = self._settings
+        ours = OURS in settings.servers
+        for number in range(settings.starts if ours else 0):
+            self.findings["ready_seconds"].append(self._start(f"start {number + 1}/{settings.starts}"))
+        if own := [name for name in settings.servers if name in OWN]:
+            with all_serving(own, self._variant) as servers:
+                for number in range(settings.rounds):
+                    self._round(number, servers)
+        if ours and settings.memory_requests:
+            self._memory(settings.memory_requests)
+        if ours and settings.overload_seconds:
+            many = call_of(CLASSIFY, OURS, self._images, BATCH)
+            self.findings["overload"] = overload(many, settings.overload_seconds, self._variant)
+        for name in settings.servers:
+            if name in CATALOGUE:
+                self._head_to_head(CATALOGUE[name])
+
+    def _start(self, title: str) -> float:
+        with serving(OURS, self._variant) as server:
+            seconds = server.process.ready_seconds if server.process else 0.0
+        print(f"{title}: ready in {seconds:.2f} s", flush=True)
+        return round(seconds, 3)
+
+    def _round(self, number: int, servers: dict[str, ServerUnderTest]) -> None:
+        """Every load to one of our servers after the other."""
+        title = f"round {number + 1}/{self._settings.rounds}"
+        self._in_process(title)
+        for point, names in GRID.items():
+            # Every other round takes the servers from the last to the first, so that a drift favours none.
+            order = [name for name in servers if name in names][:: -1 if number % 2 else 1]
+            rates = [self._measured(name, servers[name], point, TITLES[name]) for name in order]
+            if rates:
+                said = "; ".join(f"{TITLES[name]} {rate:,.0f}/s" for name, rate in zip(order, rates, strict=True))
+                print(f"{title}: {point_text(*point)}: {said}", flush=True)
+
+    def _in_process(self, title: str) -> None:
+        """The speed of the model on one thread in this process."""
+        runs, least = {"model": self._engine.run}, min(self._settings.seconds, 0.5)
+        one, many = (
+            float(seconds_per_run(runs, self._images[0], size, rounds=1, least=least)["model"][0])
+            for size in (1, BATCH)
+        )
+        found = {"microseconds": round(one * 1e6, 2), "images_per_second": round(BATCH / many)}
+        self.findings["in_process"].append(found)
+        rate = f"{found['images_per_second']:,.0f} images/s in batches of {BATCH}"
+        print(f"{title}: in process: {found['microseconds']:.1f} us for an image, {rate}", flush=True)
+
+    def _measured(self, name: str, server: ServerUnderTest, point: Point, system: str) -> float:
+        """A repeat of a server under a load: its calls a second. Raises BenchmarkError if it is gone or wrong."""
+        kind, images, connections = point
+        loop = ClosedLoop(connections, percentiles=connections == 1, warm_up=False)
+        repeat = loop.measured(server, [call_of(kind, name, self._images, images)], self._settings.seconds)
+        over = {"connections": connections, "streams": 1, "generator": loop.generator}
+        load = {"loop": "closed", "method": kind, "images": images, **over}
+        self._result.repeats(system, load).append(repeat)
+        return float(repeat["calls_per_second"])
+
+    def _memory(self, requests: int) -> None:
+        """The resident memory of a fresh server after each fifth of so many calls."""
+        part = max(requests // POINTS, 1)
+        call = call_of(CLASSIFY, OURS, self._images, 1)
+        memory: dict[str, list[float]] = {"calls": [], "resident_mb": []}
+        self.findings["memory"] = memory
+        with serving(OURS, self._variant) as server:
+            for number in range(1, POINTS + 1):
+                load = drive(server.address, call, connections=min(64, part), calls=part)
+                require_bodies(load, call, call.require_answer(server.address))
+                memory["calls"].append(number * part)
+                memory["resident_mb"].append(round(server.process.resident_mb(), 2) if server.process else 0.0)
+                print(f"memory: {memory['resident_mb'][-1]:.1f} MB after {number * part:,} calls", flush=True)
+
+    def _head_to_head(self, peer: Peer) -> None:
+        """Starts a peer and our server, and puts each load on both of them in turn, round after round.
+
+        Raises:
+            BenchmarkError: ours does not start or answers wrongly; what is wrong with a peer is in the findings.
+        """
+        points = [(peer.call, images, connections) for images, connections in PEER_GRID]
+        points += [(FP32, 1, 16)] if peer.call == UINT8 else []
+        row: dict[str, Any] = {key: getattr(peer, key) for key in ("name", "title", "version", "batching")}
+        row |= {"why_not": None, "failed_loads": {}}
+        self.findings["peers"].append(row)
+        first = call_of(peer.call, peer.name, self._images, 1)
+        with ExitStack() as stack:
+            try:
+                server = stack.enter_context(serving_peer(peer, self._settings.cache, self._file, first))
+            except (BenchmarkError, OSError) as error:
+                row["why_not"] = _without_folders(error)
+                print(f"{peer.title} is left out: {error}", flush=True)
+                return
+            ours = stack.enter_context(serving(OURS, self._variant))
+            for number in range(self._settings.rounds):
+                for point in points:
+                    if point_text(*point) not in row["failed_loads"]:
+                        self.pair(peer, (server, ours), point, row["failed_loads"], ours_first=number % 2 == 0)
+
+    def pair(
+        self,
+        peer: Peer,
+        servers: tuple[ServerUnderTest, ServerUnderTest],
+        point: Point,
+        failed_loads: dict[str, str],
+        *,
+        ours_first: bool,
+    ) -> None:
+        """Puts a load on a peer and on ours, one after the other; a load that fails the peer is left out from then on.
+
+        Ours gets the same bytes, or Classify where the peer has no gRPC.
+        """
+        theirs, ours = servers
+        rates = []
+        for is_ours in (ours_first, not ours_first):
+            pause = theirs.process.paused() if is_ours and peer.polls and theirs.process else nullcontext()
+            try:
+                with pause:
+                    if is_ours:
+                        kind = CLASSIFY if point[0] in {RAW, JSON} else point[0]
+                        rate = self._measured(OURS, ours, (kind, *point[1:]), in_turn(peer.title))
+                    else:
+                        rate = self._measured(peer.name, theirs, point, peer.title)
+            except BenchmarkError as error:
+                if is_ours:
+                    raise
+                failed_loads[point_text(*point)] = why = _without_folders(error)
+                rates.append(f"{peer.title}: {why}")
+            else:
+                rates.append(f"{TITLES[OURS] if is_ours else peer.title} {rate:,.0f}/s")
+        print(f"{point_text(*point)}: {'; '.join(rates)}", flush=True)
 
 
-def _measure(
-    settings: PeersBenchmarkSettings, model: Model, result: PeersResult, measurements: list[dict[str, Any]]
-) -> None:
-    """All that is asked for, into the result."""
-    ours = OURS in settings.servers
-    for number in range(settings.starts if ours else 0):
-        result.ready_seconds.append(_start(f"start {number + 1}/{settings.starts}", model.variant))
-    if house := [name for name in settings.servers if name in HOUSE]:
-        with all_serving(house, model.variant) as processes:
-            for number in range(settings.rounds):
-                result.rounds.append(_round(number, settings, model, processes, measurements))
-    if ours and settings.memory_requests:
-        result.memory = _memory(settings.memory_requests, model)
-    if ours and settings.overload_seconds:
-        many = call_of(IMAGES_64, OURS, model.pixels, model.digits)
-        result.overload = overload(many, settings.overload_seconds, model.variant)
-    for name in settings.servers:
-        if name in CATALOGUE:
-            result.duels.append(Duel(CATALOGUE[name]))
-            fight(result.duels[-1], settings, model, measurements)
-
-
-def _start(title: str, variant: str) -> float:
-    with serving(OURS, variant) as process:
-        print(f"{title}: ready in {process.ready_seconds:.2f} s", flush=True)
-        return round(process.ready_seconds, 3)
-
-
-def _round(
-    number: int,
-    settings: PeersBenchmarkSettings,
-    model: Model,
-    processes: dict[str, ServerProcess],
-    measurements: list[dict[str, Any]],
-) -> Round:
-    """Every load to one server of the house after the other."""
-    in_process, title = model.measure(min(settings.seconds, 0.5)), f"round {number + 1}/{settings.rounds}"
-    rate = f"{in_process.images_per_second:,.0f} images/s in batches of 64"
-    print(f"{title}: in process: {in_process.microseconds:.1f} us for an image, {rate}", flush=True)
-    cells: dict[str, dict[str, Measured]] = {}
-    for cell in CELLS:
-        by_name: dict[str, Measured] = {}
-        # Every other round takes the servers from the last to the first, lest the machine's drift favour one.
-        for name in [name for name in processes if name in cell.servers][:: -1 if number % 2 else 1]:
-            call = call_of(cell, name, model.pixels, model.digits)
-            by_name[name] = measured(call, processes[name], settings.seconds)
-            record(measurements, TITLES[name], cell, by_name[name])
-        if by_name:
-            cells[cell.name] = by_name
-            rates = [f"{TITLES[name]} {one.calls_per_second:,.0f}/s" for name, one in by_name.items()]
-            print(f"{title}: {cell.name}: {'; '.join(rates)}", flush=True)
-    return Round(in_process, cells)
-
-
-def _memory(requests: int, model: Model) -> Memory:
-    """What is resident in a server that has just been started, after each fifth of so many calls."""
-    memory, part = Memory([], []), max(requests // POINTS, 1)
-    call = call_of(CLASSIFY_64, OURS, model.pixels, model.digits)
-    with serving(OURS, model.variant) as process:
-        for number in range(1, POINTS + 1):
-            load = drive(
-                process.address, call.method, call.message, connections=min(call.cell.connections, part), calls=part
-            )
-            call.require_answers(load, call.require_answer(process.address))
-            memory.calls.append(number * part)
-            memory.resident_mb.append(round(process.resident_mb(), 2))
-            print(f"memory: {memory.resident_mb[-1]:.1f} MB after {number * part:,} calls", flush=True)
-    return memory
+def _without_folders(error: Exception) -> str:
+    return FOLDERS.sub("", " ".join(str(error).split()))
 
 
 def _versions() -> dict[str, str]:

@@ -1,34 +1,90 @@
-"""The peers by name: their versions, and how each is started. Each listens on this host alone, and calls nobody."""
+"""The peers by name: their versions, and how each is started. Each listens on this host only, and sends nothing out."""
 
 from __future__ import annotations
 
 import shutil
+import sysconfig
 from typing import TYPE_CHECKING
 
-from digits.benchmarks.cells import CLASSIFY, JSON, RAW, UINT8
-from digits.benchmarks.peers import triton
-from digits.benchmarks.peers.peer import HERE, Peer, lay_script
-from digits.benchmarks.settings import BENTOML, KSERVE, LITSERVE, MLSERVER, MOSEC, RAY
+from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.load.call import CLASSIFY, JSON, RAW, UINT8
+from digits.benchmarks.peers.peer import HERE, PYTHON, Peer, lay_script
+from digits.benchmarks.settings import BENTOML, KSERVE, LITSERVE, MLSERVER, MOSEC, RAY, TRITON
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SCRIPT = ("{environment}/bin/python", "{folder}/server.py")
-GATHERED = "up to 64 calls, of at most 1 ms"
+BATCHED = "up to 64 calls, of at most 1 ms"
+PYTRITON = "nvidia-pytriton==0.7.0"  # its wheel contains Triton's C++ server
+PACKAGES = f"{{environment}}/lib/{PYTHON}/site-packages"
+TRITON_SERVER = "pytriton/tritonserver"  # in the packages
+TRITON_MODELS = {"digits": "UINT8", "digits_fp32": "FP32"}  # by name: the type of the pixels
+TRITON_CONFIG = """\
+name: "{name}"
+backend: "python"
+max_batch_size: 1024
+input [ {{ name: "pixels" data_type: TYPE_{datatype} dims: [ 28, 28 ] }} ]
+output [ {{ name: "probabilities" data_type: TYPE_FP32 dims: [ 10 ] }} ]
+instance_group [ {{ kind: KIND_CPU count: 1 }} ]
+dynamic_batching {{ }}
+parameters {{ key: "model_file" value: {{ string_value: "{model}" }} }}
+"""
+
+
+def _lay_triton(folder: Path, environment: Path, model: Path, _name: str) -> None:
+    """A repository of two models: `digits`, which takes bytes, and `digits_fp32`, which takes floats."""
+    _put_stub(environment / "lib" / PYTHON / "site-packages" / TRITON_SERVER)
+    shutil.copy(HERE / "servers" / "onnx_model.py", folder)
+    for name, datatype in TRITON_MODELS.items():
+        (folder / name / "1").mkdir(parents=True)
+        config = TRITON_CONFIG.format(name=name, datatype=datatype, model=model.absolute())
+        (folder / name / "config.pbtxt").write_text(config, encoding="utf-8")
+        shutil.copy(HERE / "servers" / "triton_model.py", folder / name / "1" / "model.py")
+
+
+def _put_stub(triton: Path) -> None:
+    """Copies the stub for this Python to where the backend looks for it: the wheel has one for each Python."""
+    name = "triton_python_backend_stub"
+    stub = triton / "python_backend_stubs" / PYTHON.removeprefix("python") / name
+    place = triton / "backends" / "python" / name
+    if not stub.exists():
+        raise BenchmarkError(f"{PYTRITON} has no backend for {PYTHON}")
+    if not place.exists():
+        shutil.copy(stub, place)
 
 
 def _lay_ray(folder: Path, environment: Path, model: Path, name: str) -> None:
-    """Our contract too: Ray Serve takes a generated servicer by its import path."""
+    """Our contract too: Ray Serve imports a generated servicer."""
     lay_script(folder, environment, model, name)
     shutil.copytree(HERE.parent.parent / "protos" / "digits", folder / "digits" / "protos" / "digits")
 
 
+TRITON_PEER = Peer(
+    name=TRITON,
+    title="Triton (Python backend)",
+    requirements=(PYTRITON,),
+    call=UINT8,
+    batching="all that wait",
+    command=(
+        f"{PACKAGES}/{TRITON_SERVER}/bin/tritonserver",
+        "--model-repository={folder}",
+        f"--backend-directory={PACKAGES}/{TRITON_SERVER}/backends",
+        *("--grpc-address={host}", "--grpc-port={port}", "--allow-http=false", "--allow-metrics=false"),
+    ),
+    # The stub is linked to libpython, and finds the environment by the first `python3` in the path.
+    variables={
+        "LD_LIBRARY_PATH": f"{sysconfig.get_config_var('LIBDIR')}:{PACKAGES}/nvidia_pytriton.libs",
+        "PYTHONPATH": "{folder}",
+    },
+    lay=_lay_triton,
+)
 KSERVE_PEER = Peer(
     name=KSERVE,
     title="KServe",
     requirements=("kserve==0.21.0",),
     call=UINT8,
-    batching="none: it is another container's",
+    batching="none: another container does it",
     command=(*SCRIPT, "{host}:{port}"),
 )
 MLSERVER_PEER = Peer(
@@ -45,7 +101,7 @@ RAY_PEER = Peer(
     title="Ray Serve",
     requirements=("ray[serve]==2.60.0", "protobuf==6.33.6"),
     call=CLASSIFY,
-    batching=GATHERED,
+    batching=BATCHED,
     command=(*SCRIPT, "{port}", "{other_port}"),
     # The second keeps Ray's own ports on the loopback interface, as it does elsewhere by default.
     variables={
@@ -60,7 +116,7 @@ MOSEC_PEER = Peer(
     title="mosec",
     requirements=("mosec==0.9.8",),
     call=RAW,
-    batching=GATHERED,
+    batching=BATCHED,
     command=(*SCRIPT, "--address", "{host}", "--port", "{port}"),
 )
 LITSERVE_PEER = Peer(
@@ -69,7 +125,7 @@ LITSERVE_PEER = Peer(
     title="LitServe",
     requirements=("litserve==0.2.19",),
     call=RAW,
-    batching=GATHERED,
+    batching=BATCHED,
     command=(*SCRIPT, "{host}", "{port}"),
 )
 BENTOML_PEER = Peer(
@@ -77,7 +133,7 @@ BENTOML_PEER = Peer(
     title="BentoML",
     requirements=("bentoml==1.4.40",),
     call=JSON,
-    batching="none, the default: with it, a lone caller waited for others after a load",
+    batching="none, the default: with it, a single caller waited for others after a load",
     command=(
         *("{environment}/bin/bentoml", "serve", "--working-dir", "{folder}"),
         *("--host", "{host}", "--port", "{port}", "server:Classifier"),
@@ -86,5 +142,5 @@ BENTOML_PEER = Peer(
 )
 CATALOGUE = {
     peer.name: peer
-    for peer in (triton.PEER, KSERVE_PEER, MLSERVER_PEER, RAY_PEER, MOSEC_PEER, LITSERVE_PEER, BENTOML_PEER)
+    for peer in (TRITON_PEER, KSERVE_PEER, MLSERVER_PEER, RAY_PEER, MOSEC_PEER, LITSERVE_PEER, BENTOML_PEER)
 }

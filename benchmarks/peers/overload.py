@@ -1,4 +1,7 @@
-"""More calls than the server can answer, offered open-loop: what it still does, and what a lone caller sees of it."""
+"""More calls than the server can answer, in an open loop: what it still answers, and what a single caller sees of it.
+
+The server's model takes 5 ms longer for each batch, so that the load generator has enough processor time.
+"""
 
 from __future__ import annotations
 
@@ -7,161 +10,116 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from digits.benchmarks.h2load import drive
+from digits.benchmarks.load.h2load import drive
+from digits.benchmarks.load.measure import statistics
 from digits.benchmarks.servers import serving
 from digits.benchmarks.settings import SLOWED
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
-from digits.protos.inference.v2 import inference_pb2, inference_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from digits.benchmarks.calls import Call
-    from digits.benchmarks.process import ServerProcess
+    from digits.benchmarks.load.call import Call
+    from digits.benchmarks.load.measure import ServerUnderTest
 
 FACTORS = (1.5, 2.0)  # times the capacity
 CAPACITY_SECONDS = 5.0
 CONNECTIONS, STREAMS = 64, 64  # of the overload: where all streams wait, h2load offers no more
 EVERY = 0.05  # seconds between two calls of the probe
 PATIENCE = 0.5  # seconds: the probe's deadline
-RECOVERY = 1.0  # seconds after which it is to be as it was
-LONE = 40  # calls of a lone caller
+RECOVERY = 1.0  # seconds after which the server must be as before
+SINGLE = 40  # calls of a single caller
 
 
-@dataclass(frozen=True, slots=True)
-class Overload:
-    """One factor.
+def overload(call: Call, seconds: float, variant: str = "auto") -> dict[str, Any]:
+    """Measures the capacity, and then so many seconds of each factor of it.
 
-    Attributes:
-        factor: Times the capacity that was offered.
-        offered: Images a second.
-        goodput: Images a second that were answered, by the server's own counters.
-        failed: Calls that it refused or let expire, by the same.
-        probe: By status, what 20 calls a second of one image saw.
-        probe_longest: Seconds of the longest of them; its deadline is half a second.
-        peak_mb: The most that was resident.
-        after_mb: What is resident a second later.
-        lone_after: Seconds of a lone call a second later, the median.
+    Returns:
+        `capacity`, images a second of closed-loop callers, by the server's own counters; `start_mb`, resident before
+        anything; `single_seconds`, the median of a single caller's calls before anything; and `loads`, by factor:
+        `offered` and `goodput` (answered) images a second; `failed` calls that were rejected or expired; `probe`, the
+        statuses of 20 calls a second of one image with a deadline of half a second, and `probe_longest` seconds of
+        them; `peak_mb`; and a second later `after_mb` and `single_after`.
     """
-
-    factor: float
-    offered: float
-    goodput: float
-    failed: int
-    probe: dict[str, int]
-    probe_longest: float
-    peak_mb: float
-    after_mb: float
-    lone_after: float
-
-
-@dataclass(frozen=True, slots=True)
-class OverloadResult:
-    """Of a server whose model takes 5 ms longer for each batch, so that the generator has room.
-
-    Attributes:
-        capacity: Images a second of closed-loop callers, by the server's own counters.
-        start_mb: What is resident before anything.
-        lone: Seconds of a lone call before anything, the median.
-        loads: By factor.
-    """
-
-    capacity: float
-    start_mb: float
-    lone: float
-    loads: list[Overload]
-
-
-def overload(call: Call, seconds: float, variant: str = "auto") -> OverloadResult:
-    """Measures the capacity, and then so many seconds of each factor of it."""
-    with serving(SLOWED, variant) as process, _probing(process.address) as probe:
-        lone, start_mb = probe.lone(), process.resident_mb()
-        before, began = probe.done(), time.monotonic()
-        drive(process.address, call.method, call.message, connections=32, seconds=CAPACITY_SECONDS)
-        capacity = (probe.done()[0] - before[0]) / (time.monotonic() - began)
-        print(f"overload: capacity {capacity:,.0f} images/s", flush=True)
-        loads = [_load(call, process, probe, factor, capacity=capacity, seconds=seconds) for factor in FACTORS]
-    return OverloadResult(capacity, start_mb, lone, loads)
-
-
-def _load(
-    call: Call, process: ServerProcess, probe: Probe, factor: float, *, capacity: float, seconds: float
-) -> Overload:
-    images = call.cell.images
-    rate = max(round(capacity * factor / images / CONNECTIONS), 1)  # h2load's --rps, of each connection
-    before, began = probe.done(), time.monotonic()
-    with probe.running(process) as seen:
-        drive(
-            process.address,
-            call.method,
-            call.message,
-            connections=CONNECTIONS,
-            seconds=seconds,
-            streams=STREAMS,
-            per_second=rate,
-        )
-        took, after = time.monotonic() - began, probe.done()
-    time.sleep(RECOVERY)
-    found = Overload(
-        factor=factor,
-        offered=rate * CONNECTIONS * images,
-        goodput=(after[0] - before[0]) / took,
-        failed=after[1] - before[1],
-        probe=dict(seen.codes),
-        probe_longest=seen.longest,
-        peak_mb=seen.peak_mb,
-        after_mb=process.resident_mb(),
-        lone_after=probe.lone(),
-    )
-    print(f"overload: {factor:g} times: {found.goodput / capacity:.0%} of it answered; probe {found.probe}", flush=True)
+    with serving(SLOWED, variant) as server, grpc.insecure_channel(server.address) as channel:
+        probe = Probe(server, channel)
+        found: dict[str, Any] = {"single_seconds": probe.single(), "start_mb": probe.resident_mb()}
+        before, began = probe.answered_and_failed()[0], time.monotonic()
+        drive(server.address, call, connections=32, seconds=CAPACITY_SECONDS)
+        found["capacity"] = (probe.answered_and_failed()[0] - before) / (time.monotonic() - began)
+        print(f"overload: capacity {found['capacity']:,.0f} images/s", flush=True)
+        found["loads"] = [_load(call, probe, factor, found["capacity"], seconds) for factor in FACTORS]
     return found
+
+
+def _load(call: Call, probe: Probe, factor: float, capacity: float, seconds: float) -> dict[str, Any]:
+    rate = max(round(capacity * factor / call.images / CONNECTIONS), 1)  # calls a second of each connection
+    (answered, failed), began = probe.answered_and_failed(), time.monotonic()
+    with probe.running() as seen:
+        drive(probe.server.address, call, connections=CONNECTIONS, seconds=seconds, streams=STREAMS, per_second=rate)
+        took, after = time.monotonic() - began, probe.answered_and_failed()
+    time.sleep(RECOVERY)
+    goodput = (after[0] - answered) / took
+    print(f"overload: {factor:g} times: {goodput / capacity:.0%} answered; probe {dict(seen.codes)}", flush=True)
+    return {
+        "factor": factor,
+        "offered": rate * CONNECTIONS * call.images,
+        "goodput": goodput,
+        "failed": after[1] - failed,
+        "probe": dict(seen.codes),
+        "probe_longest": seen.longest,
+        "peak_mb": seen.peak_mb,
+        "after_mb": probe.resident_mb(),
+        "single_after": probe.single(),
+    }
 
 
 @dataclass(slots=True)
 class Seen:
-    """What the probe saw while it ran."""
+    """What the probe saw while it ran: statuses, and the most seconds and megabytes."""
 
-    codes: Counter[str]
+    codes: Counter[str] = field(default_factory=Counter)
     longest: float = 0.0
     peak_mb: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
 class Probe:
-    """A caller of single images, and a reader of the server's counters, on a connection of its own."""
+    """A caller of single images on its own connection, and a reader of the server's counters."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
-        self._digits = digits_pb2_grpc.DigitClassifierStub(channel)
-        self._inference = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
-        self._request = digits_pb2.ClassifyRequest(pixels=bytes(784))
+    server: ServerUnderTest
+    channel: grpc.Channel
 
-    def done(self) -> tuple[int, int]:
+    def answered_and_failed(self) -> tuple[int, int]:
         """The images that were answered, and the calls that were not."""
-        request = inference_pb2.ModelStatisticsRequest(name="digits")
-        (model,) = self._inference.ModelStatistics(request, timeout=30).model_stats
+        model = statistics(self.server.address)
         return model.inference_count, model.inference_stats.fail.count
 
-    def lone(self) -> float:
-        """Seconds of a call, the median; one that is refused takes for ever."""
-        calls = [self._call() for _ in range(LONE)]
+    def resident_mb(self) -> float:
+        return self.server.process.resident_mb() if self.server.process else math.nan
+
+    def single(self) -> float:
+        """Seconds of a call, the median; a rejected call counts as infinitely long."""
+        calls = [self._call() for _ in range(SINGLE)]
         return median(took if code == grpc.StatusCode.OK.name else math.inf for code, took in calls)
 
     @contextmanager
-    def running(self, process: ServerProcess) -> Iterator[Seen]:
+    def running(self) -> Iterator[Seen]:
         """Calls in a thread until the end of the context."""
-        seen, over = Seen(Counter()), threading.Event()
+        seen, over = Seen(), threading.Event()
 
         def calls() -> None:
             while not over.wait(EVERY):
                 code, took = self._call()
                 seen.codes[code] += 1
                 seen.longest = max(seen.longest, took)
-                seen.peak_mb = max(seen.peak_mb, process.resident_mb())
+                seen.peak_mb = max(seen.peak_mb, self.resident_mb())
 
         thread = threading.Thread(target=calls)
         thread.start()
@@ -172,16 +130,10 @@ class Probe:
             thread.join()
 
     def _call(self) -> tuple[str, float]:
-        began = time.monotonic()
+        classify, began = digits_pb2_grpc.DigitClassifierStub(self.channel).Classify, time.monotonic()
         try:
-            self._digits.Classify(self._request, timeout=PATIENCE)
+            classify(digits_pb2.ClassifyRequest(pixels=bytes(784)), timeout=PATIENCE)
             code = grpc.StatusCode.OK
         except grpc.RpcError as error:
             code = error.code()
         return code.name, time.monotonic() - began
-
-
-@contextmanager
-def _probing(address: str) -> Iterator[Probe]:
-    with grpc.insecure_channel(address) as channel:
-        yield Probe(channel)

@@ -1,1 +1,1 @@
-"""From the JSON files to tables, figures and one page."""
+"""The report of all benchmarks: Markdown and one HTML page."""

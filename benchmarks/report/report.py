@@ -1,28 +1,30 @@
-"""The report: README.md with its figures, and one page that holds all of it, from the JSON files of the benchmarks."""
+"""The report: README.md with its figures, and one page that contains all of it, from the benchmarks' JSON files."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from digits.benchmarks.compare.verdict import compare_section
+from digits.benchmarks.engine.report import engine_section
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.report.engine import engine_section
-from digits.benchmarks.report.others import compare_section, export_section, score_section, training_section
-from digits.benchmarks.report.parity import parity_section
-from digits.benchmarks.report.peers import peers_section
-from digits.benchmarks.report.server import server_section
+from digits.benchmarks.parity.report import parity_section
+from digits.benchmarks.peers.report import peers_section
+from digits.benchmarks.server.report import server_section
+from digits.benchmarks.tables import export_section, score_section, training_section
+from digits.report.figure import png
 from digits.report.page import render
 from digits.storage.atomic_file import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from digits.benchmarks.report.section import Section
+    from digits.benchmarks.section import Section
     from digits.benchmarks.settings import ReportBenchmarkSettings
 
-SECTIONS: dict[str, Callable[[dict[str, Any], Path], Section]] = {
+SECTIONS: dict[str, Callable[[dict[str, Any]], Section]] = {
     "parity": parity_section,
     "engine": engine_section,
     "server": server_section,
@@ -35,23 +37,38 @@ SECTIONS: dict[str, Callable[[dict[str, Any], Path], Section]] = {
 TEMPLATE = Path(__file__).with_name("report.jinja")
 TITLE = "What was measured"
 INTRODUCTION = (
-    "Made by `digits bench report` from the JSON files of the benchmarks. Each part names the command that made it, "
-    "the machine and the versions. Times on another machine are others: what counts is how those of one run compare."
+    "Made by `digits bench report` from the JSON files of the benchmarks. Each part names its command, the machine and "
+    "the versions. Times differ between machines: only ratios within one run count."
 )
 
 
+class Figure(NamedTuple):
+    """A figure as PNG, with the name of its file in the folder of the results."""
+
+    file: str
+    content: bytes
+    alt: str
+    caption: str
+
+
+class Part(NamedTuple):
+    """A section with its figures."""
+
+    section: Section
+    figures: list[Figure]
+
+
 def run(settings: ReportBenchmarkSettings) -> None:
-    """Writes the figures and report.html beside the results, and README.md there or where it is told to.
+    """Writes the figures and report.html to the folder of the results, and README.md there or where the settings say.
 
     Raises:
-        BenchmarkError: there is no result, one is no benchmark's JSON, or something cannot be written.
+        BenchmarkError: there is no result, one is not a benchmark's JSON, or something cannot be written.
     """
     folder, readme = settings.results, settings.readme or settings.results / "README.md"
-    sections = [_section(name, result, folder) for name, result in results(folder).items()]
-    files = {folder / one.file: one.content for section in sections for one in section.drawings}
-    page = render(TEMPLATE, title=TITLE, introduction=INTRODUCTION, sections=sections)
-    files[folder / "report.html"] = page.encode()
-    files[readme] = markdown(sections, Path(os.path.relpath(folder, readme.parent))).encode()
+    parts = [_part(name, result, folder) for name, result in results(folder).items()]
+    files = {folder / figure.file: figure.content for part in parts for figure in part.figures}
+    files[folder / "report.html"] = render(TEMPLATE, title=TITLE, introduction=INTRODUCTION, parts=parts).encode()
+    files[readme] = markdown(parts, Path(os.path.relpath(folder, readme.parent))).encode()
     for file, content in files.items():
         try:
             write_bytes(file, content)
@@ -60,51 +77,57 @@ def run(settings: ReportBenchmarkSettings) -> None:
     print(f"report: {readme}, {folder / 'report.html'}, {len(files) - 2} figures", flush=True)
 
 
-def _section(name: str, result: dict[str, Any], folder: Path) -> Section:
+def _part(name: str, result: dict[str, Any], folder: Path) -> Part:
     try:
-        return SECTIONS[name](result, folder)
+        section = SECTIONS[name](result)
+        figures = [Figure(f"{name}-{one.name}.png", png(one.draw()), one.alt, one.caption) for one in section.drawings]
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         what = f"lacks what `digits bench {name}` writes ({type(error).__name__}: {error})"
         raise BenchmarkError(f"{folder / name}.json: {what}; measure it again") from error
+    for kept, (alt, caption) in section.kept.items():
+        file = folder / f"{name}-{kept}.png"
+        if file.exists():
+            figures.append(Figure(file.name, file.read_bytes(), alt, caption))
+    return Part(section, figures)
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
     """The benchmarks' JSON by name, in the report's order.
 
     Raises:
-        BenchmarkError: there is none, or one is damaged.
+        BenchmarkError: there are no results, or one is damaged.
     """
     files = {name: _file(folder, name) for name in SECTIONS}
     found = {name: read(file) for name, file in files.items() if file.exists()}
     if not found:
         names = ", ".join(f"{name}.json" for name in SECTIONS)
-        raise BenchmarkError(f"{folder}: holds no result of a benchmark ({names}); say `digits bench server` first")
+        raise BenchmarkError(f"{folder}: has no result of a benchmark ({names}); run `digits bench server` first")
     return found
 
 
 def _file(folder: Path, name: str) -> Path:
-    """A benchmark's, or where there is none what was kept of one that was ended too early."""
+    """A benchmark's complete result, or if there is none, what was kept of one that ended early."""
     whole, partial = folder / f"{name}.json", folder / f"{name}.partial.json"
     return partial if partial.exists() and not whole.exists() else whole
 
 
 def read(file: Path) -> dict[str, Any]:
-    """A benchmark's JSON. Raises BenchmarkError if the file is none."""
+    """A benchmark's JSON. Raises BenchmarkError if the file is something else."""
     try:
         result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if result["schema"] != 1:
             raise BenchmarkError(f"{file}: schema {result['schema']}; this program reads 1")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BenchmarkError(f"{file}: is no result of a benchmark ({type(error).__name__}: {error})") from error
+        raise BenchmarkError(f"{file}: is not a result of a benchmark ({type(error).__name__}: {error})") from error
     return result
 
 
-def markdown(sections: list[Section], figures: Path) -> str:
-    """The report as Markdown; `figures` is the figures' folder as seen from where it will lie."""
-    parts = [f"# {TITLE}\n\n{INTRODUCTION}\n"]
-    for section in sections:
-        parts.append(f"\n## {section.title}\n\n`{section.result['command']}`\n\n{section.source}\n")
-        parts += [f"\n{text}\n" for text in section.text]
-        parts += [f"\n{one.markdown()}\n" for one in section.tables]
-        parts += [f"\n![{one.alt}]({figures / one.file})\n\n{one.caption}\n" for one in section.drawings]
-    return "".join(parts)
+def markdown(parts: list[Part], figures: Path) -> str:
+    """The report as Markdown; `figures` is the folder of the figures, relative to the file."""
+    texts = [f"# {TITLE}\n\n{INTRODUCTION}\n"]
+    for section, drawn in parts:
+        texts.append(f"\n## {section.title}\n\n`{section.result['command']}`\n\n{section.source}\n")
+        texts += [f"\n{text}\n" for text in section.text]
+        texts += [f"\n{table.markdown()}\n" for table in section.tables]
+        texts += [f"\n![{one.alt}]({figures / one.file})\n\n{one.caption}\n" for one in drawn]
+    return "".join(texts)

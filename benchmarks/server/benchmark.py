@@ -1,195 +1,219 @@
-"""A server under load: closed loop, open loop, mixed sizes, and the highest rate that keeps a promise.
+"""A server under load: closed loop, open loop, mixed sizes, and the highest rate that meets an SLO.
 
 A measurement's `load` has `loop` (closed or open), `method`, `images` in a call (or the sizes that are mixed),
-`connections`, `streams` and `generator`; in the open loop `share` of what the generator's closed loop reached, or the
-`rate` that was asked for. A row of a search for the highest rate has a repeat for each rate that was tried,
-`highest_calls_per_second`, and `at_least` where our generator was at its end before the server. Beside the caller's
-latencies a repeat has the server's own times: `server_queue_us` and `server_compute_us`, the means of a call; and where
-it was started here, `cpu_us` for each call and `resident_mb`. What others call meanwhile is in the server's times too.
+`connections`, `streams` and `generator`; in the open loop `share` of the rate that the generator reached in the closed
+loop, or the `rate` that was asked for. The measurement of a search for the highest rate has a repeat for each rate that
+was tried, `highest_calls_per_second`, and `at_least` where our generator reached its limit before the server.
+load/measure.py describes the repeats.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from digits.benchmarks.cells import CLASSIFY, UINT8
-from digits.benchmarks.clear_digits import clear_digits
-from digits.benchmarks.h2load import installed, require_h2load
-from digits.benchmarks.measurement import measurement, measuring
-from digits.benchmarks.server import loads
-from digits.benchmarks.server.loads import CONNECTIONS, MIXED, WARM_UP
-from digits.benchmarks.server.saturation import Search
-from digits.benchmarks.server.subjects import subjects
-from digits.benchmarks.server.table import promise, server_table, words
-from digits.benchmarks.settings import ECHO
+import numpy as np
+
+from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.load.call import CLASSIFY, UINT8, call_of, clear_images
+from digits.benchmarks.load.h2load import installed, require_h2load
+from digits.benchmarks.load.measure import (
+    ASYNCIO,
+    H2LOAD,
+    OPEN_CONNECTIONS,
+    WARM_UP,
+    ClosedLoop,
+    ServerUnderTest,
+    open_repeat,
+)
+from digits.benchmarks.measurement import measuring
+from digits.benchmarks.server.report import load_text, server_section, slo_text
+from digits.benchmarks.server.search import Search
+from digits.benchmarks.servers import TRANSPORTS, serving
+from digits.benchmarks.settings import ECHO, OURS
+from digits.client import Client
+from digits.client.errors import ClientError
 from digits.images import mnist
 from digits.model.repository import open_repository
 
 if TYPE_CHECKING:
-    from digits.benchmarks.generator import Request
-    from digits.benchmarks.server.loads import Images
-    from digits.benchmarks.server.meter import Subject
+    from collections.abc import Iterator
+
+    from digits.benchmarks.load.call import Call, Images
+    from digits.benchmarks.measurement import Result
+    from digits.benchmarks.section import Row
     from digits.benchmarks.settings import ServerBenchmarkSettings
 
-MANY = 64  # images in a call, over few connections: where the model is the limit, and not the calls
+MANY = 64  # images in a call, over few connections: there the model is the limit, not the transport
 BOTH = 16  # connections, at which both protocols are measured
-SHARES = (0.25, 0.5, 0.75)  # of what the closed loop reached: the rates of the open loop
+MIXED = (1, 8, 64)  # images in a call, each as often as the others
+SHARES = (0.25, 0.5, 0.75)  # of the rate of the closed loop: the rates of the open loop
 STEPS = 5  # of the search for the highest rate
 LONGER = 3  # times as long as others the open loop's measurements take, for its rarest calls
+PATIENCE = 5.0  # seconds until a running server has answered
 
 
 def run(settings: ServerBenchmarkSettings) -> None:
-    """Loads the server, or one over each transport, beside an echo, and writes down what came of it.
+    """Measures the running server, or one with each transport, and an echo, and writes the results.
 
     Raises:
         BenchmarkError: no server answers, one is gone in the middle, or an answer is wrong.
     """
     if settings.quick:
         settings = replace(settings, connections=(1, BOTH), seconds=min(settings.seconds, 0.2), repeats=1)
+    if settings.generator == H2LOAD:
+        require_h2load()
+    generator = H2LOAD if settings.generator != ASYNCIO and installed() else ASYNCIO
     data = mnist.load(settings.data)
-    images = clear_digits(open_repository(settings.models).open(), data)
-    head = measurement(
-        "server",
-        settings,
-        data,
-        seed=settings.seed,
-        warm_up=f"{WARM_UP} s of the same load before each",
-        repeats=settings.repeats,
-    )
-    if _by_h2load(settings):
-        head["versions"]["h2load"] = require_h2load()
-    with subjects(settings, *images) as found, measuring(head, settings.out) as measurements:
-        bench = _Bench(settings, images, found, measurements)
+    images = clear_images(open_repository(settings.models).open(), data.x_test, data.y_test)
+    warm_up = f"{WARM_UP} s of the same load before each"
+    with (
+        under_test(settings, images) as servers,
+        measuring("server", settings, data, seed=settings.seed, warm_up=warm_up, repeats=settings.repeats) as result,
+    ):
+        if generator == H2LOAD:
+            result.head["versions"]["h2load"] = require_h2load()
+        bench = Bench(settings, images, servers, generator, result)
         limits = bench.limits()
         bench.closed_loop()
         bench.open_loop(limits)
         if not settings.quick:
             bench.mixed_sizes()
         bench.highest_rates(limits)
-        print(f"\n{server_table(measurements)}", flush=True)
+    server_section(result.json()).show(settings.out)
 
 
-class _Bench:
-    def __init__(
-        self,
-        settings: ServerBenchmarkSettings,
-        images: Images,
-        found: list[Subject],
-        measurements: list[dict[str, Any]],
-    ) -> None:
-        self._settings = settings
-        self._images = images
-        self._subjects = found
-        self._ours = [subject for subject in found if subject.name != ECHO]
-        self._measurements = measurements
+@contextmanager
+def under_test(settings: ServerBenchmarkSettings, images: Images) -> Iterator[list[ServerUnderTest]]:
+    """The servers to measure; the last is the echo, the upper bound of what a server and a generator can reach.
+
+    Raises:
+        BenchmarkError: one does not start or answer, or gives wrong digits.
+    """
+    with ExitStack() as stack:
+        if settings.server is not None:
+            servers = [ServerUnderTest(settings.server, settings.server, counts=True)]
+        else:
+            servers = [
+                replace(stack.enter_context(serving(name, models=settings.models)), name=f"digits, {transport}")
+                for transport, name in list(TRANSPORTS.items())[: 1 if settings.quick else None]
+            ]
+        for server in servers:
+            require_right(server, images)
+        yield [*servers, stack.enter_context(serving(ECHO))]
+
+
+def require_right(server: ServerUnderTest, images: Images) -> None:
+    """Raises BenchmarkError unless the server gives the images their digits."""
+    pixels, digits = images
+    try:
+        with Client(server.address, timeout=PATIENCE) as client:
+            answers = client.classify(pixels).digits
+    except ClientError as error:
+        raise BenchmarkError(f"no server of digits answers: {error}") from error
+    wrong = np.flatnonzero(answers != digits)
+    if wrong.size:
+        first = f"the first {answers[wrong[0]]} instead of {digits[wrong[0]]}"
+        found = f"{server.name} gives {wrong.size} of {len(digits)} clear images another digit, {first}"
+        raise BenchmarkError(f"{found}; does it serve another model? Give its --models")
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The measurements, which it adds to the result. `generator` makes the load of the closed loop."""
+
+    settings: ServerBenchmarkSettings
+    images: Images
+    servers: list[ServerUnderTest]
+    generator: str
+    result: Result
+
+    @property
+    def ours(self) -> list[ServerUnderTest]:
+        return [server for server in self.servers if server.name != ECHO]
+
+    def call(self, server: ServerUnderTest, count: int, method: str = CLASSIFY) -> Call:
+        return call_of(method, ECHO if server.name == ECHO else OURS, self.images, count)
 
     def limits(self) -> dict[str, float]:
-        """Calls a second of one image that our own generator gets answered: by the echo, its own limit."""
-        return {
-            subject.name: self._by_generator(subject, [loads.request(loads.call(subject, self._images, 1))], 1)
-            for subject in self._subjects
-        }
+        """By server: calls a second of one image that our own generator reaches; with the echo, its own limit."""
+        return {server.name: self._own_rate(server, [self.call(server, 1)], 1) for server in self.servers}
 
     def closed_loop(self) -> None:
-        """Every load goes to one server after the other, and all of them again in each repeat."""
-        rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for number in range(self._settings.repeats):
-            for method, count, connections in self._cells():
-                for subject in self._ours if count > 1 else self._subjects:
-                    key = (subject.name, method, count, connections)
+        """Each load goes to one server after the other, and all of them again in each repeat."""
+        settings, rows = self.settings, dict[tuple[Any, ...], "Row"]()
+        grid = [(CLASSIFY, 1, connections) for connections in settings.connections]
+        if not settings.quick:
+            grid += [(UINT8, 1, BOTH), (CLASSIFY, MANY, OPEN_CONNECTIONS)]
+        for number in range(settings.repeats):
+            for method, count, connections in grid:
+                loop = ClosedLoop(connections, settings.streams, self.generator)
+                for server in self.ours if count > 1 else self.servers:
+                    key = (server.name, method, count, connections)
                     if key not in rows:
-                        rows[key] = self._add(subject, self._closed(method, count, connections), [])
-                    seen = self._closed_repeat(subject, method, count, connections)
-                    rows[key]["repeats"].append(seen)
-                    self._say(f"{number + 1}/{self._settings.repeats}", rows[key], seen)
+                        rows[key] = self._add(server, _closed(loop, method, count), [])
+                    repeat = loop.measured(server, [self.call(server, count, method)], settings.seconds)
+                    rows[key]["repeats"].append(repeat)
+                    _say(f"{number + 1}/{settings.repeats}", rows[key], repeat)
 
     def open_loop(self, limits: dict[str, float]) -> None:
         """At each rate one server after the other."""
-        settings = self._settings
+        settings = self.settings
         shares = SHARES[1:2] if settings.quick else SHARES
         for number, share in enumerate(settings.rates or shares):
-            for subject in self._ours:
-                what, rate = ("rate", float(share)) if settings.rates else ("share", share * limits[subject.name])
-                requests = [loads.request(loads.call(subject, self._images, 1))]
+            for server in self.ours:
+                key, rate = ("rate", float(share)) if settings.rates else ("share", share * limits[server.name])
                 seconds, seed = LONGER * settings.seconds, settings.seed + number
-                seen = loads.in_the_open(subject, requests, rate=rate, seconds=seconds, seed=seed)
-                self._say("open loop", self._add(subject, self._open(1) | {what: share}, [seen]), seen)
+                repeat = open_repeat(server, [self.call(server, 1)], rate=rate, seconds=seconds, seed=seed)
+                _say("open loop", self._add(server, _open(1) | {key: share}, [repeat]), repeat)
 
     def mixed_sizes(self) -> None:
-        """In the closed loop, and in the open one at half of that."""
-        settings, sizes = self._settings, ",".join(map(str, MIXED))
-        for subject in self._ours:
-            requests = loads.mixed(subject, self._images, settings.seed)
-            rate = self._by_generator(subject, requests, sizes) / 2
-            seen = loads.in_the_open(subject, requests, rate=rate, seconds=settings.seconds, seed=settings.seed)
-            self._say("mixed sizes", self._add(subject, self._open(sizes) | {"share": 0.5}, [seen]), seen)
+        """A thousand calls of random sizes in the closed loop, and in the open one at half of that rate."""
+        settings, sizes = self.settings, ",".join(map(str, MIXED))
+        order = np.random.default_rng(settings.seed).choice(MIXED, 1000).tolist()
+        for server in self.ours:
+            by_size = {size: self.call(server, size) for size in MIXED}
+            calls = [by_size[size] for size in order]
+            rate = self._own_rate(server, calls, sizes) / 2
+            repeat = open_repeat(server, calls, rate=rate, seconds=settings.seconds, seed=settings.seed)
+            _say("mixed sizes", self._add(server, _open(sizes) | {"share": 0.5}, [repeat]), repeat)
 
     def highest_rates(self, limits: dict[str, float]) -> None:
         """With calls of one image, where the generator may be the limit, and of many."""
-        settings = self._settings
+        settings = self.settings
         for count in (MANY,) if settings.quick else (1, MANY):
-            for subject in self._ours:
-                requests = [loads.request(loads.call(subject, self._images, count))]
-                limit = limits[subject.name] if count == 1 else self._by_generator(subject, requests, count)
-                search = Search(subject, requests, settings.slo, settings.seconds, settings.seed)
+            for server in self.ours:
+                calls = [self.call(server, count)]
+                limit = limits[server.name] if count == 1 else self._own_rate(server, calls, count)
+                search = Search(server, calls, settings.slo, settings.seconds, settings.seed)
                 rate = search.highest(1.1 * limit, 2 if settings.quick else STEPS)
-                row = self._add(subject, self._open(count) | {"slo_ms": settings.slo}, search.tried)
+                row = self._add(server, _open(count) | {"slo_ms": settings.slo}, search.tried)
                 row |= {"highest_calls_per_second": round(rate, 1), "at_least": search.is_bounded_by_generator}
-                print(f"{subject.name}: {promise(row)}", flush=True)
+                print(f"{server.name}: {slo_text(row)}", flush=True)
 
-    def _cells(self) -> list[tuple[str, int, int]]:
-        """Method, images and connections."""
-        cells = [(CLASSIFY, 1, connections) for connections in self._settings.connections]
-        return cells if self._settings.quick else [*cells, (UINT8, 1, BOTH), (CLASSIFY, MANY, CONNECTIONS)]
+    def _own_rate(self, server: ServerUnderTest, calls: list[Call], images: int | str) -> float:
+        """Calls a second of our own generator in the closed loop, which are in the results too."""
+        loop = ClosedLoop(BOTH, self.settings.streams, ASYNCIO)
+        repeat = loop.measured(server, calls, self.settings.seconds)
+        _say("own generator", self._add(server, _closed(loop, CLASSIFY, images), [repeat]), repeat)
+        return float(repeat["calls_per_second"])
 
-    def _closed_repeat(self, subject: Subject, method: str, count: int, connections: int) -> dict[str, Any]:
-        made, settings = loads.call(subject, self._images, count, method), self._settings
-        if _by_h2load(settings):
-            return loads.by_h2load(
-                subject, made, connections=connections, streams=settings.streams, seconds=settings.seconds
-            )
-        return self._generated(subject, [loads.request(made)], connections)
-
-    def _generated(self, subject: Subject, requests: list[Request], connections: int) -> dict[str, Any]:
-        settings = self._settings
-        return loads.by_generator(
-            subject, requests, connections=connections, streams=settings.streams, seconds=settings.seconds
-        )
-
-    def _by_generator(self, subject: Subject, requests: list[Request], count: int | str) -> float:
-        """Calls a second of our own generator's closed loop, which are written down too."""
-        seen = self._generated(subject, requests, BOTH)
-        load = self._closed(CLASSIFY, count, BOTH) | {"generator": "asyncio"}
-        self._say("own generator", self._add(subject, load, [seen]), seen)
-        return float(seen["calls_per_second"])
-
-    def _closed(self, method: str, count: int | str, connections: int) -> dict[str, Any]:
-        return {
-            "loop": "closed",
-            "method": method,
-            "images": count,
-            "connections": connections,
-            "streams": self._settings.streams,
-            "generator": "h2load" if _by_h2load(self._settings) else "asyncio",
-        }
-
-    def _open(self, count: int | str) -> dict[str, Any]:
-        where = {"connections": CONNECTIONS, "generator": "asyncio"}
-        return {"loop": "open", "method": CLASSIFY, "images": count, **where}
-
-    def _add(self, subject: Subject, load: dict[str, Any], repeats: list[dict[str, Any]]) -> dict[str, Any]:
-        row = {"subject": subject.name, "load": load, "repeats": repeats}
-        self._measurements.append(row)
+    def _add(self, server: ServerUnderTest, load: dict[str, Any], repeats: list[dict[str, Any]]) -> Row:
+        row = {"system": server.name, "load": load, "repeats": repeats}
+        self.result.rows.append(row)
         return row
 
-    @staticmethod
-    def _say(when: str, row: dict[str, Any], seen: dict[str, Any]) -> None:
-        print(f"{when}: {row['subject']}: {words(row['load'])}: {seen['calls_per_second']:,.0f} calls/s", flush=True)
+
+def _closed(loop: ClosedLoop, method: str, images: int | str) -> dict[str, Any]:
+    over = {"connections": loop.connections, "streams": loop.streams, "generator": loop.generator}
+    return {"loop": "closed", "method": method, "images": images, **over}
 
 
-def _by_h2load(settings: ServerBenchmarkSettings) -> bool:
-    """Whether h2load makes the load of the closed loop. Raises BenchmarkError if it is to, and is not installed."""
-    if settings.generator == "h2load":
-        require_h2load()
-    return settings.generator != "asyncio" and installed()
+def _open(images: int | str) -> dict[str, Any]:
+    over = {"connections": OPEN_CONNECTIONS, "generator": ASYNCIO}
+    return {"loop": "open", "method": CLASSIFY, "images": images, **over}
+
+
+def _say(when: str, row: Row, repeat: dict[str, Any]) -> None:
+    print(f"{when}: {row['system']}: {load_text(row['load'])}: {repeat['calls_per_second']:,.0f} calls/s", flush=True)

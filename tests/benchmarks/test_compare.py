@@ -87,7 +87,7 @@ def test_what_a_build_lacks_is_not_taken_from_elsewhere(packages: Path, tmp_path
     shutil.copytree(packages, lacking)
     shutil.rmtree(lacking / "digits" / "model")
     with (
-        pytest.raises(BenchmarkError, match=r"lacking: (what would be measured is .*|cannot be imported: .*)"),
+        pytest.raises(BenchmarkError, match=r"lacking: (lacks a module; .*|cannot be imported: .*)"),
         opened(lacking),
     ):
         pass
@@ -103,9 +103,9 @@ def test_what_is_no_build_is_said(digits: Digits, wheel: Path, tmp_path: Path) -
     (tmp_path / "empty").mkdir()
     for path, says in {
         damaged: f"{damaged}: cannot be read as a wheel (Bad ",
-        other: f"{other}: a wheel of something else: it holds no digits/cli/app.py",
+        other: f"{other}: a wheel of another package: it has no digits/cli/app.py",
         nothing: f"{nothing}: cannot be read as a wheel (No such file or directory); give a wheel, or a checkout",
-        tmp_path / "empty": f"{tmp_path / 'empty'}: no build: it has neither digits/cli/app.py nor cli/app.py; ",
+        tmp_path / "empty": f"{tmp_path / 'empty'}: not a build: it has neither digits/cli/app.py nor cli/app.py; ",
     }.items():
         completed = digits("bench", "compare", path, ROOT, cwd=tmp_path)
         assert completed.returncode == 1
@@ -126,7 +126,7 @@ def test_what_is_no_build_is_said(digits: Digits, wheel: Path, tmp_path: Path) -
             "serve/batcher.py",
             "probabilities.argmax",
             "probabilities.argmin",
-            "digits: B, Classify.*: a wrong answer of",
+            "digits: B: a wrong answer of .* bytes, under Classify",
         ),
     ],
 )
@@ -145,12 +145,12 @@ def test_a_wheel_beside_the_checkout(digits: Digits, wheel: Path, tmp_path: Path
     file, where = tmp_path / "compare.json", {"env": {"PATH": "/nowhere"}, "cwd": tmp_path}
     completed = digits("bench", "compare", wheel, ROOT, *FEW, "--limit", 99, "--out", file, **where)
     assert completed.returncode == 0, completed.stderr
-    assert "B is no" in completed.stdout
+    assert "B is not" in completed.stdout
     result = json.loads(file.read_text())
     assert result["command"] == "digits bench compare --limit 99.0 --pairs 5 --seconds 0.1 --seed 0"
     assert result["generator"] == "asyncio"
     assert result["builds"] == {"A": wheel.name, "B": ROOT.name}
-    assert [(one["subject"], one["load"]["images"]) for one in result["measurements"]] == [
+    assert [(one["system"], one["load"]["images"]) for one in result["measurements"]] == [
         ("A", 1),
         ("B", 1),
         ("A", 64),
@@ -208,10 +208,10 @@ LOAD = {"loop": "closed", "method": "Classify", "images": 1, "connections": 16, 
 def of_server(file: Path, rates: dict[str, float], **more: object) -> Path:
     """A file as `digits bench server` leaves it, with a rate for each server and 10 us of processor time a call."""
     rows = [
-        {"subject": name, "load": LOAD | more, "repeats": [{"calls_per_second": rate, "cpu_us": 10.0}] * 2}
+        {"system": name, "load": LOAD | more, "repeats": [{"calls_per_second": rate, "cpu_us": 10.0}] * 2}
         for name, rate in rates.items()
     ]
-    opened = {"subject": "digits, native", "load": LOAD | {"loop": "open", "share": 0.5}, "repeats": []}
+    opened = {"system": "digits, native", "load": LOAD | {"loop": "open", "share": 0.5}, "repeats": []}
     file.write_text(json.dumps({"benchmark": "server", "measurements": [*rows, opened]}))
     return file
 
@@ -226,10 +226,10 @@ def test_two_files_are_compared_by_their_ratios_to_the_echo(digits: Digits, tmp_
     assert line.split()[-4:] == ["0.500", "0.400", "-20.0", "%"]
     assert "only in A: digits, grpcio: Classify" in completed.stdout
     assert "only in B: elsewhere: Classify" in completed.stdout
-    assert "\nindicative: two files are from different times" in completed.stdout
+    assert "\nIndicative: two files are from different times" in completed.stdout
     result = json.loads((tmp_path / "runs" / "bench" / "compare.json").read_text())
     (row,) = result["measurements"]
-    assert row["subject"] == "digits, native"
+    assert row["system"] == "digits, native"
     assert [one["calls_per_second"] for one in row["repeats"]] == [0.5, 0.4]
     assert len(result["findings"]["left_out"]) == 2
 
@@ -241,9 +241,9 @@ def test_files_that_cannot_be_compared(digits: Digits, wheel: Path, tmp_path: Pa
     other.write_text('{"benchmark": "engine", "measurements": []}')
     broken.write_text("{")
     for pair, says in {
-        (a, wheel): f"{a}: a file is compared with another one only; give two files or two builds\n",
-        (wheel, a): f"{a}: a file is compared with another one only; give two files or two builds\n",
-        (a, other): f"{other}: of `digits bench engine`; give one of `digits bench server`\n",
+        (a, wheel): f"{a}: a file is only compared with another file; give two files or two builds\n",
+        (wheel, a): f"{a}: a file is only compared with another file; give two files or two builds\n",
+        (a, other): f"{other}: from `digits bench engine`; give one of `digits bench server`\n",
         (broken, a): f"{broken}: not a file of `digits bench server` (",
         (a, tmp_path / "none.json"): f"{tmp_path / 'none.json'}: cannot be read (No such file or directory)\n",
         (a, apart): f"{a} and {apart} have no load in common",

@@ -49,17 +49,17 @@ def measured(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return out, completed.stdout
 
 
-def subjects(result: dict[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in result["measurements"] if row["subject"] != "machine"]
+def systems(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in result["measurements"] if row["system"] != "machine"]
 
 
 def test_each_subject_is_timed_at_each_batch_size(measured: tuple[Path, str]) -> None:
     result = json.loads(measured[0].read_text())
     assert (result["benchmark"], result["complete"], result["repeats"]) == ("engine", True, 2)
-    assert {row["subject"] for row in subjects(result)} >= {"fp32", "int8", *KERAS}
-    loads = [(row["subject"], row["load"]["batch"], row["load"]["threads"]) for row in subjects(result)]
+    assert {row["system"] for row in systems(result)} >= {"fp32", "int8", *KERAS}
+    loads = [(row["system"], row["load"]["batch"], row["load"]["threads"]) for row in systems(result)]
     assert sorted(loads) == sorted({(name, batch, 1) for name, _, _ in loads for batch in (1, 16)})
-    for row in subjects(result):
+    for row in systems(result):
         assert len(row["repeats"]) == 2
         for repeat in row["repeats"]:
             mean = row["load"]["batch"] / repeat["images_per_second"] * 1e6
@@ -75,7 +75,7 @@ def test_the_file_says_what_it_takes_to_measure_again_and_nothing_of_this_machin
 ) -> None:
     text = measured[0].read_text()
     result = json.loads(text)
-    assert result["command"] == "digits bench engine --batches 16,1 --threads 1 --quick"
+    assert result["command"] == "digits bench engine --quick --batches 16,1 --threads 1"
     assert result["findings"]["model"]["version"] == 1
     assert {"machine", "versions", "commit", "data", "warm_up"} <= result.keys()
     assert str(BUNDLED) not in text
@@ -97,14 +97,14 @@ def test_the_roofline_follows_from_the_measurements(measured: tuple[Path, str]) 
     result = json.loads(measured[0].read_text())
     found = result["findings"]["roofline"]
     assert (found["parameters"], found["widths"]) == (PARAMETERS, [784, 512, 256, 10])
-    machine = [row for row in result["measurements"] if row["subject"] == "machine"]
+    machine = [row for row in result["measurements"] if row["system"] == "machine"]
     for row in machine:
         (rate,) = {key for key in row["repeats"][0] if key.endswith("_per_second")}
         assert found["roofs"]["1"][row["load"]["peak"]] == max(repeat[rate] for repeat in row["repeats"])
     assert {row["load"]["peak"] for row in machine} == {"product", "memory", "cache"} == found["roofs"]["1"].keys()
     medians = {
-        (row["subject"], row["load"]["batch"]): median(repeat["images_per_second"] for repeat in row["repeats"])
-        for row in subjects(result)
+        (row["system"], row["load"]["batch"]): median(repeat["images_per_second"] for repeat in row["repeats"])
+        for row in systems(result)
     }
     points = {(point["subject"], point["batch"]): point["flops"] for point in found["points"]}
     assert points == pytest.approx({key: rate * 2 * PARAMETERS for key, rate in medians.items()})
@@ -130,8 +130,8 @@ def test_a_model_from_elsewhere_is_timed_without_keras(
     completed = digits(*ONE, "--quick", "--batches", 2, "--models", tmp_path / "models", "--out", out)
     assert completed.returncode == 0, completed.stderr
     result = json.loads(out.read_text())
-    assert {row["subject"] for row in subjects(result)} >= {"fp32", "fp16"}
-    assert not KERAS & {row["subject"] for row in subjects(result)}
+    assert {row["system"] for row in systems(result)} >= {"fp32", "fp16"}
+    assert not KERAS & {row["system"] for row in systems(result)}
     assert "comes from no Keras run, but from elsewhere.onnx" in result["findings"]["left_out"]["Keras, tf.function"]
     assert "fp16 runs on CUDA only" in result["findings"]["not_served"]["fp16"]
     assert result["findings"]["roofline"]["widths"] == [784, 32, 10]
@@ -148,11 +148,13 @@ def test_a_model_that_answers_wrongly_is_an_error_after_all_is_written(digits: D
     out = tmp_path / "engine.json"
     completed = digits(*ONE, "--quick", "--batches", 1, "--models", tmp_path / "models", "--out", out)
     assert completed.returncode == 1
-    assert "fp32 is off the golden set's answers by" in completed.stderr
+    assert "fp32 differs from the golden set's answers by" in completed.stderr
     assert len(completed.stderr.splitlines()) == 1
     findings = json.loads(out.read_text())["findings"]
     assert "fp32" in findings["not_served"]
-    assert "its Keras twin is off the recorded answers by" in findings["left_out"]["Keras, tf.function"]
+    assert (
+        "rebuilt Keras differs from the answers recorded at the export by" in findings["left_out"]["Keras, tf.function"]
+    )
 
 
 def test_ctrl_c_keeps_what_is_measured(starting: Callable[..., Any], tmp_path: Path) -> None:
@@ -165,7 +167,7 @@ def test_ctrl_c_keeps_what_is_measured(starting: Callable[..., Any], tmp_path: P
     assert not out.exists()
     partial = json.loads((tmp_path / "engine.partial.json").read_text())
     assert (partial["complete"], partial["ended_by"]) == (False, "KeyboardInterrupt")
-    assert {row["subject"] for row in subjects(partial) if row["load"]["batch"] == 1} >= {"fp32", *KERAS}
+    assert {row["system"] for row in systems(partial) if row["load"]["batch"] == 1} >= {"fp32", *KERAS}
     assert all(len(row["repeats"]) == 1 for row in partial["measurements"])
 
 
@@ -195,8 +197,8 @@ def measuring_process(parent: int) -> int:
 @pytest.mark.parametrize(
     ("option", "value", "code", "message"),
     [
-        ("--batches", "0", 2, '"0" is no list of whole numbers from 1 on'),
-        ("--batches", "1,many", 2, '"1,many" is no list of whole numbers from 1 on'),
+        ("--batches", "0", 2, '"0" is not a list of whole numbers of at least 1'),
+        ("--batches", "1,many", 2, '"1,many" is not a list of whole numbers of at least 1'),
         ("--batches", "65537", 1, "--batches 65537: takes too much memory; give 65536 at most"),
         ("--threads", "5000", 1, "--threads 5000: more than the cores of this process; give "),
         ("--repeats", "1", 2, "Must be >= 2"),
@@ -241,7 +243,7 @@ def test_the_work_of_a_batch_is_that_of_the_paper_and_pencil() -> None:
 
 
 def test_the_roof_is_the_lower_one_of_products_and_reading() -> None:
-    peaks = {"product": 100.0, "cache": 20.0, "memory": 5.0}
+    peaks = {"multiply": 100.0, "cache": 20.0, "memory": 5.0}
     assert (roof(1, peaks), roof(1, peaks, "memory"), roof(50, peaks)) == (20, 5, 100)
     work = Work(2395, (784, 3, 10))
     found = roofline(work, {"fp32": {(2, 1): 1e-3}, "int8": {(2, 1): 2e-3}}, {1: peaks})

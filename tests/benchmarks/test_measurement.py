@@ -1,44 +1,77 @@
-"""What a benchmark has measured is written whatever ends it, or kept elsewhere if it cannot be."""
+"""The JSON of a benchmark is written however the benchmark ends, and says where it was measured."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from digits.benchmarks import measurement
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.measurement import measuring
+from digits.benchmarks.measurement import INT8, measuring
+from digits.benchmarks.settings import ServerBenchmarkSettings
 
-ROW = {"subject": "echo", "load": {}, "repeats": []}
 
-
-def test_what_cannot_be_written_in_the_end_is_kept_elsewhere(tmp_path: Path) -> None:
-    """The place turns into a folder meanwhile: the error of a full disk comes the same way."""
+def test_a_result_that_cannot_be_written_is_kept_elsewhere(tmp_path: Path) -> None:
+    """A folder gets the name of the file meanwhile; a full disk gives the same error."""
     out = tmp_path / "server.json"
     with (  # noqa: PT012 it is raised by the exit
         pytest.raises(BenchmarkError, match=r"server\.json: cannot be written") as caught,
-        measuring({"benchmark": "server"}, out) as measurements,
+        measuring("server", ServerBenchmarkSettings(out=out)) as result,
     ):
-        measurements.append(ROW)
+        result.repeats("echo", {}).append({})
         out.mkdir()
     found = re.search(r"what was measured is in (\S+)$", str(caught.value))
     assert found is not None
-    assert json.loads(Path(found[1]).read_text())["measurements"] == [ROW]
+    assert json.loads(Path(found[1]).read_text())["measurements"] == result.rows
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_an_end_too_early_never_replaces_what_was_whole(tmp_path: Path) -> None:
-    out = tmp_path / "server.json"
-    with measuring({"benchmark": "server", "complete": True}, out) as measurements:
-        measurements.append(ROW)
-    whole = out.read_text()
-    with pytest.raises(KeyboardInterrupt), measuring({"benchmark": "server"}, out) as measurements:  # noqa: PT012 as Ctrl-C
-        measurements.append(ROW)
+def test_an_early_end_never_replaces_a_complete_result(tmp_path: Path) -> None:
+    settings = ServerBenchmarkSettings(out=tmp_path / "server.json")
+    with measuring("server", settings) as result:
+        result.repeats("echo", {}).append({})
+    whole = settings.out.read_text()
+    with pytest.raises(KeyboardInterrupt), measuring("server", settings) as result:  # noqa: PT012 as Ctrl-C
+        result.repeats("echo", {}).append({})
         raise KeyboardInterrupt
-    assert out.read_text() == whole
+    assert settings.out.read_text() == whole
     assert json.loads((tmp_path / "server.partial.json").read_text())["ended_by"] == "KeyboardInterrupt"
-    with measuring({"benchmark": "server"}, out) as measurements:
-        measurements.append(ROW)
-    assert list(tmp_path.iterdir()) == [out]
+    with measuring("server", settings) as result:
+        result.repeats("echo", {}).append({})
+    assert list(tmp_path.iterdir()) == [settings.out]
+
+
+def test_the_head_names_the_int8_instructions_of_the_cpu(tmp_path: Path) -> None:
+    with measuring("server", ServerBenchmarkSettings(out=tmp_path / "server.json")) as result:
+        pass
+    flags = re.findall(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    assert result.head["machine"]["int8"] == [name for name in INT8 if flags and name in flags[0].split()]
+
+
+def test_a_result_of_the_checkout_needs_a_clean_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The results themselves may differ: they are measured one after the other."""
+    here = tmp_path / "benchmarks"
+    (here / "results").mkdir(parents=True)
+    monkeypatch.setattr(measurement, "HERE", here)
+    monkeypatch.setattr(measurement, "RESULTS", here / "results")
+    settings = ServerBenchmarkSettings(out=here / "results" / "server.json")
+    for name in ("code.py", "results/engine.json"):
+        (here / name).write_text("1")
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], cwd=here, check=True)
+    (here / "results" / "engine.json").write_text("2")
+    with measuring("server", settings) as result:
+        assert not result.head["commit"].endswith("+")
+    (here / "code.py").write_text("2")
+    with (
+        pytest.raises(BenchmarkError, match=r"the code differs from commit .*; commit it first"),
+        measuring("server", settings),
+    ):
+        pass
+    with measuring("server", ServerBenchmarkSettings(out=tmp_path / "server.json")) as result:
+        assert result.head["commit"].endswith("+")

@@ -17,8 +17,8 @@ import pytest
 from onnx import numpy_helper
 
 from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.keras_model import keras_model
 from digits.benchmarks.parity.images import extremes, image_sets
-from digits.benchmarks.parity.reference import reference
 from digits.benchmarks.parity.server import CALLS, differing
 from digits.benchmarks.parity.statistics import agreement_interval, histogram, mcnemar
 from digits.lab import comparison
@@ -131,7 +131,7 @@ def test_keras_is_the_runs_own_or_made_again(models: Path, run_folder: Path, tes
     version = Repository(models).open()
     recorded = read_predictions(run_folder / "predictions.npz").probabilities
     for run in (run_folder, None):
-        keras = reference(version, run)
+        keras = keras_model(version, run)
         assert keras.off <= 1e-5
         assert compare(keras.answer(test_digits), recorded).max_abs_diff <= 1e-5
 
@@ -139,12 +139,12 @@ def test_keras_is_the_runs_own_or_made_again(models: Path, run_folder: Path, tes
 def test_another_keras_is_refused(models: Path, damaged: Damage, tmp_path: Path) -> None:
     version = Repository(models).open()
     with pytest.raises(BenchmarkError, match=r"model.keras: cannot be read \(No such file or directory\); give a run"):
-        reference(version, tmp_path)
+        keras_model(version, tmp_path)
     (tmp_path / "model.keras").write_bytes(b"another one")
     with pytest.raises(BenchmarkError, match="version 1 was not exported from it"):
-        reference(version, tmp_path)
-    with pytest.raises(BenchmarkError, match=r"is off the recorded answers by 0.* say `digits verify`"):
-        reference(Repository(damaged("fp32")).open(), None)
+        keras_model(version, tmp_path)
+    with pytest.raises(BenchmarkError, match=r"differs from the answers recorded .* run `digits verify`"):
+        keras_model(Repository(damaged("fp32")).open(), None)
 
 
 def test_a_version_of_no_keras_is_refused(models: Path, tmp_path: Path) -> None:
@@ -152,8 +152,8 @@ def test_a_version_of_no_keras_is_refused(models: Path, tmp_path: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"reference": "torch.onnx", "training": {}}))
     write_checksums(folder)
-    with pytest.raises(BenchmarkError, match=r"comes from no Keras run, but from torch.onnx"):
-        reference(Repository(tmp_path).open(), None)
+    with pytest.raises(BenchmarkError, match=r"not from a Keras run, but from torch.onnx"):
+        keras_model(Repository(tmp_path).open(), None)
 
 
 @pytest.mark.slow
@@ -163,17 +163,17 @@ def test_what_agrees(digits: Digits, models: Path, run_folder: Path, tmp_path: P
     assert completed.returncode == 0, completed.stderr
     assert "fp16 is not served on this CPU: fp16 runs on CUDA only" in completed.stdout
     assert f"measured: {file}" in completed.stdout
-    assert completed.stdout.endswith("\nall that is served here agrees\n")
+    assert completed.stdout.endswith("\neverything that is served here agrees\n")
     measured = json.loads(file.read_text())
     assert measured["findings"]["failed"] == []
     assert measured["findings"]["reference"]["origin"] == "model.keras of the run"
     version = Repository(models).open()
     for variant in version.manifest.variants:
-        found = [one for one in measurements(file, where="in process") if one["subject"] == variant]
+        found = [one for one in measurements(file, where="in process") if one["system"] == variant]
         assert [one["load"]["images"] for one in found] == SETS
         assert all(one["batch_invariant"] for one in found)
         _agrees_with_the_recorded(found[0], version, run_folder)
-    served = [(one["subject"], one["load"]["transport"]) for one in measurements(file, where="server", call="Classify")]
+    served = [(one["system"], one["load"]["transport"]) for one in measurements(file, where="server", call="Classify")]
     assert served == [(name, over) for name in ("fp32", "int8") for over in ("native", "grpcio")]
     over_server = measurements(file, where="server", count=2786)
     assert len(over_server) == len(served) * len(CALLS)
@@ -185,7 +185,7 @@ def test_what_agrees(digits: Digits, models: Path, run_folder: Path, tmp_path: P
 
 def _agrees_with_the_recorded(one: dict[str, Any], version: ModelVersion, run_folder: Path) -> None:
     """Keras's answers to the test images are in the run, and what was measured of them in the manifest."""
-    recorded = version.manifest.variants[one["subject"]]
+    recorded = version.manifest.variants[one["system"]]
     (numbers,) = one["repeats"]
     keras = read_predictions(run_folder / "predictions.npz")
     assert numbers["keras_correct"] == len(keras.correct)
@@ -218,7 +218,7 @@ def test_a_variant_that_is_served_and_disagrees_is_a_failure(
     assert line.startswith("digits: int8, test images: ")
     assert "of 1,000 test images get another digit, and " in line
     assert json.loads(file.read_text())["findings"]["failed"][0] in line
-    (int8,) = [one for one in measurements(file, images="test images") if one["subject"] == "int8"]
+    (int8,) = [one for one in measurements(file, images="test images") if one["system"] == "int8"]
     assert np.mean([flip["variant"] == 0 for flip in int8["flipped"]]) > 0.8  # it has a few flips of its own
 
 

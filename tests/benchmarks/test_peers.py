@@ -1,50 +1,48 @@
-"""A peer beside ours: what it answers is checked, what is wrong with it is a row, and neither disturbs the other."""
+"""`digits bench peers`: a peer is measured in turn with ours, what is wrong with it is reported, nothing is lost."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import signal
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from digits.benchmarks import servers
-from digits.benchmarks.calls import call_of
-from digits.benchmarks.cells import CLASSIFY, CLASSIFY_1, JSON, RAW, UINT8, Cell
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.exchange import exchange
+from digits.benchmarks.load.call import CLASSIFY, RAW, UINT8, call_of
+from digits.benchmarks.load.measure import ClosedLoop, ServerUnderTest
+from digits.benchmarks.measurement import measuring
 from digits.benchmarks.peers.acceptance import acceptance
+from digits.benchmarks.peers.benchmark import Bench
 from digits.benchmarks.peers.catalogue import CATALOGUE
-from digits.benchmarks.peers.duel import Arena, Duel, Pairs
-from digits.benchmarks.peers.in_process import Model
-from digits.benchmarks.peers.loading import measured
+from digits.benchmarks.peers.overload import overload
 from digits.benchmarks.peers.peer import serving
-from digits.benchmarks.peers.result import Measured, PeersResult
-from digits.benchmarks.peers.table import duels_table
+from digits.benchmarks.peers.report import in_turn, peers_section
 from digits.benchmarks.process import started
-from digits.benchmarks.settings import BENTOML, ECHO, HOUSE, MOSEC, OURS, SERVERS, TRITON
+from digits.benchmarks.settings import MOSEC, OURS, OWN, SERVERS, PeersBenchmarkSettings
 from digits.model.repository import open_repository
-from digits.model.selection import select
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from digits.benchmarks.process import ServerProcess
+    from digits.images.mnist import Mnist
 
     Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 needs_h2load = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
 
-# Takes every image for a 0, and answers every n-th request with 503.
+# Answers that every image is a 0, and every n-th request with 503.
 STUB = """
 import struct, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -67,98 +65,118 @@ server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
 print("stub: ready", flush=True)
 server.serve_forever()
 """
-PIXELS, ZEROS = np.zeros((64, 28, 28), np.uint8), np.zeros(64, np.int64)
+IMAGES = (np.zeros((64, 28, 28), np.uint8), np.zeros(64, np.int64))
 
 
 @contextmanager
-def stub(every: int) -> Iterator[ServerProcess]:
+def stub(every: int) -> Iterator[ServerUnderTest]:
     address = servers.free_address()
     command = [sys.executable, "-c", STUB, address.rpartition(":")[2], str(every)]
     with started(command, address, "stub: ready") as process:
-        yield process
+        yield ServerUnderTest("mosec", address, process)
 
 
-def rate(calls_per_second: float) -> Measured:
-    return Measured(calls_per_second, calls_per_second, 0, 100, None, 10)
+def row(system: str, point: tuple[str, int, int], *rates: float, cpu: float = 10, p50: float = 100) -> dict[str, Any]:
+    """A measurement with a repeat for each rate."""
+    kind, images, connections = point
+    repeats = [
+        {
+            "calls_per_second": rate,
+            "images_per_second": rate,
+            "failed": {},
+            "mean_us": 100,
+            "cpu_us": cpu,
+            "latency_us": {"p50": p50, "p99": p50},
+        }
+        for rate in rates
+    ]
+    load = {"loop": "closed", "method": kind, "images": images, "connections": connections}
+    return {"system": system, "load": load, "repeats": repeats}
 
 
-def test_every_peer_that_can_be_asked_for_is_known() -> None:
-    assert set(SERVERS) == set(HOUSE) | set(CATALOGUE)
+def test_every_server_of_the_option_exists() -> None:
+    assert set(SERVERS) == set(OWN) | set(CATALOGUE)
     assert all(peer.requirements[0].partition("==")[2] for peer in CATALOGUE.values())
 
 
 @needs_h2load
-def test_answers_with_another_status_count_as_none() -> None:
-    call = call_of(Cell(RAW, 1, 4), MOSEC, PIXELS, ZEROS)
-    with stub(every=4) as process:
-        one = measured(call, process, seconds=0.5)
-    assert one.failed > 0
-    assert one.calls_per_second * 0.5 == pytest.approx(3 * one.failed, rel=0.2)
-
-
-def test_an_answer_is_read_as_it_was_asked_for() -> None:
-    digits = np.array([7, 1])
-    rows = np.eye(10, dtype="<f4")[digits]
-    raw, text = (call_of(Cell(kind, 2, 1), BENTOML, PIXELS, digits) for kind in (RAW, JSON))
-    assert raw.is_right(rows.tobytes())
-    assert text.is_right(json.dumps(rows.tolist()).encode())
-    assert not raw.is_right(rows[::-1].tobytes())
-    assert not raw.is_right(b"Not Found")
-    assert not text.is_right(b'{"error": "busy"}')
-    assert not call_of(Cell(UINT8, 2, 1), TRITON, PIXELS, digits).is_right(b"Not Found")
-    assert json.loads(text.message) == {"pixels": PIXELS[:2].tolist()}
-    assert (raw.content_type, text.content_type) == ("application/octet-stream", "application/json")
+def test_answers_with_another_status_are_not_counted() -> None:
+    with stub(every=4) as server:
+        loop = ClosedLoop(4, percentiles=False, warm_up=False)
+        one = loop.measured(server, [call_of(RAW, MOSEC, IMAGES, 1)], 0.5)
+    failed = one["failed"]["no answer"]
+    assert one["calls_per_second"] * 0.5 == pytest.approx(3 * failed, rel=0.2)
 
 
 @pytest.mark.slow
 @needs_h2load
-def test_a_peer_that_answers_wrongly_is_let_off_and_ours_is_not(test_digits: NDArray[np.uint8]) -> None:
-    version = open_repository(None).open()
-    model = Model(version, select(version, provider="cpu"), test_digits)
-    pairs, measurements = Pairs(Cell(RAW, 64, 4)), list[dict[str, object]]()
-    with servers.serving(OURS, model.variant) as ours, stub(every=1_000_000) as peer:
-        arena = Arena(CATALOGUE[MOSEC], {OURS: ours, MOSEC: peer}, model, 0.1, measurements)
-        for ours_first in (True, False):
-            arena.measure(pairs, ours_first=ours_first)
-    assert pairs.why_not == "mosec, HTTP bytes of 64 images, 4 connections: a wrong answer of 2560 bytes"
-    assert (len(pairs.ours), len(pairs.peers), pairs.ratio) == (1, 0, None)
-    assert [(one["subject"], one["load"]) for one in measurements] == [
-        ("digits beside mosec", {"call": CLASSIFY, "images": 64, "connections": 4})
-    ]
-    arena = Arena(CATALOGUE[MOSEC], {OURS: peer, MOSEC: ours}, model, 0.1, [])
-    with pytest.raises(BenchmarkError, match="ours, Classify"):
-        arena.measure(Pairs(Cell(RAW, 1, 1)), ours_first=True)
+def test_a_peer_that_answers_wrongly_is_left_out_and_ours_is_an_error(data: Mnist, tmp_path: Path) -> None:
+    settings = PeersBenchmarkSettings(seconds=0.1, out=tmp_path / "peers.json")
+    failed: dict[str, str] = {}
+    with measuring("peers", settings, data) as result, servers.serving(OURS) as ours, stub(1_000_000) as peer:
+        bench, point = Bench(settings, data, result), (RAW, 64, 4)
+        bench.pair(CATALOGUE[MOSEC], (peer, ours), point, failed, ours_first=True)
+        assert failed == {"HTTP bytes of 64 images, 4 connections": "mosec: a wrong answer of 2,560 bytes"}
+        assert [(one["system"], one["load"]["method"]) for one in result.rows] == [(in_turn("mosec"), CLASSIFY)]
+        with pytest.raises(BenchmarkError, match="mosec: "):
+            bench.pair(CATALOGUE[MOSEC], (ours, peer), point, failed, ours_first=True)
 
 
-def test_a_server_that_is_paused_answers_later() -> None:
-    call = call_of(CLASSIFY_1, ECHO, PIXELS, ZEROS)
-    with servers.serving(ECHO) as process:
-        with process.paused(), pytest.raises(BenchmarkError, match="DEADLINE_EXCEEDED"):
-            exchange(process.address, call.method, call.message, None, 0.5)
-        assert call.require_answer(process.address) == len(call.message)
+def findings(**more: Any) -> dict[str, Any]:
+    model = {"name": "digits", "version": 1, "variant": "int8"}
+    return {"model": model, "in_process": [], "ready_seconds": [], "peers": []} | more
 
 
-def test_the_ratio_is_that_of_the_rounds() -> None:
-    """Not of the medians: the machine's moods meet both of a round."""
-    pairs = Pairs(Cell(UINT8, 1, 16), [rate(1000), rate(10), rate(500)], [rate(500), rate(2), rate(100)])
-    triton = Duel(CATALOGUE[TRITON], loads=[pairs])
-    left_out = Duel(CATALOGUE[MOSEC], why_not="no network")
-    assert pairs.ratio == 5
-    (line,) = acceptance(PeersResult(duels=[triton, left_out]))
-    assert (line.what, line.value, line.met) == (
-        "ModelInfer UINT8 over Triton (Python backend), 16 connections",
-        5,
-        True,
+def test_a_ratio_is_the_median_of_the_rounds() -> None:
+    """Not the ratio of the medians: a disturbance of the machine hits both servers of a round."""
+    triton, mosec = (
+        {key: getattr(CATALOGUE[name], key) for key in ("name", "title", "version", "batching")}
+        | {"why_not": why, "failed_loads": {}}
+        for name, why in (("triton", None), (MOSEC, "no network"))
     )
-    row = triton.as_json()
-    assert (row["name"], row["version"], row["why_not"], row["loads"][0]["ratio"]) == ("triton", "0.7.0", None, 5)
-    table = duels_table([triton, left_out]).splitlines()
-    assert table[1].split()[-3:] == ["5.0", "10", "10"]
-    assert table[2:] == ["mosec is left out: no network"]
+    title, point = triton["title"], (UINT8, 1, 16)
+    rows = [row(in_turn(title), point, 1000, 10, 500), row(title, point, 500, 2, 100)]
+    found = findings(peers=[triton, mosec])
+    found["acceptance"] = acceptance(rows, found)
+    (line,) = found["acceptance"]
+    assert (line["what"], line["value"], line["met"]) == (f"ModelInfer UINT8 over {title}, 16 connections", 5, True)
+    section = peers_section({"measurements": rows, "findings": found})
+    assert section.tables[0].rows[0][-3:] == ["5.0", "10", "10"]
+    assert "mosec is left out: no network." in section.text
+
+
+def test_acceptance_is_judged_within_each_round() -> None:
+    """By the median of the rounds' ratios; what was not measured has no line."""
+    single, many = (CLASSIFY, 1, 1), (CLASSIFY, 1, 16)
+    rows = [
+        row("digits, spinning", single, 1, 1, 1, p50=120),
+        row("echo", single, 1, 1, 1, p50=100),
+        row("digits", many, 9 * 1000, 11 * 10, 12 * 500),
+        row("grpc.aio, fp32", many, 1000, 10, 500),
+    ]
+    load = {"factor": 2.0, "goodput": 55.0, "probe": {"OK": 5, "RESOURCE_EXHAUSTED": 90, "UNKNOWN": 1}}
+    load |= {"probe_longest": 0.5, "after_mb": 115.0, "single_after": 0.006}
+    found = findings(
+        in_process=[{"microseconds": 10, "images_per_second": 400_000}] * 3,
+        ready_seconds=[0.5, 2.0, 0.6],
+        memory={"calls": [200, 1000], "resident_mb": [70.0, 121.0]},
+        overload={"capacity": 100.0, "start_mb": 100.0, "single_seconds": 0.006, "loads": [load]},
+    )
+    lines = {line["what"]: (line["value"], line["met"]) for line in acceptance(rows, found)}
+    assert lines["rate over grpc.aio's, 16 connections"] == (11, True)
+    assert lines["p50 over the echo's and 4 runs, 1 connection, spinning"] == (round(120 / 140, 3), True)
+    assert lines["seconds from exec to ready"] == (0.6, True)
+    assert lines["MB resident after 1,000 calls"] == (121, False)
+    assert lines["MB more after 1,000 calls than after 200"] == (51, False)
+    assert "rate over grpc.aio's, 64 connections" not in lines
+    times = "2 times the capacity offered"
+    assert lines[f"images answered over the capacity, {times}"] == (0.55, False)
+    assert lines[f"probe calls with another status, {times}"] == (1, False)
+    assert lines[f"MB more a second after {times}"] == (15, True)
 
 
 @needs_h2load
-def test_a_peer_that_cannot_be_installed_is_a_row(digits: Digits, tmp_path: Path) -> None:
+def test_a_peer_that_cannot_be_installed_is_reported(digits: Digits, tmp_path: Path) -> None:
     nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_RETRIES": "0"}
     places = {"PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
     options = ("--data", "embedded", "--servers", "mosec", "--cache", tmp_path / "cache", "--out", tmp_path / "x.json")
@@ -166,9 +184,9 @@ def test_a_peer_that_cannot_be_installed_is_a_row(digits: Digits, tmp_path: Path
     assert completed.returncode == 0, completed.stderr
     assert "mosec is left out: mosec==0.9.8 cannot be installed: ERROR: No matching distribution" in completed.stdout
     result = json.loads((tmp_path / "x.json").read_text())
-    (row,) = result["peers"]
-    assert row["why_not"].startswith("mosec==0.9.8 cannot be installed: ")
-    assert not row["loads"]
+    (peer,) = result["findings"]["peers"]
+    assert peer["why_not"].startswith("mosec==0.9.8 cannot be installed: ")
+    assert not result["measurements"]
     assert str(tmp_path) not in json.dumps(result)
 
 
@@ -179,16 +197,89 @@ def test_a_peer_is_installed_and_measured(digits: Digits, tmp_path: Path) -> Non
     places = ("--cache", tmp_path / "cache", "--out", tmp_path / "peers.json")
     completed = digits("bench", "peers", *options, *places)
     assert completed.returncode == 0, completed.stderr
-    (row,) = json.loads((tmp_path / "peers.json").read_text())["peers"]
-    assert row["why_not"] is None, row["why_not"]
-    assert len(row["loads"]) == 4
-    assert all(load["ratio"] > 0 and load["why_not"] is None for load in row["loads"])
+    result = json.loads((tmp_path / "peers.json").read_text())
+    (peer,) = result["findings"]["peers"]
+    assert peer["why_not"] is None, peer["why_not"]
+    assert not peer["failed_loads"]
+    assert [len(one["repeats"]) for one in result["measurements"]] == [2] * 8
     again = digits("bench", "peers", *options, *places)
     assert "installing" not in again.stdout
     broken = replace(CATALOGUE[MOSEC], command=(sys.executable, "-c", "raise SystemExit('no such flag')"))
-    call, file = call_of(Cell(RAW, 1, 1), MOSEC, PIXELS, ZEROS), open_repository(None).open().file("fp32")
+    call, file = call_of(RAW, MOSEC, IMAGES, 1), open_repository(None).open().file("fp32")
     with (
         pytest.raises(BenchmarkError, match="ended with 1: no such flag"),
         serving(broken, tmp_path / "cache", file, call),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "code", "message"),
+    [
+        (["--data", "embedded"], "/nowhere", 1, "h2load is not installed: it is in the Debian package nghttp2-client"),
+        (["--servers", "ours,nobody"], os.environ["PATH"], 2, '"nobody" is not a server'),
+    ],
+)
+def test_what_is_missing_or_unknown_is_one_line(
+    digits: Digits, options: list[str], path: str, code: int, message: str
+) -> None:
+    completed = digits("bench", "peers", *options, env={"PATH": path})
+    assert completed.returncode == code
+    assert message in completed.stderr
+    assert completed.stderr.count("\n") == 1
+
+
+@needs_h2load
+def test_our_server_is_compared_with_an_echo(digits: Digits, tmp_path: Path) -> None:
+    file, options = tmp_path / "peers.json", "--servers ours,echo --rounds 1 --seconds 0.2 --starts 1"
+    arguments = f"{options} --memory-requests 1000 --overload-seconds 0".split()
+    completed = digits("bench", "peers", "--data", "embedded", *arguments, "--out", file)
+    assert completed.returncode == 0, completed.stderr
+    assert "rate over the echo's, 64 connections" in completed.stdout
+    result = json.loads(file.read_text())
+    assert result["command"] == f"digits bench peers {options} --memory-requests 1000 --overload-seconds 0.0"
+    found = result["findings"]
+    assert found["memory"]["calls"] == [200, 400, 600, 800, 1000]
+    assert found.keys() == {"model", "in_process", "ready_seconds", "peers", "memory", "acceptance"}
+    own = [one for one in result["measurements"] if one["load"]["connections"] == 64]
+    assert {one["system"] for one in own} == {"digits", "echo"}
+    for one in own:
+        (repeat,) = one["repeats"]
+        assert repeat["calls_per_second"] > 0
+        assert repeat["cpu_us"] > 0
+        assert not repeat["failed"]
+    assert str(tmp_path) not in file.read_text()
+
+
+@needs_h2load
+def test_ctrl_c_leaves_nothing_running_and_keeps_what_was_measured(
+    starting: Callable[..., Any], tmp_path: Path
+) -> None:
+    arguments = ("--data", "embedded", "--servers", "echo,baseline", "--rounds", 100, "--starts", 0, "--seconds", 0.1)
+    with starting("bench", "peers", *arguments, "--out", tmp_path / "peers.json") as (process, stderr):
+        while "round 2" not in (line := process.stdout.readline()):
+            assert line, stderr.read_text()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) >= 2
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert stderr.read_text().splitlines()[-1] == "digits: interrupted"
+    kept = json.loads((tmp_path / "peers.partial.json").read_text())
+    assert not kept["complete"]
+    assert len(kept["findings"]["in_process"]) >= 1
+    assert {one["system"] for one in kept["measurements"]} == {"echo", "grpc.aio, fp32"}
+    assert not (tmp_path / "peers.json").exists()
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        pass  # the test's own time limit ends it
+
+
+@needs_h2load
+@pytest.mark.slow
+def test_an_overload(test_digits: NDArray[np.uint8]) -> None:
+    """The server's own counters agree with what was offered, and the probe gets its status in time."""
+    found = overload(call_of(CLASSIFY, OURS, (test_digits, IMAGES[1]), 64), seconds=2)
+    assert [load["factor"] for load in found["loads"]] == [1.5, 2.0]
+    for load in found["loads"]:
+        assert 0 < load["goodput"] < load["offered"]
+        assert load["failed"] > 0
+        assert load["probe"].keys() <= {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}

@@ -68,7 +68,7 @@ def test_what_was_kept_is_reported_where_there_is_nothing_whole(digits: Digits, 
     (results / "server.json").unlink()
     completed = digits("bench", "report", "--results", results)
     assert completed.returncode == 0, completed.stderr
-    assert "Ended too early by: KeyboardInterrupt." in (results / "README.md").read_text()
+    assert "Ended early by: KeyboardInterrupt." in (results / "README.md").read_text()
 
 
 def test_a_folder_without_results_and_a_damaged_result_are_said_to_be_so(
@@ -77,7 +77,7 @@ def test_a_folder_without_results_and_a_damaged_result_are_said_to_be_so(
     (tmp_path / "empty").mkdir()
     completed = digits("bench", "report", "--results", tmp_path / "empty")
     assert completed.returncode == 1
-    assert "holds no result of a benchmark" in completed.stderr
+    assert "has no result of a benchmark" in completed.stderr
     (results / "server.json").write_text('{"schema": 1}')
     completed = digits("bench", "report", "--results", results)
     assert completed.returncode == 1
@@ -85,5 +85,5 @@ def test_a_folder_without_results_and_a_damaged_result_are_said_to_be_so(
     assert "server.json: lacks what `digits bench server` writes (KeyError: 'measurements')" in completed.stderr
     (results / "server.json").write_text("{")
     completed = digits("bench", "report", "--results", results)
-    assert "server.json: is no result of a benchmark" in completed.stderr
+    assert "server.json: is not a result of a benchmark" in completed.stderr
     assert not (results / "README.md").exists()

@@ -1,0 +1,111 @@
+"""What `digits bench engine` times: each variant of a version, and what else can run its network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from digits.benchmarks.errors import BenchmarkError
+from digits.export.openvino import openvino_run
+from digits.model.engine import Engine
+from digits.model.errors import ModelError
+from digits.model.manifest import FP32
+from digits.model.parity import compare
+from digits.model.selection import select
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from digits.model.golden import Golden
+    from digits.model.repository import ModelVersion
+
+    Run = Callable[[NDArray[np.uint8]], Any]  # from uint8 [n, 28, 28] to probabilities float32 [n, 10]
+
+OPENVINO = "OpenVINO"
+PREDICT, CALL, FUNCTION = KERAS_WAYS = ("Keras predict", "Keras call", "tf.function")
+
+
+@dataclass(frozen=True, slots=True)
+class Systems:
+    """What can be timed with so many threads of the CPU.
+
+    Attributes:
+        runs: By name.
+        not_served: Of those, which no server would run on this host, and why.
+        left_out: What cannot be timed, and why.
+    """
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    not_served: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def differences(self, golden: Golden) -> dict[str, float]:
+        """Of each, the largest |difference of a probability| from the golden set's reference."""
+        return {name: compare(run(golden.pixels), golden.reference).max_abs_diff for name, run in self.runs.items()}
+
+
+def open_systems(version: ModelVersion, threads: int) -> Systems:
+    """Opens all that runs here. Raises ModelError if fp32 does not."""
+    found = Systems()
+    for variant in version.manifest.variants:
+        _add_variant(found, version, variant, threads)
+    try:
+        found.runs.update(_keras_ways(version, threads))
+    except BenchmarkError as error:
+        found.left_out["Keras, tf.function"] = without_folder(version, error)
+    openvino = openvino_run(version.file(FP32)) if threads == 1 else None
+    if openvino:
+        found.runs[OPENVINO] = openvino
+    elif threads == 1:
+        found.left_out[OPENVINO] = "is not installed (digits-serving[bench]), or does not support the graph"
+    return found
+
+
+def _add_variant(found: Systems, version: ModelVersion, variant: str, threads: int) -> None:
+    """As the server would open it; what it would reject is timed all the same, and marked."""
+    try:
+        engine = select(version, precision=variant, provider="cpu", threads=threads).engine  # type: ignore[arg-type] # a manifest's name
+    except ModelError as rejection:
+        try:
+            engine = Engine(version.file(variant), provider="cpu", threads=threads)
+        except ModelError as error:
+            if variant == FP32:
+                raise
+            found.left_out[variant] = without_folder(version, error)
+            return
+        found.not_served[variant] = without_folder(version, rejection)
+    found.runs[variant] = engine.run
+
+
+def _keras_ways(version: ModelVersion, threads: int) -> dict[str, Run]:
+    """Raises BenchmarkError if the version's network cannot be rebuilt in Keras.
+
+    TensorFlow's threads belong to the process and are set once: so each number of them has its own process.
+    """
+    from digits.benchmarks.keras_model import keras_model
+    from digits.images.digit import PIXELS, flatten
+    from digits.model.tensorflow import tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    network = keras_model(version).network
+
+    @tf.function(  # type: ignore[untyped-decorator] # tensorflow is untyped
+        input_signature=[tf.TensorSpec((None, 28, 28), tf.uint8)]
+    )
+    def classify(pixels: Any) -> Any:
+        return network(tf.reshape(tf.cast(pixels, tf.float32) / 255, (-1, PIXELS)), training=False)
+
+    return {
+        PREDICT: lambda pixels: network.predict(flatten(pixels), batch_size=len(pixels), verbose=0),
+        CALL: lambda pixels: network(flatten(pixels), training=False).numpy(),
+        FUNCTION: lambda pixels: classify(tf.constant(pixels)).numpy(),
+    }
+
+
+def without_folder(version: ModelVersion, error: Exception) -> str:
+    """An error's text without the model's folder on this machine."""
+    return str(error).replace(f"{version.folder}/", "").removeprefix(f"{version.folder}: ")

@@ -1,0 +1,167 @@
+"""The calls that a load consists of, and the check of their answers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import grpc
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.settings import ECHO, TRITON
+from digits.model.engine import Engine
+from digits.model.manifest import FP32 as FP32_VARIANT
+from digits.protos.digits.v1 import digits_pb2
+from digits.protos.inference.v2 import inference_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from digits.model.repository import ModelVersion
+
+    Images = tuple[NDArray[np.uint8], NDArray[np.int64]]  # uint8 [n, 28, 28] and the digits that they show, int64 [n]
+
+CLASSIFY, UINT8, FP32 = "Classify", "ModelInfer UINT8", "ModelInfer FP32"
+RAW, JSON = "HTTP bytes", "HTTP JSON"  # for peers without gRPC
+CLASSIFY_METHOD = "/digits.v1.DigitClassifier/Classify"
+INFER_METHOD = "/inference.GRPCInferenceService/ModelInfer"
+METHODS = {CLASSIFY: CLASSIFY_METHOD, UINT8: INFER_METHOD, FP32: INFER_METHOD, RAW: "/classify", JSON: "/classify"}
+CONTENT_TYPES = {RAW: "application/octet-stream", JSON: "application/json"}  # all others are gRPC
+TIMEOUT = 10.0  # seconds
+TIMES_BYTES = 7  # by which answers of Classify differ at most: in their times and the size of their batch
+CLEAR = 0.999  # probability
+CLEAR_IMAGES = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """A unary call, ready to be sent.
+
+    Attributes:
+        method: Such as /digits.v1.DigitClassifier/Classify; the path of an HTTP call.
+        message: As it goes over the wire.
+        is_right: Whether a reply is the expected one.
+        images: In the message.
+        kind: CLASSIFY, UINT8, FP32, RAW or JSON.
+        content_type: Of plain HTTP; None for gRPC.
+        varies: Bytes by which one right answer may be smaller than another.
+    """
+
+    method: str
+    message: bytes
+    is_right: Callable[[bytes], bool]
+    images: int = 1
+    kind: str = CLASSIFY
+    content_type: str | None = None
+    varies: int = 0
+
+    def require_answer(self, address: str, timeout: float = TIMEOUT) -> int:
+        """Makes the call once and returns the size of its answer. Raises BenchmarkError unless the answer is right."""
+        reply = unary(address, self.method, self.message, self.content_type, timeout)
+        if not self.is_right(reply):
+            raise BenchmarkError(f"a wrong answer of {len(reply):,} bytes")
+        return len(reply)
+
+
+def call_of(kind: str, server: str, images: Images, count: int) -> Call:
+    """A call with the first `count` images, to a server by its name: the echo and Triton differ from the others."""
+    pixels, digits = images[0][:count], images[1][:count]
+    message = _message(kind, server, pixels)
+    call = Call(METHODS[kind], message, message.__eq__, count, kind, CONTENT_TYPES.get(kind))
+    if server == ECHO:
+        return call
+    varies = TIMES_BYTES if kind == CLASSIFY else 0
+    return replace(call, is_right=lambda reply: _shows(kind, reply, digits), varies=varies)
+
+
+def point_text(kind: str, images: int, connections: int) -> str:
+    """A grid point in words, such as `Classify of 64 images, 4 connections`."""
+    many = "" if images == 1 else f" of {images} images"
+    return f"{kind}{many}, {connections} connection{'' if connections == 1 else 's'}"
+
+
+def clear_images(version: ModelVersion, pixels: NDArray[np.uint8], labels: NDArray[np.integer]) -> Images:
+    """The first 64 of the images that fp32 classifies as labelled, with a probability of at least 0.999.
+
+    Every good variant of the model gives them the same digits, so the right answer is known.
+
+    Raises:
+        BenchmarkError: there are fewer than 64.
+    """
+    answers = Engine(version.file(FP32_VARIANT), provider="cpu").run(pixels)
+    chosen = np.flatnonzero((answers.max(axis=1) >= CLEAR) & (answers.argmax(axis=1) == labels))[:CLEAR_IMAGES]
+    if len(chosen) < CLEAR_IMAGES:
+        raise BenchmarkError(f"the model is sure and right about {len(chosen)} images; {CLEAR_IMAGES} are needed")
+    return np.ascontiguousarray(pixels[chosen]), labels[chosen].astype(np.int64)
+
+
+def unary(address: str, path: str, message: bytes, content_type: str | None = None, timeout: float = TIMEOUT) -> bytes:
+    """The body of the answer to one call: gRPC without a content type, else HTTP. Raises BenchmarkError if it fails."""
+    if content_type is not None:
+        return _http(address, path, message, content_type, timeout)
+    with grpc.insecure_channel(address) as channel:
+        method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+        try:
+            return method(message, timeout=timeout)
+        except grpc.RpcError as error:
+            raise BenchmarkError(f"{address} does not answer: {status_text(error)}") from error
+
+
+def status_text(error: grpc.RpcError) -> str:
+    """The status of a failed call, in one line."""
+    return f"{error.code().name}: {' '.join(str(error.details()).split())}"
+
+
+def _http(address: str, path: str, message: bytes, content_type: str, timeout: float) -> bytes:
+    connection = http.client.HTTPConnection(address, timeout=timeout)
+    try:
+        connection.request("POST", path, message, {"content-type": content_type})
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise BenchmarkError(f"{address} does not answer: {error}") from error
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise BenchmarkError(f"{answer.status} {answer.reason}: {body[:200].decode(errors='replace')}")
+    return body
+
+
+def _message(kind: str, server: str, pixels: NDArray[np.uint8]) -> bytes:
+    match kind:
+        case "Classify":
+            return digits_pb2.ClassifyRequest(pixels=pixels.tobytes()).SerializeToString()
+        case "HTTP bytes":
+            return pixels.tobytes()
+        case "HTTP JSON":
+            return json.dumps({"pixels": pixels.tolist()}).encode()
+    floats = kind == FP32
+    wire = inference_pb2.ModelInferRequest
+    request = wire(
+        model_name="digits_fp32" if server == TRITON and floats else "digits",  # Triton has a model for each type
+        inputs=[wire.InferInputTensor(name="pixels", datatype="FP32" if floats else "UINT8", shape=pixels.shape)],
+        outputs=[wire.InferRequestedOutputTensor(name="probabilities")],
+        raw_input_contents=[(pixels / np.float32(255) if floats else pixels).tobytes()],
+    )
+    return request.SerializeToString()
+
+
+def _shows(kind: str, reply: bytes, digits: NDArray[np.int64]) -> bool:
+    """Whether a reply of any content gives these digits."""
+    try:
+        if kind == CLASSIFY:
+            return bool(list(digits_pb2.ClassifyResponse.FromString(reply).digits) == digits.tolist())
+        if kind == JSON:
+            rows = np.reshape(json.loads(reply), (-1, 10))
+        else:
+            (raw,) = [reply] if kind == RAW else inference_pb2.ModelInferResponse.FromString(reply).raw_output_contents
+            rows = np.frombuffer(raw, "<f4").reshape(-1, 10)
+        return bool(np.array_equal(rows.argmax(axis=1), digits))
+    except (DecodeError, TypeError, ValueError):
+        return False

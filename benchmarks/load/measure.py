@@ -1,0 +1,228 @@
+"""A server under a load, as one repeat of a measurement: rates, failures, latencies, and what the load cost the server.
+
+The keys of a repeat: `calls` that were answered, `calls_per_second` and `images_per_second` of the right answers,
+`failed` calls by reason, `latency_us` and `sent_late_us` as percentiles, `mean_us` of a call by h2load's own account;
+of a server that was started here `cpu_us` of a call and `resident_mb`; of a server of ours its own account:
+`server_queue_us` and `server_compute_us`, the means of a call, and `images_a_batch`. Calls that other clients make
+meanwhile are in the server's account too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.load.call import unary
+from digits.benchmarks.load.generator import closed_loop, open_loop, poisson
+from digits.benchmarks.load.h2load import drive
+from digits.protos.inference.v2 import inference_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from digits.benchmarks.load.call import Call
+    from digits.benchmarks.load.generator import Traffic
+    from digits.benchmarks.load.h2load import H2loadResult
+    from digits.benchmarks.process import ServerProcess
+
+H2LOAD, ASYNCIO = "h2load", "asyncio"
+WARM_UP = 0.1  # seconds of the same load before a measurement, at most half as many as of that
+OPEN_CONNECTIONS = 4  # of the open loop
+LONGER = 10  # times, if nothing was answered
+STATISTICS = "/inference.GRPCInferenceService/ModelStatistics"
+FRAME = 5  # bytes of gRPC's before each message
+COMPLETE = 0.95  # of the expected bytes, at least: a failed call has no body
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUnderTest:
+    """A server.
+
+    Attributes:
+        name: Such as "digits, native".
+        address: HOST:PORT.
+        process: Where it was started here.
+        counts: Whether it has the statistics of the Open Inference Protocol, as servers of ours do.
+    """
+
+    name: str
+    address: str
+    process: ServerProcess | None = None
+    counts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedLoop:
+    """A closed loop.
+
+    Attributes:
+        connections: How many.
+        streams: Concurrent calls on each.
+        generator: H2LOAD or ASYNCIO.
+        percentiles: Whether h2load logs each call for them.
+        warm_up: Whether the load runs for a moment before the measurement.
+    """
+
+    connections: int
+    streams: int = 1
+    generator: str = H2LOAD
+    percentiles: bool = True
+    warm_up: bool = True
+
+    def measured(self, server: ServerUnderTest, calls: Sequence[Call], seconds: float) -> dict[str, Any]:
+        """A repeat. h2load sends the first of the calls only.
+
+        Raises:
+            BenchmarkError: the server is gone, or an answer is wrong.
+        """
+        try:
+            return (self._by_h2load if self.generator == H2LOAD else self._by_asyncio)(server, calls, seconds)
+        except BenchmarkError as error:
+            # Its connections are closed before the process has ended.
+            if server.process and server.process.has_ended(patience=1):
+                raise BenchmarkError(f"{server.name}: its server has ended in the middle") from error
+            raise BenchmarkError(f"{server.name}: {error}") from error
+
+    def _by_asyncio(self, server: ServerUnderTest, calls: Sequence[Call], seconds: float) -> dict[str, Any]:
+        def load(seconds: float) -> Traffic:
+            return closed_loop(
+                server.address, calls, connections=self.connections, streams=self.streams, seconds=seconds
+            )
+
+        return _metered(server, load, seconds, warm_up=self.warm_up)
+
+    def _by_h2load(self, server: ServerUnderTest, calls: Sequence[Call], seconds: float) -> dict[str, Any]:
+        """h2load checks no status: one answer is checked before, and the size of all answers afterwards."""
+        call = calls[0]
+        how: dict[str, Any] = {"connections": self.connections, "streams": self.streams}
+        size = call.require_answer(server.address)
+        if self.warm_up:
+            drive(server.address, call, **how, seconds=_warm_up(seconds))
+        meter = Meter(server)
+        load = drive(server.address, call, **how, seconds=seconds, percentiles=self.percentiles)
+        if not load.answered:  # no processor time for so long
+            load = drive(server.address, call, **how, seconds=LONGER * seconds, percentiles=self.percentiles)
+        if not load.answered or (load.failed and call.content_type is None):
+            call.require_answer(server.address)  # raises an error if the server is gone
+        cost = meter.numbers(load.answered)
+        refused = cost.pop("refused", 0)  # h2load counts these as answered
+        require_bodies(load, call, size)
+        rate = load.calls_per_second * max(load.answered - load.failed - refused, 0) / max(load.answered, 1)
+        failed = {reason: count for reason, count in (("refused", refused), ("no answer", load.failed)) if count}
+        return {
+            "calls": load.answered,
+            "calls_per_second": round(rate, 1),
+            "images_per_second": round(rate * call.images, 1),
+            "failed": failed,
+            "latency_us": None if refused else load.percentiles,
+            "mean_us": load.mean_us,
+            **cost,
+        }
+
+
+def open_repeat(
+    server: ServerUnderTest, calls: Sequence[Call], *, rate: float, seconds: float, seed: int
+) -> dict[str, Any]:
+    """A repeat of the open loop: `rate` calls a second at random times. Raises BenchmarkError like the closed loop."""
+
+    def load(seconds: float) -> Traffic:
+        return open_loop(server.address, calls, poisson(rate, seconds, seed), connections=OPEN_CONNECTIONS)
+
+    return {"offered_calls_per_second": round(rate, 1), **_metered(server, load, seconds)}
+
+
+def require_bodies(load: H2loadResult, call: Call, size: int) -> None:
+    """Raises BenchmarkError unless the answers were as large, in the mean, as the one of `size` bytes that was checked.
+
+    A call that failed has no body; answers of Classify differ by a few bytes.
+    """
+    size += FRAME if call.content_type is None else 0
+    if not load.answered or load.body_bytes < load.answered * (size - call.varies) * COMPLETE:
+        raise BenchmarkError(
+            f"{call.kind}: {load.answered:,} calls brought {load.body_bytes:,} bytes, expected {size} for each: "
+            "some of them failed"
+        )
+
+
+def statistics(address: str) -> inference_pb2.ModelStatistics:
+    """The statistics of the server's only model since its start. Raises BenchmarkError if it has none."""
+    request = inference_pb2.ModelStatisticsRequest().SerializeToString()
+    try:
+        reply = unary(address, STATISTICS, request)
+        (model,) = inference_pb2.ModelStatisticsResponse.FromString(reply).model_stats
+    except (DecodeError, ValueError) as error:
+        raise BenchmarkError(f"{address} has no statistics of one model: {error}") from error
+    return model
+
+
+class Counts(NamedTuple):
+    """Totals since the server's start."""
+
+    cpu_seconds: float
+    calls: int = 0
+    images: int = 0
+    batches: int = 0
+    failed: int = 0
+    queue_ns: int = 0
+    compute_ns: int = 0
+
+
+class Meter:
+    """What a load costs a server, from the creation of the meter on."""
+
+    def __init__(self, server: ServerUnderTest) -> None:
+        self._server = server
+        self._before = self._counts()
+
+    def numbers(self, calls: int) -> dict[str, Any]:
+        """The cost of so many answered calls, by its names in a repeat; `refused` counts the calls that failed."""
+        process, counts = self._server.process, self._counts()
+        grown = Counts._make(after - before for after, before in zip(counts, self._before, strict=True))
+        found: dict[str, Any] = {}
+        if process is not None and calls:
+            found["cpu_us"] = round(grown.cpu_seconds / calls * 1e6, 2)
+            found["resident_mb"] = round(process.resident_mb(), 2)
+        if grown.calls:
+            found["server_queue_us"] = round(grown.queue_ns / grown.calls / 1e3, 2)
+            found["server_compute_us"] = round(grown.compute_ns / grown.calls / 1e3, 2)
+            found["images_a_batch"] = round(grown.images / grown.batches, 2)
+        if self._server.counts:
+            found["refused"] = grown.failed
+        return found
+
+    def _counts(self) -> Counts:
+        server = self._server
+        cpu = server.process.cpu_seconds() if server.process else 0.0
+        if not server.counts:
+            return Counts(cpu)
+        model = statistics(server.address)
+        own = model.inference_stats
+        return Counts(
+            cpu,
+            calls=own.success.count,
+            images=model.inference_count,
+            batches=model.execution_count,
+            failed=own.fail.count,
+            queue_ns=own.queue.ns,
+            compute_ns=own.compute_infer.ns,
+        )
+
+
+def _metered(
+    server: ServerUnderTest, load: Callable[[float], Traffic], seconds: float, *, warm_up: bool = True
+) -> dict[str, Any]:
+    """A load of our own generator, after a moment of the same."""
+    if warm_up:
+        load(_warm_up(seconds))
+    meter = Meter(server)
+    traffic = load(seconds)
+    cost = meter.numbers(len(traffic.done))
+    cost.pop("refused", None)  # the generator counts them itself, by status
+    return {**traffic.numbers(), **cost}
+
+
+def _warm_up(seconds: float) -> float:
+    return min(WARM_UP, seconds / 2)

@@ -1,0 +1,162 @@
+"""The results of `digits bench peers`: our calls for each of a peer's, and our servers compared with an echo."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+from digits.benchmarks.load.call import CLASSIFY, JSON, RAW, point_text
+from digits.benchmarks.section import Drawing, Section
+from digits.benchmarks.servers import TITLES
+from digits.benchmarks.settings import ECHO, OURS
+from digits.model.manifest import INT8
+from digits.report.figure import GREY, RUNS, tidy
+from digits.report.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from digits.benchmarks.section import Row
+
+    Repeats = Sequence[Mapping[str, Any]]
+    Pair = tuple[dict[str, Any], Row, Repeats, float]  # peer, its measurement, repeats of ours, the ratio
+
+PAIRED = (
+    "A peer and digits serve the same ONNX file and take turns; a ratio is the median of the rounds'. A peer is called "
+    "as its users call it: by the Open Inference Protocol, our own contract, or HTTP; digits by the same where that is "
+    "gRPC, and by Classify otherwise."
+)
+CAPTION = "How many calls digits answers for each of a peer's, in turn on the same cores: right of 1 digits is faster."
+MARKERS = "osD^"
+RATE, CPU = "calls_per_second", "cpu_us"
+
+
+def in_turn(peer: str) -> str:
+    """The name of our server as a system that is measured in turn with a peer."""
+    return f"{TITLES[OURS]}, in turn with {peer}"
+
+
+def repeats_of(rows: Sequence[Row], system: str, point: tuple[str, int, int]) -> list[dict[str, Any]]:
+    """The repeats of a system under a load; empty if it was not measured."""
+    return [repeat for row in rows if row["system"] == system and _point(row) == point for repeat in row["repeats"]]
+
+
+def ratios(ours: Repeats, theirs: Repeats, measure: str) -> list[float]:
+    """Ours over theirs, by round; rounds in which theirs is 0 are left out."""
+    return [own[measure] / other[measure] for own, other in zip(ours, theirs, strict=False) if other[measure]]
+
+
+def peers_section(result: dict[str, Any]) -> Section:
+    rows, findings = result["measurements"], result["findings"]
+    pairs, model = _pairs(rows, findings["peers"]), findings["model"]
+    text = [PAIRED, f"The model is {model['name']} {model['version']}, {model['variant']}."]
+    if model["variant"] != INT8:
+        text.append("What the server must reach was set for int8, which this CPU's self-test rejects.")
+    text += [f"{peer['title']} is left out: {peer['why_not']}." for peer in findings["peers"] if peer["why_not"]]
+    text += [
+        f"{peer['title']}, {load}: {why}." for peer in findings["peers"] for load, why in peer["failed_loads"].items()
+    ]
+    tables = [_peers_table(pairs), _own_table(rows), _acceptance_table(findings["acceptance"])]
+    drawings = [Drawing("ratios", lambda: _ratios(pairs), "calls for each of the peers'", CAPTION)] if pairs else []
+    return Section("Compared with other servers", result, text, [one for one in tables if one.rows], drawings)
+
+
+def _point(row: Row) -> tuple[str, int, int]:
+    load = row["load"]
+    return load["method"], load["images"], load["connections"]
+
+
+def _pairs(rows: Sequence[Row], peers: Sequence[dict[str, Any]]) -> list[Pair]:
+    """Each peer's measurements with those of ours that were in turn with them."""
+    found: list[Pair] = []
+    for peer in peers:
+        for row in rows:
+            if row["system"] == peer["title"]:
+                kind, images, connections = _point(row)
+                point = (CLASSIFY if kind in {RAW, JSON} else kind, images, connections)
+                ours = repeats_of(rows, in_turn(peer["title"]), point)
+                if by_round := ratios(ours, row["repeats"], RATE):
+                    found.append((peer, row, ours, median(by_round)))
+    return found
+
+
+def _median(repeats: Repeats, measure: str) -> float:
+    return float(median(repeat[measure] for repeat in repeats))
+
+
+def _peers_table(pairs: Sequence[Pair]) -> Table:
+    head = ("peer", "its batching", "load", "calls/s", "digits", "times as many", "CPU us a call", "digits")
+    rows = [
+        [
+            f"{peer['title']} {peer['version']}",
+            peer["batching"],
+            point_text(*_point(row)),
+            *(f"{_median(repeats, RATE):,.0f}" for repeats in (row["repeats"], ours)),
+            f"{ratio:.1f}",
+            *(f"{_median(repeats, CPU):,.0f}" for repeats in (row["repeats"], ours)),
+        ]
+        for peer, row, ours, ratio in pairs
+    ]
+    return Table(head, rows, 3)
+
+
+def _own_table(rows: Sequence[Row]) -> Table:
+    """Our servers and the baseline, together by load."""
+    head = ("load", "server", "calls/s", "images/s", "of echo", "mean us", "p50 us", "p99 us", "CPU us a call")
+    own = [row for row in rows if row["system"] in TITLES.values()]
+    loads = list(dict.fromkeys(map(_point, own)))
+    return Table(head, [_own_cells(rows, row) for load in loads for row in own if _point(row) == load], 2)
+
+
+def _own_cells(rows: Sequence[Row], row: Row) -> list[str]:
+    repeats, echo = row["repeats"], repeats_of(rows, TITLES[ECHO], _point(row))
+    logged = [repeat["latency_us"] for repeat in repeats if repeat["latency_us"]]
+    return [
+        point_text(*_point(row)),
+        row["system"],
+        f"{_median(repeats, RATE):,.0f}",
+        f"{_median(repeats, 'images_per_second'):,.0f}",
+        f"{median(of_echo):.0%}" if (of_echo := ratios(repeats, echo, RATE)) else "",
+        f"{_median(repeats, 'mean_us'):,.0f}",
+        *(f"{_median(logged, share):,.0f}" if logged else "" for share in ("p50", "p99")),
+        f"{_median(repeats, CPU):,.1f}",
+    ]
+
+
+def _acceptance_table(lines: Sequence[Mapping[str, Any]]) -> Table:
+    rows = [
+        [
+            line["what"],
+            "infinite" if line["value"] is None else f"{line['value']:,.3g}",  # null in JSON
+            line["wanted"],
+            "yes" if line["met"] else "NO",
+        ]
+        for line in lines
+    ]
+    return Table(("what the server must reach", "is", "wanted", "met"), rows)
+
+
+def _ratios(pairs: Sequence[Pair]) -> Figure:
+    """A row for each peer, a mark for each load, on a logarithmic axis."""
+    titles = list(dict.fromkeys(peer["title"] for peer, *_ in pairs))
+    marks: dict[str, list[tuple[float, int]]] = {}
+    for peer, row, _, ratio in pairs:
+        _, images, connections = _point(row)  # the protocol differs from peer to peer
+        marks.setdefault(point_text("1 image", images, connections).replace("1 image of ", ""), []).append(
+            (ratio, titles.index(peer["title"]))
+        )
+    figure = Figure(figsize=(7.2, 1.2 + 0.42 * len(titles)), layout="constrained")
+    axes = figure.subplots()
+    for number, (load, found) in enumerate(marks.items()):
+        values, places = zip(*found, strict=True)
+        axes.plot(values, places, MARKERS[number % len(MARKERS)], color=RUNS[number], label=load, alpha=0.9)
+    axes.axvline(1, color=GREY, linewidth=1.2)
+    axes.set(xscale="log", xlabel="digits' calls for each of the peer's", yticks=range(len(titles)))
+    axes.set_yticklabels(titles)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter("{x:g}")
+    tidy(axes)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    return figure
