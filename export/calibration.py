@@ -4,29 +4,23 @@ Ranges are taken from training images. Of several ways to cut off rare values, v
 model is nearest to fp32; test images are not used.
 """
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from scipy import stats
 
-from digits.export.int8 import to_int8
-from digits.export.quantization import plan, quantized_tensors
+from digits.export.dense_layers import dense_layers
+from digits.export.int8 import ValueRange, to_int8
+from digits.export.preprocessing import Preprocessing
+from digits.export.quantization import plan, replaced
 from digits.model.engine import INPUT, Engine
+from digits.model.golden import Pixels
 from digits.model.parity import compare
 from digits.model.runtime import open_session
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from digits.export.int8 import ValueRange
-    from digits.export.preprocessing import Preprocessing
-    from digits.model.golden import Pixels
-
-    Values = NDArray[np.float32]
+Values = NDArray[np.float32]
 
 IMAGES = 10_000  # at most, to calibrate on and to validate on
 BINS = 2048
@@ -50,10 +44,11 @@ def calibrated(
         UnsupportedError: it has no int8 form.
     """
     training, validation = training[:IMAGES], validation[:IMAGES]
-    seen = activations(model, quantized_tensors(model), training)
-    planned = plan(model, preprocessing, seen)
+    dense = dense_layers(model)
+    seen = activations(model, list(dict.fromkeys(layer.input for layer in replaced(dense))), training)
+    planned, scale = plan(dense, preprocessing.offset, seen), preprocessing.scale
     reference = _answers(model, validation)
-    candidates = {name: to_int8(model, preprocessing, planned, seen, range_of) for name, range_of in RANGES.items()}
+    candidates = {name: to_int8(model, scale, planned, seen, range_of) for name, range_of in RANGES.items()}
     best = min(candidates, key=lambda name: compare(_answers(candidates[name], validation), reference).mean_abs_diff)
     made = f"int8 dense layers, the last one fp32; {best} calibration on {len(training):,} training images"
     return candidates[best], made

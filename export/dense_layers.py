@@ -1,24 +1,18 @@
 """The dense layers of a graph: the matrix products that int8 makes faster."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from digits.export.errors import UnsupportedError
 from digits.export.preprocessing import SCALED
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import onnx
-    from numpy.typing import NDArray
-
-    Constants = Mapping[str, NDArray[np.float32]]
-    Consumers = Mapping[str, list[int]]
+Constants = Mapping[str, NDArray[np.float32]]
+Consumers = Mapping[str, list[int]]
 
 MATRIX = 2  # dimensions
 

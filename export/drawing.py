@@ -1,22 +1,16 @@
 """A figure of the graph of each variant, from pixels to probabilities."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 import onnx
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from onnx import TensorProto
 
 from digits.export.errors import ExportError
 from digits.images.digit import CLASSES, SIDE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
 
 EDGE = "#666666"
 KINDS = {

@@ -1,28 +1,20 @@
 """The evidence: what the acceptance checks measure of each variant, how long it takes, and the table of both."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from digits.model.acceptance import measure
+from digits.model.acceptance import Measured, measure
+from digits.model.engine import Engine
+from digits.model.golden import Pixels, Probabilities
 from digits.model.manifest import Evidence
 from digits.model.timing import seconds_per_run
 from digits.report.table import Table
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from digits.model.acceptance import Measured
-    from digits.model.engine import Engine
-    from digits.model.golden import Pixels, Probabilities
-
-    Times = dict[str, dict[str, float]]  # seconds an image by name and batch size
+Times = dict[str, dict[str, float]]  # seconds an image by name and batch size
 
 TIMED = (1, 64, 1024)  # images in a batch
 ROUNDS = 5

@@ -1,7 +1,5 @@
 """The fp16 variant, for CUDA: the same graph in half precision between preprocessing (division by 255) and softmax."""
 
-from __future__ import annotations
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper

@@ -1,31 +1,25 @@
 """Imported models, such as ONNX files of PyTorch or scikit-learn, given digits' signature."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from digits.export.errors import ExportError, UnsupportedError
 from digits.export.preprocessing import Preprocessing, attach, prune
+from digits.export.settings import ImportSettings
 from digits.images.digit import CLASSES, PIXELS, SIDE, WHITE
 from digits.model.errors import ModelError
+from digits.model.golden import Pixels, Probabilities
 from digits.model.runtime import open_session
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from digits.export.settings import ImportSettings
-    from digits.model.golden import Pixels, Probabilities
-
-    RunModel = Callable[[NDArray[Any]], NDArray[np.float32]]
+RunModel = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 SHAPES = ((PIXELS,), (1, SIDE, SIDE), (SIDE, SIDE, 1), (SIDE, SIDE))
 OLDEST_OPSET = 13

@@ -4,31 +4,23 @@ Pixels are a quantized tensor (uint8, zero point 0), so the first dense layer lo
 static: with a scale taken from the batch, an answer would depend on its neighbours.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from digits.export.checker import checker_fault
+from digits.export.dense_layers import DenseLayer
 from digits.export.errors import UnsupportedError
 from digits.export.preprocessing import prune
-from digits.export.quantization import or_one
+from digits.export.quantization import Activations, Array, Plan, QuantizedLayer, or_one
 from digits.model.engine import INPUT
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from digits.export.dense_layers import DenseLayer
-    from digits.export.preprocessing import Preprocessing
-    from digits.export.quantization import Activations, Array, Plan, QuantizedLayer
-
-    ValueRange = Callable[[NDArray[np.float32]], tuple[float, float]]
+ValueRange = Callable[[NDArray[np.float32]], tuple[float, float]]
 
 MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operator QGemm
 UINT8_MAX = 255
@@ -45,19 +37,15 @@ class Rows:
 
 
 def to_int8(
-    model: onnx.ModelProto,
-    preprocessing: Preprocessing,
-    plan: Plan,
-    activations: Activations,
-    value_range: ValueRange,
+    model: onnx.ModelProto, scale: float, plan: Plan, activations: Activations, value_range: ValueRange
 ) -> onnx.ModelProto:
     """Quantizes an fp32 model.
 
     Args:
-        model: With digits' signature and the preprocessing's nodes.
-        preprocessing: Its preprocessing.
+        model: With digits' signature.
+        scale: The scale of its preprocessing.
         plan: Its dense layers and their quantized form.
-        activations: Of `quantized_tensors`, on training images: float32 [n, k].
+        activations: The inputs of the replaced layers on training images, float32 [n, k] by tensor.
         value_range: Gives the least and the greatest value that a scale has to cover; 0 is between them.
 
     Returns:
@@ -67,7 +55,7 @@ def to_int8(
         UnsupportedError: the result is not a valid graph, or a bias is too large.
     """
     parts = _Parts()
-    rows: Rows | None = parts.pixels(plan.dense[0], preprocessing.scale)
+    rows: Rows | None = parts.pixels(plan.dense[0], scale)
     for i, (dense, layer) in enumerate(zip(plan.dense, plan.quantized, strict=False)):
         if rows is None:
             rows = parts.quantize(dense, *value_range(activations[dense.input]))

@@ -1,28 +1,21 @@
 """Keras models as ONNX graphs: a run's, and imported .keras and .h5 files and SavedModel folders."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from digits.export.errors import ExportError
-from digits.export.imported_model import import_graph
+from digits.export.imported_model import ImportedModel, RunModel, import_graph
+from digits.export.settings import ImportSettings
 from digits.images.digit import CLASSES, PIXELS, flatten
+from digits.model.golden import Pixels, Probabilities
 from digits.model.tensorflow import keras, tf
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from digits.export.imported_model import ImportedModel, RunModel
-    from digits.export.settings import ImportSettings
-    from digits.model.golden import Pixels, Probabilities
-
-    Call = Callable[[Any], dict[str, Any]]
+Call = Callable[[Any], dict[str, Any]]
 
 OPSET = 18
 NEEDS_CODE = ("Lambda", "Could not locate", "Unknown layer")  # in Keras's error for a file whose layers need code

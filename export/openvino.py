@@ -1,14 +1,9 @@
 """OpenVINO, if it is installed: a time to compare ONNX Runtime with. It serves nothing."""
 
-from __future__ import annotations
+from collections.abc import Callable
+from pathlib import Path
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from digits.model.golden import Pixels
+from digits.model.golden import Pixels
 
 
 def openvino_run(path: Path) -> Callable[[Pixels], object] | None:

@@ -1,21 +1,16 @@
 """The preprocessing subgraph: turns uint8 pixels into the numbers that a float model was trained on."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from digits.export.checker import checker_fault
 from digits.export.errors import UnsupportedError
 from digits.images.digit import CLASSES, PIXELS, SIDE, WHITE
 from digits.model.engine import INPUT, OUTPUT
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 PREFIX = "front/"  # of the subgraph's names
 CORE = "core/"  # of the model's own names

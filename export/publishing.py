@@ -1,10 +1,9 @@
 """Publishing, top to bottom: a model becomes a version, with every variant that passes the acceptance checks."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import onnx
 
@@ -13,27 +12,19 @@ from digits.export.errors import ExportError, ParityError, UnsupportedError
 from digits.export.evidence import acceptance_table, evidence, measure_all
 from digits.export.fp16 import to_fp16
 from digits.export.openvino import openvino_run
-from digits.export.source import read_source
+from digits.export.settings import ExportSettings, ImportSettings
+from digits.export.source import Source, read_source
 from digits.images.digit import CLASSES
-from digits.model.acceptance import failure
+from digits.model.acceptance import Measured, failure
 from digits.model.engine import Engine
 from digits.model.errors import ModelError
-from digits.model.golden import Golden, choose
+from digits.model.golden import Golden, Pixels, choose
+from digits.model.limits import Limits
 from digits.model.manifest import FP16, FP32, INT8, Evidence, Manifest
 from digits.model.repository import GOLDEN, MANIFEST, ModelVersion, Repository
 from digits.report.provenance import now, provenance
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from digits.export.settings import ExportSettings, ImportSettings
-    from digits.export.source import Source
-    from digits.model.acceptance import Measured
-    from digits.model.golden import Pixels
-    from digits.model.limits import Limits
-
-    LeftOut = dict[str, str]  # reasons by variant
+LeftOut = dict[str, str]  # reasons by variant
 
 NAME = "digits"
 LABELS = [str(digit) for digit in range(CLASSES)]

@@ -10,26 +10,16 @@ Weights are not rounded one by one, but so that the sums are right for the train
 accurate post-training quantization for generative pre-trained transformers").
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from digits.export.dense_layers import dense_layers
+from digits.export.dense_layers import DenseLayer
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import onnx
-    from numpy.typing import NDArray
-
-    from digits.export.dense_layers import DenseLayer
-    from digits.export.preprocessing import Preprocessing
-
-    Array = NDArray[np.float64]
-    Activations = Mapping[str, NDArray[np.float32]]
+Array = NDArray[np.float64]
+Activations = Mapping[str, NDArray[np.float32]]
 
 INT8_MAX = 127
 DAMPING = 0.01  # of the mean square of an input, as in GPTQ
@@ -68,33 +58,28 @@ class Plan:
     last: tuple[Array, Array]
 
 
-def quantized_tensors(model: onnx.ModelProto) -> list[str]:
-    """The inputs of the dense layers that int8 replaces: all but the last, or the only one."""
-    layers = dense_layers(model)
-    return list(dict.fromkeys(dense.input for dense in layers[: max(len(layers) - 1, 1)]))
+def replaced(dense: list[DenseLayer]) -> list[DenseLayer]:
+    """The dense layers that int8 replaces: all but the last, or the only one."""
+    return dense[: max(len(dense) - 1, 1)]
 
 
-def plan(model: onnx.ModelProto, preprocessing: Preprocessing, activations: Activations) -> Plan:
+def plan(dense: list[DenseLayer], offset: float, activations: Activations) -> Plan:
     """Rounds the weights of an fp32 model.
 
     Args:
-        model: With digits' signature and the preprocessing's nodes.
-        preprocessing: Its preprocessing.
-        activations: Of `quantized_tensors`, on training images: float32 [n, k].
-
-    Raises:
-        UnsupportedError: no dense layer with constant weights takes the pixels.
+        dense: Its dense layers.
+        offset: The offset of its preprocessing.
+        activations: The inputs of the replaced layers on training images, float32 [n, k] by tensor.
     """
-    found = dense_layers(model)
-    weights = [dense.weights.astype(np.float64) for dense in found]
-    biases = [dense.bias.astype(np.float64) for dense in found]
-    biases[0] = biases[0] + preprocessing.offset * weights[0].sum(axis=0)
+    weights = [layer.weights.astype(np.float64) for layer in dense]
+    biases = [layer.bias.astype(np.float64) for layer in dense]
+    biases[0] = biases[0] + offset * weights[0].sum(axis=0)
     layers: list[QuantizedLayer] = []
-    rows: NDArray[np.float32] | None = activations[found[0].input] - np.float32(preprocessing.offset)
-    for i, dense in enumerate(found[: max(len(found) - 1, 1)]):
-        seen = activations[dense.input] if rows is None else rows
-        following = found[i + 1] if i + 1 < len(found) else None
-        if following is None or not dense.relu or following.input != dense.output or not dense.sole:
+    rows: NDArray[np.float32] | None = activations[dense[0].input] - np.float32(offset)
+    for i, one in enumerate(replaced(dense)):
+        seen = activations[one.input] if rows is None else rows
+        following = dense[i + 1] if i + 1 < len(dense) else None
+        if following is None or not one.relu or following.input != one.output or not one.sole:
             scale = or_one(np.abs(weights[i]).max(axis=0)) / INT8_MAX
             layers.append(QuantizedLayer(_rounded(weights[i], scale, seen), scale, biases[i]))
             rows = None
@@ -106,7 +91,7 @@ def plan(model: onnx.ModelProto, preprocessing: Preprocessing, activations: Acti
         sums = seen @ (weights[i][:, kept] * factors).astype(np.float32) + layer.bias.astype(np.float32)
         rows = np.maximum(sums, 0)
         layers.append(replace(layer, output=rows))
-    return Plan(found, layers, (weights[-1], biases[-1]))
+    return Plan(dense, layers, (weights[-1], biases[-1]))
 
 
 def _equalized(

@@ -1,19 +1,15 @@
 """The settings of an export and of a verification."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from digits.images.settings import ArraySettings
 from digits.model.manifest import FP16, INT8
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 IMPORTED = "Imported models"
 

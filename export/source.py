@@ -1,34 +1,25 @@
 """The source of an export: a run or an imported model, with the answers that all its variants are compared with."""
 
-from __future__ import annotations
-
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import onnx
 from sklearn.model_selection import train_test_split
 
 from digits.export.errors import ExportError
-from digits.export.imported_model import read_onnx
+from digits.export.imported_model import ImportedModel, read_onnx
 from digits.export.preprocessing import Preprocessing, attach
 from digits.export.settings import ImportSettings
 from digits.images import mnist
 from digits.images.errors import DataError
-from digits.images.mnist import AS_THEY_ARE
+from digits.images.mnist import AS_THEY_ARE, Mnist
 from digits.images.settings import ArraySettings
+from digits.model.golden import Pixels, Probabilities
 from digits.storage.checksums import file_sha256, sha256_list
-from digits.train.run_folder import MODEL, REPORT, read_run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    import onnx
-
-    from digits.export.imported_model import ImportedModel
-    from digits.images.mnist import Mnist
-    from digits.model.golden import Pixels, Probabilities
-    from digits.train.run_folder import Run
+from digits.train.run_folder import MODEL, REPORT, Run, read_run
 
 KERAS = {".keras", ".h5", ".hdf5"}
 SAVED_MODEL = "saved_model.pb"

@@ -1,31 +1,23 @@
 """Verification: the acceptance checks again, on this host. Works where only digits-serving[serve] is installed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from digits.export.checker import checker_fault
 from digits.export.errors import ExportError
 from digits.export.evidence import acceptance_table, evidence, measure_all
-from digits.export.settings import ImportSettings
+from digits.export.settings import ImportSettings, VerifySettings
 from digits.images import mnist
 from digits.model.acceptance import failure
 from digits.model.engine import Engine
-from digits.model.golden import Golden, deviation
+from digits.model.golden import Golden, Pixels, Probabilities, deviation
+from digits.model.limits import Limits
 from digits.model.manifest import FP32, INT8
 from digits.model.parity import compare
-from digits.model.repository import MANIFEST, open_repository, open_version
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from digits.export.settings import VerifySettings
-    from digits.model.golden import Pixels, Probabilities
-    from digits.model.limits import Limits
-    from digits.model.repository import ModelVersion
+from digits.model.repository import MANIFEST, ModelVersion, open_repository, open_version
 
 
 @dataclass(frozen=True, slots=True)

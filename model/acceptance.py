@@ -1,22 +1,15 @@
 """The acceptance checks: what is measured of a variant on a test set, and the limits that it must keep."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from digits.model.golden import batch_dependence
+import numpy as np
+from numpy.typing import NDArray
+
+from digits.model.golden import Pixels, Probabilities, Run, batch_dependence
+from digits.model.limits import Limits
 from digits.model.manifest import FP16, FP32, INT8
-from digits.model.parity import compare
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from digits.model.golden import Pixels, Probabilities, Run
-    from digits.model.limits import Limits
-    from digits.model.parity import Parity
+from digits.model.parity import Parity, compare
 
 LEVEL = 0.001  # of the one-sided exact binomial test for a sample
 

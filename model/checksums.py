@@ -1,7 +1,5 @@
 """SHA256SUMS: shows that a folder holds exactly the files that were published, unchanged."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from digits.model.errors import RepositoryError

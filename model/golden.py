@@ -1,28 +1,23 @@
 """The golden set: 256 test images in every version, with the answers that its variants must give to them."""
 
-from __future__ import annotations
-
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.images.digit import CLASSES, SIDE
 from digits.model.errors import RepositoryError
 from digits.model.manifest import FP32
 from digits.model.parity import compare
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    Pixels = NDArray[np.uint8]
-    Probabilities = NDArray[np.float32]
-    Run = Callable[[Pixels], Probabilities]
+Pixels = NDArray[np.uint8]
+Probabilities = NDArray[np.float32]
+Run = Callable[[Pixels], Probabilities]
 
 SIZE = 256  # images
 BATCH_SIZES = (1, 7, 64)  # compared with one batch of 513
@@ -50,7 +45,7 @@ class Golden:
         np.savez_compressed(path, **arrays)
 
     @classmethod
-    def read(cls, path: Path) -> Golden:
+    def read(cls, path: Path) -> Self:
         """Raises RepositoryError if the file is not a golden set."""
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as npz:

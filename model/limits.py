@@ -1,7 +1,5 @@
 """The limits of the acceptance checks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

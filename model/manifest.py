@@ -1,17 +1,13 @@
 """The manifest: what a published version consists of, and what was measured of it before it was published."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from digits.model.errors import RepositoryError
 from digits.storage.json_file import write_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 SCHEMA = 2
 FP32 = "fp32"  # every version has this variant
@@ -91,7 +87,7 @@ class Manifest:
         write_json(path, {"schema": SCHEMA, **asdict(self)})
 
     @classmethod
-    def read(cls, path: Path) -> Manifest:
+    def read(cls, path: Path) -> Self:
         """Raises RepositoryError if the file is not a manifest of this schema."""
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))

@@ -1,14 +1,12 @@
 """The model repository on disk: `<root>/<name>/<integer version>/`, the layout of Triton and KServe."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from digits.model.checksums import check_checksums, write_checksums
 from digits.model.errors import RepositoryError
@@ -16,9 +14,6 @@ from digits.model.manifest import Manifest
 from digits.model.triton import config_pbtxt
 from digits.storage.atomic_file import replacing, sync
 from digits.storage.lock import locked
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BUNDLED = Path(__file__).parent / "bundled"  # the repository of the model that comes with the package
 MANIFEST = "manifest.json"
@@ -51,11 +46,6 @@ class ModelVersion:
             why = self.manifest.left_out.get(variant)
             raise RepositoryError(f"{self.folder}: no variant {variant!r}{f' ({why})' if why else ''}; it has {has}")
         return self.folder / evidence.file
-
-
-def open_repository(models: Path | None) -> Repository:
-    """The repository in a folder; without a folder, the bundled one."""
-    return Repository(BUNDLED if models is None else models)
 
 
 def open_version(folder: Path) -> ModelVersion:
@@ -193,6 +183,11 @@ class Repository:
             temporary.write_text(config_pbtxt(Manifest.read(version / MANIFEST)), encoding="utf-8")
             sync(temporary)
             yield
+
+
+def open_repository(models: Path | None) -> Repository:
+    """The repository in a folder; without a folder, the bundled one."""
+    return Repository(BUNDLED if models is None else models)
 
 
 def _numbers(folder: Path, prefix: str = "") -> list[int]:

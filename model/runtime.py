@@ -1,19 +1,15 @@
 """The only import of ONNX Runtime, and the sessions that it opens."""
 
-from __future__ import annotations
-
 import io
 import logging
 import os
 from contextlib import redirect_stdout
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Literal
+from importlib.metadata import distributions
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
 
 from digits.model.errors import ModelError, ProviderError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from types import ModuleType
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -56,7 +52,7 @@ def bare_run(session: Any) -> Any:
 
 
 def _import_onnxruntime() -> ModuleType:
-    if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
+    if all(any(distributions(name=name)) for name in ("onnxruntime", "onnxruntime-gpu")):
         raise ModelError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
             "uninstall both, then install digits-serving[serve] or digits-serving[cuda]"
@@ -70,14 +66,6 @@ def _import_onnxruntime() -> ModuleType:
             "install digits-serving[serve] for CPU or digits-serving[cuda] for CUDA"
         ) from error
     return onnxruntime  # type: ignore[no-any-return] # skipped by mypy: it has no types
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        version(distribution)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def _open_cpu(runtime: ModuleType, path: Path | bytes, threads: int) -> Any:

@@ -1,25 +1,19 @@
 """The choice of a variant: the fastest one that passes its self-test on this host."""
 
-from __future__ import annotations
-
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from digits.model.engine import Engine, load_engine
 from digits.model.errors import ModelError, ProviderError
 from digits.model.golden import Golden
-from digits.model.manifest import FP16, FP32, INT8
-from digits.model.runtime import CPU
+from digits.model.manifest import FP16, FP32, INT8, Precision
+from digits.model.repository import ModelVersion
+from digits.model.runtime import CPU, Provider
 from digits.model.timing import seconds_per_run, speedup
-
-if TYPE_CHECKING:
-    from digits.model.manifest import Precision
-    from digits.model.repository import ModelVersion
-    from digits.model.runtime import Provider
 
 WORTH_IT = 1.2  # times as fast as fp32; below that, fp32 is used
 BATCH_SIZES = (1, 64)  # timed

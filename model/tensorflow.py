@@ -1,7 +1,5 @@
 """The one import of Keras and TensorFlow, whose C++ writes to stderr whatever its log level is."""
 
-from __future__ import annotations
-
 from digits.storage.quiet import quiet_stderr
 
 with quiet_stderr():

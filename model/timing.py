@@ -1,19 +1,13 @@
 """How long models take. They are measured in turn, since on a shared machine only ratios within one run count."""
 
-from __future__ import annotations
-
 import math
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from numpy.typing import NDArray
-
-    Run = Callable[[NDArray[np.uint8]], object]
+Run = Callable[[NDArray[np.uint8]], object]
 
 
 def seconds_per_run(

@@ -1,15 +1,8 @@
 """config.pbtxt: how NVIDIA's Triton serves the same repository with its ONNX Runtime backend."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from digits.images.digit import CLASSES, SIDE
 from digits.model.engine import INPUT, OUTPUT
-from digits.model.manifest import FP32
-
-if TYPE_CHECKING:
-    from digits.model.manifest import Manifest
+from digits.model.manifest import FP32, Manifest
 
 MAX_BATCH_SIZE = 1024
 

@@ -1,14 +1,9 @@
 """How many CPU cores this process may use: its affinity, and the CPU quotas of its cgroups."""
 
-from __future__ import annotations
-
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PARTS = ("quota", "period")
 CONTROLLERS = {"cgroup": "cpu", "cgroup2": ""}  # what /proc/self/cgroup calls the hierarchy of each file system

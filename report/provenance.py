@@ -1,7 +1,5 @@
 """Where a result comes from: the machine it was made on and the versions that made it."""
 
-from __future__ import annotations
-
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version

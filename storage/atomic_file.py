@@ -1,14 +1,9 @@
 """Files that are whole or not there: each is written under another name, and renamed when it is complete."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from pathlib import Path
 
 
 def unfinished(path: Path) -> Path:

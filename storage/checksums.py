@@ -1,13 +1,8 @@
 """SHA-256 checksums of files, alone and as the list that sha256sum(1) writes."""
 
-from __future__ import annotations
-
 import hashlib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path
 
 
 def file_sha256(path: Path) -> str:

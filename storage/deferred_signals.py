@@ -4,17 +4,12 @@ An exception in the middle of TensorFlow does not always come out as itself: one
 may become a RuntimeError or a SystemError, and one in the callback of a weak reference is ignored.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ECHO = 0.1  # seconds; a signal this soon after the first is the same one: `timeout` signals the process and its group

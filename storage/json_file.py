@@ -1,16 +1,11 @@
 """JSON files, in which a number that is not finite is null."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from digits.storage.atomic_file import write_bytes
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def write_json(path: Path, value: object) -> None:

@@ -1,9 +1,10 @@
-"""Models from elsewhere are published in digits' signature, answer as their file does, and are served."""
-
-from __future__ import annotations
+"""Imported ONNX models are published with digits' signature, answer as their file does, and are served."""
 
 import shutil
-from typing import TYPE_CHECKING, Any
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,35 +15,31 @@ from sklearn.tree import DecisionTreeClassifier
 
 from digits.client import Client
 from digits.export.errors import ExportError
-from digits.export.publishing import export
-from digits.export.settings import ExportSettings, ImportSettings
+from digits.export.settings import ImportSettings
+from digits.export.source import read_source
+from digits.images.mnist import Mnist
 from digits.model.engine import load_engine
 from digits.model.errors import RepositoryError
 from digits.model.limits import Limits
+from digits.model.repository import ModelVersion
 from digits.model.selection import select
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from digits.images.mnist import Mnist
-    from digits.model.repository import ModelVersion
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
-    TorchForm = Callable[..., onnx.ModelProto]
+Digits = Callable[..., subprocess.CompletedProcess[str]]
+TorchForm = Callable[..., onnx.ModelProto]
+Published = Callable[..., ModelVersion]
 
 MEAN, STD = 0.1307, 0.3081
-LENIENT = Limits(int8_agreement=99, int8_accuracy_loss=1)  # a thousand test images are few
 
 
-def published(
-    file: Path, model: onnx.ModelProto, variants: tuple[str, ...] = ("int8", "fp16"), **imported: Any
-) -> ModelVersion:
-    """Publishes the model beside its file."""
-    onnx.save(model, file)
-    settings = ExportSettings(models=file.parent / "models", data="embedded", variants=variants)
-    return export(file, settings, LENIENT, ImportSettings(**imported))
+@pytest.fixture
+def published(publish: Callable[..., ModelVersion]) -> Callable[..., ModelVersion]:
+    """Writes a model to a file and publishes it."""
+
+    def published(file: Path, model: onnx.ModelProto, variants: tuple[str, ...] = (), **options: Any) -> ModelVersion:
+        onnx.save(model, file)
+        return publish(file, variants, **options)
+
+    return published
 
 
 def test_scikit_learns_classifier_is_published_and_served_as_it_answers(
@@ -64,8 +61,8 @@ def test_scikit_learns_classifier_is_published_and_served_as_it_answers(
 
 
 @pytest.mark.parametrize("shape", [(784,), (1, 28, 28), (28, 28, 1), (28, 28)])
-def test_every_float_shape_gets_the_front_before_it(
-    torch_form: TorchForm, classifier: Any, data: Mnist, tmp_path: Path, shape: tuple[int, ...]
+def test_every_float_shape_gets_preprocessing(
+    published: Published, torch_form: TorchForm, classifier: Any, data: Mnist, tmp_path: Path, shape: tuple[int, ...]
 ) -> None:
     """PyTorch's form with normalized pixels and logits, made of the same weights, answers as the original does."""
     first, *others = classifier.coefs_
@@ -83,21 +80,23 @@ def test_every_float_shape_gets_the_front_before_it(
 
 
 def test_pixels_of_0_to_255_and_logarithms_are_understood(
-    torch_form: TorchForm, data: Mnist, classifier: Any, tmp_path: Path
+    published: Published, torch_form: TorchForm, data: Mnist, classifier: Any, tmp_path: Path
 ) -> None:
     first, *others = classifier.coefs_
     model = torch_form([first / 255, *others], classifier.intercepts_, (1, 28, 28), ending="LogSoftmax")
-    version = published(tmp_path / "log.onnx", model, output="log-probabilities", input_scale=255)
+    version = published(tmp_path / "log.onnx", model, ("int8",), output="log-probabilities", input_scale=255)
     answers = select(version, precision="int8", provider="cpu").engine.run(data.x_test)
     expected = classifier.predict_proba(data.x_test.reshape(-1, 784) / 255)
     assert (answers.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.99
 
 
-def test_digits_own_signature_needs_no_front(models: Path, data: Mnist, tmp_path: Path) -> None:
+def test_a_model_of_digits_signature_gets_no_preprocessing(
+    published: Published, models: Path, data: Mnist, tmp_path: Path
+) -> None:
     """int8 begins with the pixels of a preprocessing subgraph that it knows, and is left out here with that reason."""
     file = tmp_path / "own.onnx"
     shutil.copy(models / "digits" / "1" / "model.onnx", file)
-    version = published(file, onnx.load(file))
+    version = published(file, onnx.load(file), ("int8",))
     again = load_engine(version, provider="cpu").run(data.x_test)
     assert again.tobytes() == load_engine(version, variant="fp32").run(data.x_test).tobytes()
     assert (
@@ -129,22 +128,27 @@ def test_a_model_that_reads_nothing_is_published_with_a_warning(
         ("Softmax", "log-probabilities", "its output cannot be log-probabilities: those of test image 0 sum to"),
     ],
 )
-def test_another_output_than_was_said_is_refused(
-    torch_form: TorchForm, classifier: Any, tmp_path: Path, ending: str | None, output: str, expected: str
+def test_an_output_that_is_not_what_the_settings_say_is_refused(
+    published: Published,
+    torch_form: TorchForm,
+    classifier: Any,
+    tmp_path: Path,
+    ending: str | None,
+    output: str,
+    expected: str,
 ) -> None:
-    """Its digits may all be right, and its probabilities nonsense."""
+    """Its digits may be right and its probabilities wrong."""
     model = torch_form(classifier.coefs_, classifier.intercepts_, (784,), ending=ending)
     with pytest.raises(ExportError, match=expected):
         published(tmp_path / "model.onnx", model, output=output)
 
 
 def test_a_failing_variant_is_left_out_and_the_others_are_published(
-    torch_form: Callable[..., onnx.ModelProto], classifier: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    published: Published, torch_form: TorchForm, classifier: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "model.onnx"
-    onnx.save(torch_form(classifier.coefs_, classifier.intercepts_, (784,)), file)
+    model = torch_form(classifier.coefs_, classifier.intercepts_, (784,))
     limits = Limits(fp16_max_abs_diff=0, int8_agreement=99, int8_accuracy_loss=1)
-    version = export(file, ExportSettings(models=tmp_path, data="embedded"), limits, ImportSettings(output="logits"))
+    version = published(tmp_path / "model.onnx", model, ("int8", "fp16"), limits=limits, output="logits")
     assert version.manifest.variants.keys() == {"fp32", "int8"}
     assert version.manifest.left_out["fp16"].startswith("max |dp| ")
     assert f"left out: fp16, {version.manifest.left_out['fp16']}" in capsys.readouterr().out
@@ -153,23 +157,23 @@ def test_a_failing_variant_is_left_out_and_the_others_are_published(
         version.file("fp16")
 
 
-def test_a_tree_is_published_without_int8(data: Mnist, tmp_path: Path) -> None:
-    """OpenVINO, where it is installed, does not know its operator, and is no more than a time to compare with."""
+def test_a_tree_is_published_without_int8(published: Published, data: Mnist, tmp_path: Path) -> None:
+    """OpenVINO, if it is installed, does not support its operator: then there is no time to compare with."""
     tree = DecisionTreeClassifier(max_depth=8, random_state=0).fit(data.x_train.reshape(-1, 784) / 255.0, data.y_train)
     model = to_onnx(tree, data.x_test[:1].reshape(1, 784).astype(np.float32), target_opset=18)
-    version = published(tmp_path / "tree.onnx", model)
+    version = published(tmp_path / "tree.onnx", model, ("int8", "fp16"))
     assert version.manifest.variants.keys() == {"fp32"}
     assert version.manifest.left_out["int8"] == "it has no dense layer with constant weights"
 
 
-def test_options_that_would_be_ignored_are_refused(models: Path, run_folder: Path, tmp_path: Path) -> None:
-    own = onnx.load(models / "digits" / "1" / "model.onnx")
+def test_options_that_have_no_effect_are_refused(models: Path, run_folder: Path, tmp_path: Path) -> None:
+    scaled = ImportSettings(mean=0.5)
     with pytest.raises(ExportError, match="takes uint8 pixels as they are; --input-scale, --mean and --std are for"):
-        published(tmp_path / "own.onnx", own, mean=0.5)
+        read_source(models / "digits" / "1" / "model.onnx", None, scaled)
     with pytest.raises(ExportError, match="is a run; --input-scale, --mean, --std and --output are for imported"):
-        export(run_folder, ExportSettings(models=tmp_path / "models"), LENIENT, ImportSettings(mean=0.5))
+        read_source(run_folder, None, scaled)
     with pytest.raises(ExportError, match="there is no such run folder, ONNX file, Keras file or SavedModel folder"):
-        export(tmp_path / "nothing", ExportSettings(models=tmp_path / "models"), LENIENT, ImportSettings())
+        read_source(tmp_path / "nothing", None, ImportSettings())
 
 
 def fixed_batch(model: onnx.ModelProto) -> None:
@@ -189,6 +193,7 @@ def fixed_batch(model: onnx.ModelProto) -> None:
     ],
 )
 def test_what_cannot_be_served_says_why(
+    published: Published,
     torch_form: TorchForm,
     classifier: Any,
     tmp_path: Path,
@@ -203,8 +208,9 @@ def test_what_cannot_be_served_says_why(
     assert not (tmp_path / "models").exists()
 
 
-def test_a_file_that_is_no_model_is_one_line(digits: Digits, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_text("not a model")
-    completed = digits("export", tmp_path / "model.onnx", "--models", tmp_path / "models", "--data", "embedded")
-    (line,) = completed.stderr.splitlines()
-    assert line.startswith(f"digits: {tmp_path}/model.onnx: cannot be read as an ONNX model")
+    with pytest.raises(ExportError, match="cannot be read as an ONNX model") as error:
+        read_source(tmp_path / "model.onnx", None, ImportSettings())
+    assert str(error.value).startswith(f"{tmp_path}/model.onnx: ")
+    assert "\n" not in str(error.value)

@@ -1,29 +1,23 @@
 """`kill -9` in an export: wherever it strikes, what there is of versions is whole, and the next export clears up."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import pytest
 
+from digits.images.mnist import Mnist
 from digits.model.repository import CONFIG, STAGING, Repository
 from digits.model.triton import config_pbtxt
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from digits.images.mnist import Mnist
-
-    TorchForm = Callable[..., onnx.ModelProto]
+TorchForm = Callable[..., onnx.ModelProto]
 
 KILLED = -9
 # Imports once, then forks for every export, since the imports take longer. A line of JSON goes in for each: repository,

@@ -1,16 +1,11 @@
 """The bundled model, which needs neither training nor TensorFlow."""
 
-from __future__ import annotations
-
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from digits.model.repository import BUNDLED, Repository
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture

@@ -1,20 +1,15 @@
 """The acceptance checks: which deviation is allowed, in the whole test set and in a sample of it."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from digits.model.acceptance import failure, measure
 from digits.model.limits import Limits
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def answers(images: int, wrong: int = 0, by: float = 0.5) -> NDArray[np.float32]:

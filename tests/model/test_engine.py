@@ -1,12 +1,11 @@
 """The engine: it gives the published answers on the provider that was requested, or an error that says why not."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from digits.model.checksums import write_checksums
 from digits.model.engine import Engine, load_engine
@@ -14,11 +13,6 @@ from digits.model.errors import ModelError, ProviderError, RepositoryError, Self
 from digits.model.golden import SIZE, Golden, choose
 from digits.model.repository import Repository
 from digits.model.runtime import CPU, CUDA
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 
 def load(version: Path, **options: object) -> Engine:

@@ -1,14 +1,13 @@
 """The repository: versions appear complete, are never changed, and a damaged one is not served."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,9 +18,6 @@ from digits.model.errors import RepositoryError
 from digits.model.repository import BUNDLED, CONFIG, GOLDEN, MANIFEST, STAGING, WITHDRAWN, Repository
 from digits.model.triton import config_pbtxt
 from digits.storage.lock import locked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # Publishes the version in a folder a number of times, in a process of its own; prints a line before it starts.
 PUBLISH = """
@@ -39,18 +35,6 @@ for _ in range(int(times)):
             shutil.copy(file, staged)
         print(repository.publish(staged).number, flush=True)
 """
-# Stages a file, and waits.
-STAGE = """
-import sys
-from pathlib import Path
-from digits.model.repository import Repository
-
-with Repository(Path(sys.argv[1])).staging() as staged:
-    (staged / "model.onnx").write_bytes(b"half a mod")
-    print(staged, flush=True)
-    sys.stdin.readline()
-"""
-
 # Publishes, rolls back and prunes, and prints each rename that happens without the lock, and how many there were.
 CHANGE = """
 import fcntl, os, shutil, sys
@@ -255,21 +239,6 @@ def test_an_abandoned_staging_folder_is_removed_by_the_next_export(repository: R
         assert entries(held) == {"model.onnx"}
     with repository.staging():
         assert not held.exists()
-
-
-def test_another_process_fills_its_staging_folder_until_it_is_killed(repository: Repository) -> None:
-    command = [sys.executable, "-c", STAGE, str(repository.folder.parent)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        staged = Path(process.stdout.readline().rstrip())
-        with repository.staging() as other:
-            assert entries(staged) == {"model.onnx"}
-            assert other != staged
-        assert entries(staged) == {"model.onnx"}
-        process.kill()
-    assert entries(staged) == {"model.onnx"}
-    with repository.staging():
-        assert not staged.exists()
 
 
 def test_processes_that_publish_at_once_get_a_whole_version_and_a_number_each(repository: Repository) -> None:

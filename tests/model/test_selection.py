@@ -1,8 +1,6 @@
 """The choice of a variant on this host: only variants that pass their self-test, and the fastest one."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import onnx
 import pytest
@@ -14,9 +12,6 @@ from digits.model.golden import Golden
 from digits.model.manifest import Manifest
 from digits.model.repository import GOLDEN, MANIFEST, Repository
 from digits.model.selection import select
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def spoil(version: Path, file: str) -> None:

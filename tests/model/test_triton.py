@@ -1,19 +1,15 @@
 """config.pbtxt: Triton's own protobuf reads it, and it describes the repository that it is in."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import onnx
 
 from digits.model.repository import CONFIG, Repository
 from digits.model.triton import config_pbtxt
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # In a process of its own: tritonclient registers its own names with protobuf. Prints the configuration as JSON; text
 # that is not a ModelConfig, such as one with an unknown field, is an error.

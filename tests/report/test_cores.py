@@ -1,19 +1,14 @@
 """The number of cores that a process may use: affinity and cgroup quotas, on real files and in a real cgroup."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from digits.report.cores import usable_cores
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 V1 = "33 31 0:30 {top} /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct"
 V2 = "41 31 0:38 {top} /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw"

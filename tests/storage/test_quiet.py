@@ -1,7 +1,5 @@
 """TensorFlow writes to stderr while it is imported (see tests/loud): no module of ours lets it through."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
