@@ -1,15 +1,9 @@
 """Whether digits in arrays look as MNIST's do: bright ink on a dark background, upright. Looks at pixels alone."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from digits.images.arrays import Pixels
 from digits.images.digit import SIDE, WHITE
-
-if TYPE_CHECKING:
-    from digits.images.arrays import Pixels
 
 SAMPLE = 1000  # images, spread over all
 FAINT = 15  # of 255

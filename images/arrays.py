@@ -6,18 +6,14 @@ floats is never guessed from a single array: the caller says "0-1" or "0-255". T
 shades; a value may be out of the range by `SLACK`, the rounding error of a division or an interpolation.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from digits.images.digit import PIXELS, SIDE, WHITE
 from digits.images.errors import ArrayError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PixelRange: TypeAlias = Literal["0-1", "0-255"]
 TOPS: dict[PixelRange, int] = {"0-1": 1, "0-255": WHITE}
@@ -82,11 +78,20 @@ def to_uint8(elements: NDArray[Any], pixel_range: PixelRange, other_range: str =
     return np.rint(pixels, out=pixels).astype(np.uint8)
 
 
-def decided(top: float) -> PixelRange:
-    """The range of the floats of a whole file, by their maximum. Raises ArrayError if that is in neither."""
-    if not top <= WHITE + SLACK:  # as nan is
+def decided(maxima: list[float], name: str, say: Callable[[str], None]) -> PixelRange:
+    """The range of the floats of a whole file, by their maxima; `say` takes the line that says which.
+
+    Raises:
+        ArrayError: the maximum is in neither range.
+    """
+    if not maxima:
+        return "0-255"
+    top = float(np.max(maxima))  # nan, if there is one
+    if not top <= WHITE + SLACK:
         raise ArrayError(f"the maximum is {top:g}; expected 0 to 1 or 0 to 255; {NORMALIZED}")
-    return "0-1" if top <= 1 + SLACK else "0-255"
+    found: PixelRange = "0-1" if top <= 1 + SLACK else "0-255"
+    say(f"{name}: pixels up to {top:g} are taken as {found}; --pixel-range says otherwise")
+    return found
 
 
 def turned(pixels: Pixels, *, invert: bool, transpose: bool) -> Pixels:

@@ -1,21 +1,16 @@
 """CSV in Kaggle's layout: a row an image, `label,pixel0,...,pixel783` or pixels alone; with a header or not."""
 
-from __future__ import annotations
-
 import csv
 import io
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.images.digit import PIXELS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
 ROWS = 1024  # that are parsed at once
 

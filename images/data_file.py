@@ -1,18 +1,14 @@
 """A data file: unzipped if it is gzipped, whatever it is called, and its format known by its first bytes."""
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import IO, cast
 
 GZIP = b"\x1f\x8b"
 NPZ, NPY, IDX, CSV = "an .npz file", "an .npy file", "an IDX file", "a CSV file"

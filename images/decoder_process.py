@@ -6,32 +6,30 @@ caller's process, whose other threads do not wait for the interpreter lock meanw
 
 import os
 import resource
-import struct
 import subprocess
 import sys
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO
 
 from digits.images.errors import PictureError
 
 MEMORY = 768 * 2**20  # bytes of address space above what the process has when it begins; `Limits` allow about 300 MB
 SECONDS = 20  # of a core, for one picture; `Limits` allow about three
-PAGE = resource.getpagesize()
-LENGTH = struct.Struct(">I")  # before each message
 DIGIT, ERROR = b"d", b"e"  # what an answer begins with
 
 
-def limit_memory(size: int = MEMORY) -> None:
-    """Lets this process take so many more bytes of address space, and leave no core file."""
+def limit_memory() -> None:
+    """Lets this process take `MEMORY` more of address space, and leave no core file."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    _limit(resource.RLIMIT_AS, pages * resource.getpagesize() + MEMORY)
     _limit(resource.RLIMIT_CORE, 0)
-    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * PAGE
-    _limit(resource.RLIMIT_AS, used + size)
 
 
-def limit_time(seconds: int = SECONDS) -> None:
-    """Has the system end this process, by SIGXCPU, when it has used so many more seconds of a core."""
+def limit_time() -> None:
+    """Has the system end this process, by SIGXCPU, when it has used `SECONDS` more of a core."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + seconds)
+    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + SECONDS)
 
 
 def _limit(kind: int, value: int) -> None:
@@ -44,21 +42,20 @@ class DecoderProcess:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
 
     def decode(self, content: bytes) -> bytes:
         """The digit in a PNG, JPEG or WebP file, 784 bytes.
 
         Raises:
-            PictureError: as `picture.decode`; or the process ended, with this picture's decoding.
+            PictureError: as `picture.decode`; or the process ended while it decoded this picture.
             OSError: no process can be started.
         """
-        process = self._running()
-        assert process.stdin is not None  # noqa: S101 - for mypy
-        assert process.stdout is not None  # noqa: S101
+        connection = self._running()
         try:
-            _send(process.stdin, content)
-            answer = _receive(process.stdout)
-        except (BrokenPipeError, EOFError):
+            connection.send_bytes(content)
+            answer = connection.recv_bytes()
+        except (ConnectionError, EOFError):
             self.close()
             raise PictureError(
                 f"the picture takes more than {SECONDS} s or {MEMORY >> 20} MB to decode; send a smaller one"
@@ -69,64 +66,47 @@ class DecoderProcess:
 
     def close(self) -> None:
         """Ends the process."""
-        if self._process is not None:
+        if self._process is not None and self._connection is not None:
             self._process.kill()
-            self._process.communicate()
-            self._process = None
+            self._process.wait()
+            self._connection.close()
+            self._process = self._connection = None
 
-    def _running(self) -> "subprocess.Popen[bytes]":
+    def _running(self) -> Connection:
         if self._process is not None and self._process.poll() is not None:
             self.close()  # it was ended from outside, between two pictures
-        if self._process is None:
-            self._process = _start()
-        return self._process
-
-
-def _start() -> "subprocess.Popen[bytes]":
-    more = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-P", "-m", __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | more,
-        start_new_session=True,  # a terminal's Ctrl-C is for the caller, which ends this process
-    )
-
-
-def _send(file: IO[bytes], message: bytes) -> None:
-    file.write(LENGTH.pack(len(message)))
-    file.write(message)
-    file.flush()
-
-
-def _receive(file: IO[bytes]) -> bytes:
-    """The next message. Raises EOFError where there is none, or half of one."""
-    header = file.read(LENGTH.size)
-    if len(header) == LENGTH.size:
-        (length,) = LENGTH.unpack(header)
-        message = file.read(length)
-        if len(message) == length:
-            return message
-    raise EOFError
+        if self._connection is None:
+            ours, theirs = Pipe()
+            path = os.pathsep.join(filter(None, sys.path))
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603 - our own module
+                    [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env=os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+                    start_new_session=True,  # a terminal's Ctrl-C is for the caller, which ends this process
+                )
+            self._connection = ours
+        return self._connection
 
 
 def main() -> None:
-    """Answers messages from standard input until it ends."""
+    """Answers the caller until it closes the connection."""
     from digits.images import picture
 
     limit_memory()
-    while True:
-        try:
-            content = _receive(sys.stdin.buffer)
-        except EOFError:
-            return
-        limit_time()
-        try:
-            answer = DIGIT + picture.decode(content).tobytes()
-        except PictureError as error:
-            answer = ERROR + str(error).encode()
-        _send(sys.stdout.buffer, answer)
+    with Connection(int(sys.argv[1])) as caller:
+        while True:
+            try:
+                content = caller.recv_bytes()
+            except EOFError:
+                return
+            limit_time()
+            try:
+                caller.send_bytes(DIGIT + picture.decode(content).tobytes())
+            except PictureError as error:
+                caller.send_bytes(ERROR + str(error).encode())
 
 
 if __name__ == "__main__":

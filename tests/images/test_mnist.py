@@ -214,7 +214,10 @@ WRONG_IDX = {
     "half a header": (b"\0\0\x08\x01\0", r"ends after 5 bytes; its header alone takes 8"),
     "too short": (b"\0\0\x08\x01\0\0\0\x03ab", r"2 bytes follow the header, which says 3"),
     "too long": (b"\0\0\x08\x01\0\0\0\x01ab", r"2 bytes follow the header, which says 1"),
-    "half a gzip": (gzip.compress(bytes(1000))[:15], r"cannot be read: the file is cut short; download it again"),
+    "half a gzip": (
+        gzip.compress(b"\0\0\x08\x01\0\0\x03\xe8" + bytes(range(250)) * 4)[:100],
+        r"cannot be read: the file is cut short; download it again",
+    ),
     "no gzip": (b"\x1f\x8b" + bytes(20), r"cannot be read: Unknown compression method"),
 }
 
