@@ -2,6 +2,7 @@
 
 from setuptools import find_namespace_packages, find_packages, setup
 
+CHECKOUT_ONLY = [f"benchmarks.{name}*" for name in ("compare", "peers", "report")]
 PROTOS = find_namespace_packages(include=["protos*"])  # generated, without __init__.py
 
-setup(packages=[f"digits.{name}" for name in [*find_packages(), *PROTOS]])
+setup(packages=[f"digits.{name}" for name in [*find_packages(exclude=CHECKOUT_ONLY), *PROTOS]])

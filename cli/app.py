@@ -44,7 +44,7 @@ EXTRAS = {
     "serve": "serve",
     "classify": "serve",
     "score": "serve",
-    "bench": "train,serve",
+    "bench": "train,serve,bench",
     "demo": "train,serve",
 }
 MODULE_EXTRAS = {"pyarrow": "parquet", "ray": "ray"}  # of modules that not all of a command needs

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -34,12 +35,12 @@ TRAINING = TrainingBenchmarkSettings()
 def parity(
     run: Path | None = None, /, settings: Annotated[ParityBenchmarkSettings, Parameter(name="*")] = PARITY
 ) -> None:
-    """Holds the variants against Keras.
+    """Compares the variants with Keras.
 
     Args:
         run: The run folder that the version was exported from, whose model.keras is Keras then. Default: the network is
-            made again from the weights of fp32, and proven by the answers that were recorded at the export.
-        settings: How.
+            rebuilt from the weights of fp32, and checked with the answers that were recorded at the export.
+        settings: The settings.
     """
     from digits.benchmarks.parity import benchmark
 
@@ -64,17 +65,14 @@ def compare(a: Given, b: Given, /, settings: Annotated[CompareBenchmarkSettings,
     Args:
         a: A wheel, a folder with the sources or with an installation, or a JSON file of `digits bench server`.
         b: The same of what may be slower.
-        settings: How.
+        settings: The settings.
     """
-    from digits.benchmarks.compare import benchmark
-
+    benchmark = _of_checkout("compare.benchmark")
     return int(benchmark.run(a, b, settings))
 
 
 def report(settings: Annotated[ReportBenchmarkSettings, Parameter(name="*")] = REPORT) -> None:
-    from digits.benchmarks.report import report as benchmark
-
-    benchmark.run(settings)
+    _of_checkout("report.report").run(settings)
 
 
 def export(*runs: Path, settings: Annotated[ExportBenchmarkSettings, Parameter(name="*")] = EXPORT) -> None:
@@ -98,8 +96,7 @@ def score(settings: Annotated[ScoreBenchmarkSettings, Parameter(name="*")] = SCO
 
 
 def peers(settings: Annotated[PeersBenchmarkSettings, Parameter(name="*")] = PEERS) -> None:
-    from digits.benchmarks.peers import benchmark
-
+    benchmark = _of_checkout("peers.benchmark")
     benchmark.run(settings)
 
 
@@ -107,3 +104,14 @@ def training(settings: Annotated[TrainingBenchmarkSettings, Parameter(name="*")]
     from digits.benchmarks import training as benchmark
 
     benchmark.run(settings)
+
+
+def _of_checkout(name: str) -> Any:
+    """A module that the wheel does not contain. Raises CommandError if it is missing."""
+    try:
+        return import_module(f"digits.benchmarks.{name}")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("digits.benchmarks."):
+            raise
+        command = f"digits bench {name.partition('.')[0]}"
+        raise CommandError(f"{command} is not in the wheel; run it from a checkout (pip install -e .)") from error

@@ -125,4 +125,6 @@ def test_the_wheel_carries_types_and_the_contract(wheel: Path) -> None:
     ):
         assert name in names
     assert "digits/tests" not in names
+    assert "digits/benchmarks/server/benchmark.py" in names
+    assert not any(f"digits/benchmarks/{name}/" in names for name in ("compare", "peers", "report", "results"))
     assert "digits/__init__.py" not in names

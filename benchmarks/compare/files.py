@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from digits.benchmarks.compare.verdict import CPU, RATE, WORDS, compare_section
 from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.load.call import load_text
 from digits.benchmarks.measurement import measuring
-from digits.benchmarks.server.report import load_text
 from digits.benchmarks.settings import ECHO
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import stats
 
 from digits.benchmarks.load.call import CLASSIFY, point_text
 from digits.benchmarks.section import Section
@@ -53,7 +54,6 @@ def differences(samples: Samples, limit: float, seed: int) -> list[Difference]:
 
 def estimate(values: NDArray[np.float64], confidence: float, seed: int) -> tuple[float, float, float]:
     """The trimmed mean of independent values [n], at least 3, and its BCa bootstrap interval: value, low, high."""
-    from scipy import stats
 
     def mean(sample: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
         means: NDArray[np.float64] = stats.trim_mean(sample, TRIM, axis=axis)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -84,6 +84,21 @@ def point_text(kind: str, images: int, connections: int) -> str:
     """A grid point in words, such as `Classify of 64 images, 4 connections`."""
     many = "" if images == 1 else f" of {images} images"
     return f"{kind}{many}, {connections} connection{'' if connections == 1 else 's'}"
+
+
+def load_text(load: dict[str, Any]) -> str:
+    """A load in a few words."""
+    loop = load["loop"]
+    if "share" in load:
+        loop = f"open at {load['share']:.0%}"
+    elif "rate" in load:
+        loop = f"open at {load['rate']:g}/s"
+    elif "slo_ms" in load:
+        loop = f"highest with p99 <= {load['slo_ms']:g} ms"
+    by = " (asyncio)" if load["generator"] == "asyncio" and load["loop"] == "closed" else ""
+    streams = load.get("streams", 1)
+    over = f"{load['connections']}" if streams == 1 else f"{load['connections']} x {streams}"
+    return f"{load['method']} x {load['images']}, {over} conn., {loop}{by}"
 
 
 def clear_images(version: ModelVersion, pixels: NDArray[np.uint8], labels: NDArray[np.integer]) -> Images:

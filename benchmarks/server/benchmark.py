@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.load.call import CLASSIFY, UINT8, call_of, clear_images
+from digits.benchmarks.load.call import CLASSIFY, UINT8, call_of, clear_images, load_text
 from digits.benchmarks.load.h2load import installed, require_h2load
 from digits.benchmarks.load.measure import (
     ASYNCIO,
@@ -28,7 +28,7 @@ from digits.benchmarks.load.measure import (
     open_repeat,
 )
 from digits.benchmarks.measurement import measuring
-from digits.benchmarks.server.report import load_text, server_section, slo_text
+from digits.benchmarks.server.report import server_section, slo_text
 from digits.benchmarks.server.search import Search
 from digits.benchmarks.servers import TRANSPORTS, serving
 from digits.benchmarks.settings import ECHO, OURS

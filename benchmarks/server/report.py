@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
+from digits.benchmarks.load.call import load_text
 from digits.benchmarks.section import Drawing, Section
 from digits.report.figure import RUNS, tidy
 from digits.report.table import Table
@@ -41,21 +42,6 @@ def server_section(result: dict[str, Any]) -> Section:
     text = [HOW, *(f"{row['system']}: {slo_text(row)}." for row in rows if "at_least" in row)]
     table = Table(HEAD, [_cells(row) for row in sorted(rows, key=_order)], 2)
     return Section("A server under load", result, text, [table], _drawings(rows))
-
-
-def load_text(load: dict[str, Any]) -> str:
-    """A load in a few words."""
-    loop = load["loop"]
-    if "share" in load:
-        loop = f"open at {load['share']:.0%}"
-    elif "rate" in load:
-        loop = f"open at {load['rate']:g}/s"
-    elif "slo_ms" in load:
-        loop = f"highest with p99 <= {load['slo_ms']:g} ms"
-    by = " (asyncio)" if load["generator"] == "asyncio" and load["loop"] == "closed" else ""
-    streams = load.get("streams", 1)
-    over = f"{load['connections']}" if streams == 1 else f"{load['connections']} x {streams}"
-    return f"{load['method']} x {load['images']}, {over} conn., {loop}{by}"
 
 
 def slo_text(row: Row) -> str:
