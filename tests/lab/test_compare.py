@@ -1,4 +1,4 @@
-"""Comparison: a table, a figure and a page of runs that can be compared, and no other."""
+"""Comparison: a table, a figure and a page of runs that were scored on the same images, and of no others."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from digits.lab.comparison import in_words, mcnemar
-from digits.train.evaluation import Evaluation
+from digits.lab.comparison import compare, in_words, mcnemar
+from digits.lab.errors import LabError
+from digits.train.errors import RunError
+from digits.train.evaluation import Evaluation, read_predictions
 
 if TYPE_CHECKING:
     import subprocess
@@ -23,15 +25,26 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def longer_run(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default run, five times as long."""
-    folder = tmp_path_factory.mktemp("longer") / "50-epochs"
-    completed = digits("train", "--out", folder, "--data", "embedded", "--epochs", 50)
-    assert completed.returncode == 0, completed.stderr
+def longer_run(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default run as if it had been trained for 50 epochs, of which the last 40 overfit."""
+    folder = shutil.copytree(run_folder, tmp_path_factory.mktemp("longer") / "50-epochs")
+    report, history = (json.loads((folder / name).read_text()) for name in ("report.json", "history.json"))
+    report["settings"]["epochs"] = 50
+    before = {name: values[-1] for name, values in history.items()}
+    for epoch in range(1, 41):
+        history["loss"].append(before["loss"] / epoch)
+        history["val_loss"].append(before["val_loss"] * (1 + epoch / 10))
+        for name in ("accuracy", "val_accuracy"):
+            history[name].append(before[name])
+    for name, value in {"report.json": report, "history.json": history}.items():
+        (folder / name).write_text(json.dumps(value))
+    predictions = read_predictions(folder / "predictions.npz")
+    predictions.probabilities[:20] = predictions.probabilities[:20, ::-1]
+    predictions.write(folder / "predictions.npz")
     return folder
 
 
-def test_ten_epochs_against_fifty_in_a_table_a_figure_and_words(
+def test_ten_epochs_and_fifty_in_a_table_a_figure_and_words(
     digits: Digits, run_folder: Path, longer_run: Path, tmp_path: Path
 ) -> None:
     completed = digits("compare", run_folder, longer_run, "--out", tmp_path)
@@ -61,7 +74,7 @@ def test_ten_epochs_against_fifty_in_a_table_a_figure_and_words(
     assert str(run_folder) not in json.dumps(written)
 
 
-def test_runs_that_cannot_be_compared_are_refused_in_a_line(digits: Digits, run_folder: Path, tmp_path: Path) -> None:
+def test_runs_that_cannot_be_compared_are_rejected_with_the_reason(run_folder: Path, tmp_path: Path) -> None:
     other = shutil.copytree(run_folder, tmp_path / "other")
     report = json.loads((other / "report.json").read_text())
     report["data"]["test_sha256"] = "0" * 64
@@ -72,22 +85,21 @@ def test_runs_that_cannot_be_compared_are_refused_in_a_line(digits: Digits, run_
         ((run_folder, other), f"{other}: scored on another test set than {run_folder}, so they cannot be compared"),
         ((run_folder, tmp_path), f"{tmp_path}: not a run folder"),
     ):
-        completed = digits("compare", *runs, "--out", tmp_path / "comparison")
-        assert completed.returncode == 1
-        (line,) = completed.stderr.splitlines()
-        assert line.startswith(f"digits: {expected}")
-    assert not (tmp_path / "comparison").exists()
+        with pytest.raises((LabError, RunError), match=f"^{re.escape(expected)}"):
+            compare(runs)
 
 
-def test_runs_of_the_same_name_are_told_apart(digits: Digits, run_folder: Path, tmp_path: Path) -> None:
-    runs = [shutil.copytree(run_folder, tmp_path / parent / "run") for parent in "ab"]
-    completed = digits("compare", *runs, "--out", tmp_path / "comparison")
-    assert completed.stdout.splitlines()[1].startswith("a/run ")
-    assert completed.stdout.splitlines()[2].startswith("b/run ")
+def test_runs_of_the_same_name_are_told_apart_and_a_run_folder_is_not_written_to(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    comparison = compare([shutil.copytree(run_folder, tmp_path / parent / "run") for parent in "ab"])
+    assert [row.run for row in comparison.rows] == ["a/run", "b/run"]
+    with pytest.raises(LabError, match="is a run folder; give another --out"):
+        comparison.write(tmp_path / "a" / "run")
 
 
 def answers(digits: list[int]) -> Evaluation:
-    """Of a model that gives these digits where all are 0 in truth."""
+    """The evaluation of a model that gives these digits for images of 0."""
     return Evaluation(np.eye(10, dtype=np.float32)[digits], np.zeros(len(digits), np.uint8))
 
 

@@ -1,4 +1,4 @@
-"""Sweeps: every combination once, whatever interrupts them, and what is said of them in the end."""
+"""Sweeps: every combination once, after any interruption, and a report in the end."""
 
 from __future__ import annotations
 
@@ -8,33 +8,37 @@ import signal
 import sqlite3
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
 
-from digits.images import mnist
+from digits.lab import sweep_report
 from digits.lab.errors import LabError
 from digits.lab.plan import plan
 from digits.lab.settings import SweepSettings
 from digits.lab.study import Score, check_free, opened
-from digits.train.errors import RunError
+from digits.lab.sweep import Sweep, sweep
+from digits.train.errors import CheckpointError, RunError
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
+    from digits.images.mnist import Mnist
+
     Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 GRID = ("--data", "embedded", "--layers", "1,2", "--nodes", "4,8,12", "--activations", "relu,tanh", "--epochs", "1")
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, as it saves
 TINY = SweepSettings(layers=(1, 2), nodes=(4, 8, 12), epochs=(1,))
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Interrupted:
     """A sweep of twelve trials that was interrupted while its sixth ran, and then called again."""
 
     out: Path
@@ -73,8 +77,8 @@ def states(out: Path) -> Counter[str]:
 @pytest.fixture(scope="module")
 def interrupted_by(
     digits: Digits, starting: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Sweep]:
-    def run(number: signal.Signals) -> Sweep:
+) -> Callable[..., Interrupted]:
+    def run(number: signal.Signals) -> Interrupted:
         out = tmp_path_factory.mktemp("sweep")
         with starting("sweep", "--out", out, *GRID) as (process, stderr):
             printed = ""
@@ -86,17 +90,17 @@ def interrupted_by(
             process.send_signal(number)
             printed += process.stdout.read()
             code = process.wait(timeout=60)
-        return Sweep(out, printed, code, states(out), digits("sweep", "--out", out, *GRID))
+        return Interrupted(out, printed, code, states(out), digits("sweep", "--out", out, *GRID))
 
     return run
 
 
 @pytest.fixture(scope="module")
-def swept(interrupted_by: Callable[..., Sweep]) -> Sweep:
+def swept(interrupted_by: Callable[..., Interrupted]) -> Interrupted:
     return interrupted_by(signal.SIGINT)
 
 
-def test_it_goes_on_after_ctrl_c(swept: Sweep) -> None:
+def test_it_continues_after_ctrl_c(swept: Interrupted) -> None:
     assert swept.code == 130
     assert swept.interrupted.endswith(
         "unfinished: 5 of 12 trials are done and kept\nnext: the same command again continues\n"
@@ -106,13 +110,13 @@ def test_it_goes_on_after_ctrl_c(swept: Sweep) -> None:
 
 
 @pytest.mark.slow
-def test_it_goes_on_after_kill_9(interrupted_by: Callable[..., Sweep]) -> None:
+def test_it_continues_after_kill_9(interrupted_by: Callable[..., Interrupted]) -> None:
     swept = interrupted_by(signal.SIGKILL)
     assert swept.states == {"COMPLETE": 5, "RUNNING": 1, "WAITING": 6}
     swept.check()
 
 
-def test_its_results_are_a_table_a_csv_figures_and_a_page_that_stands_by_itself(swept: Sweep) -> None:
+def test_its_results_are_a_csv_figures_and_a_page_that_loads_nothing(swept: Interrupted) -> None:
     assert {file.name for file in swept.out.iterdir()} == {
         *(".lock", "study.db", "sweep.csv", "sweep.html", "parallel_coordinates.png", "importance.png"),
     }
@@ -134,7 +138,7 @@ def test_its_results_are_a_table_a_csv_figures_and_a_page_that_stands_by_itself(
     assert page.count("<tr>") == 13
 
 
-def test_it_ends_with_the_best_and_how_to_train_it(swept: Sweep) -> None:
+def test_it_ends_with_the_best_and_the_command_to_train_it(swept: Interrupted) -> None:
     best = next(csv.DictReader((swept.out / "sweep.csv").read_text().splitlines()))
     layers, nodes, activation = int(best["layers"]), best["nodes"], best["activation"]
     *_, report, said, following = swept.completed.stdout.splitlines()
@@ -147,47 +151,49 @@ def test_it_ends_with_the_best_and_how_to_train_it(swept: Sweep) -> None:
     assert "of 400 training images held out" in swept.completed.stdout
 
 
-def test_another_plan_is_refused_in_the_same_folder(digits: Digits, swept: Sweep) -> None:
-    completed = digits("sweep", "--out", swept.out, *GRID, "--epochs", "1,2", "--seed", 1)
-    assert completed.returncode == 1
-    assert completed.stderr == (
-        f"digits: {swept.out}: holds another sweep (epochs 1 instead of 1,2, trials 12 instead of 24, seed 0 instead of"
-        " 1); give another --out\n"
-    )
+def swept_once(out: Path, **settings: Any) -> Sweep:
+    """A sweep of one layer on the embedded digits, with its report written."""
+    chosen = SweepSettings(**{"out": out, "data": "embedded", "layers": (1,), "epochs": (1,), **settings})
+    result = sweep(chosen)
+    sweep_report.write(result, chosen)
+    return result
+
+
+def test_another_plan_is_rejected_in_the_same_folder(swept: Interrupted, data: Mnist) -> None:
+    other = plan(replace(TINY, epochs=(1, 2), seed=1), data.sha256)
+    message = "epochs 1 instead of 1,2, trials 12 instead of 24, seed 0 instead of 1); give another --out"
+    with pytest.raises(LabError, match=re.escape(f"{swept.out}: holds another sweep ({message}")):
+        opened(swept.out, other).__enter__()
+    with pytest.raises(LabError, match=re.escape("holds another sweep (other digits)")):
+        opened(swept.out, plan(TINY, "")).__enter__()
     assert states(swept.out) == {"COMPLETE": 12}
 
 
-def test_a_wrong_activation_is_said_before_the_first_trial_and_leaves_nothing(digits: Digits, tmp_path: Path) -> None:
-    completed = digits("sweep", "--out", tmp_path / "sweep", *GRID, "--activations", "relu,tahn")
-    assert completed.returncode == 1
-    assert completed.stderr.startswith("digits: --activations tahn: Keras knows no such name; did you mean tanh?")
-    assert "trial" not in completed.stdout
+def test_a_wrong_activation_is_named_before_the_first_trial_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"^--activations tahn: Keras knows no such name; did you mean tanh\?"):
+        swept_once(tmp_path / "sweep", activations=("relu", "tahn"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_trial_has_no_figures_and_a_folder_may_have_any_name(digits: Digits, tmp_path: Path) -> None:
+def test_one_trial_has_no_figures_and_a_folder_may_have_any_name(tmp_path: Path) -> None:
     out = tmp_path / "a {b}?%20#"
     out.mkdir()
-    completed = digits("sweep", "--out", out, *GRID, "--sampler", "random", "--trials", 1, "--seed", 5)
-    assert completed.returncode == 0, completed.stderr
+    result = swept_once(out, nodes=(4, 8), sampler="random", trials=1, seed=5)
     assert {file.name for file in out.iterdir()} == {".lock", "study.db", "sweep.csv", "sweep.html"}
-    assert "importance.png: not drawn, since a single trial cannot be compared" in completed.stdout
-    assert completed.stdout.endswith(" --seed 5\n")
+    assert sweep_report.not_drawn(result)["importance.png"] == "not drawn, since a single trial cannot be compared"
+    assert sweep_report.training_command(result, SweepSettings(seed=5)).endswith(" --seed 5")
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (
-            ["--layers", "512,256"],
-            '"512,256" is not a list of numbers of hidden layers, each from 1 to 20',
-        ),
+        (["--layers", "512,256"], '"512,256" is not a list of numbers of hidden layers, each from 1 to 20'),
         (["--epochs", "5,0"], '"5,0" is not a list of epoch counts'),
         (["--activations", "relu,"], '"relu," is not a list of names; give them as in relu,tanh'),
         (["--validation-split", "0"], "Must be > 0"),
     ],
 )
-def test_a_wrong_list_is_one_line(digits: Digits, arguments: list[str], expected: str) -> None:
+def test_a_wrong_list_is_an_error_of_one_line(digits: Digits, arguments: list[str], expected: str) -> None:
     completed = digits("sweep", *arguments)
     assert completed.returncode == 2
     (line,) = completed.stderr.splitlines()
@@ -200,7 +206,7 @@ def test_a_grid_is_every_combination_once() -> None:
     assert str(chosen[0]) == "1 x 4 relu, 1 epoch"
 
 
-def test_a_random_choice_has_none_twice_and_is_of_its_seed() -> None:
+def test_a_random_choice_has_none_twice_and_depends_on_its_seed() -> None:
     def chosen(seed: int, **more: Any) -> list[Any]:
         return plan(SweepSettings(sampler="random", seed=seed, **more), "").candidates
 
@@ -211,75 +217,61 @@ def test_a_random_choice_has_none_twice_and_is_of_its_seed() -> None:
         chosen(0, trials=37)
 
 
-def test_a_study_that_was_not_wholly_written_is_written_anew(tmp_path: Path) -> None:
+def test_a_study_that_was_not_completely_written_is_written_again(tmp_path: Path) -> None:
     (tmp_path / "study.db.unfinished").write_bytes(b"SQLite format 3\0")
     check_free(tmp_path)
     with opened(tmp_path, plan(TINY, "")) as begun:
         assert begun.total == states(tmp_path)["WAITING"] == 12
+        with pytest.raises(RunError, match="another process is running this sweep"):
+            opened(tmp_path, plan(TINY, "")).__enter__()
     assert {file.name for file in tmp_path.iterdir()} == {".lock", "study.db"}
 
 
 def test_trials_that_do_not_differ_have_no_importances(tmp_path: Path) -> None:
-    with opened(tmp_path, plan(TINY, "")) as begun:
+    with opened(tmp_path, plan(replace(TINY, nodes=(4, 8)), "")) as begun:
         while taken := begun.take():
             begun.finish(taken[0], Score(0.1, float("nan"), 0.1, float("nan"), 400, 10, 1.0))
-        assert len(begun.results()) == 12
+        assert len(begun.results()) == 8
         assert begun.importances(["layers", "nodes", "activation"]) == {}
 
 
-@pytest.mark.slow
-def test_a_trial_that_cannot_be_trained_is_named_and_the_others_go_on(digits: Digits, tmp_path: Path) -> None:
-    arguments = ("--data", "embedded", "--layers", "1", "--nodes", "2000000000,4", "--activations", "relu")
-    completed = digits("sweep", "--out", tmp_path / "sweep", *arguments, "--epochs", 1)
-    assert completed.returncode == 0, completed.stderr
-    said = "trial 1 of 2: 1 x 2000000000 relu, 1 epoch: cannot be trained (--layers 2000000000 "
-    assert said in completed.stdout
-    assert "best: 1 x 4 relu, 1 epoch, " in completed.stdout
-    assert "Trial 1 could not be trained: --layers 2000000000" in (tmp_path / "sweep" / "sweep.html").read_text()
-    assert states(tmp_path / "sweep") == {"FAIL": 1, "COMPLETE": 1}
-
-
-def test_a_trial_that_diverges_is_named_and_the_others_go_on(digits: Digits, tmp_path: Path) -> None:
-    arguments = ("--data", "embedded", "--layers", 5, "--nodes", 64, "--activations", "exponential,relu")
-    completed = digits("sweep", "--out", tmp_path / "sweep", *arguments, "--epochs", 1)
-    assert completed.returncode == 0, completed.stderr
-    why = "training diverged: the loss of epoch 1 is nan"
-    assert f"trial 1 of 2: 5 x 64 exponential, 1 epoch: cannot be trained ({why})\n" in completed.stdout
-    assert f"\ntrial 1 could not be trained: {why}\n" in completed.stdout
-    assert "best: 5 x 64 relu, 1 epoch, " in completed.stdout
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"nodes": (64,), "layers": (5,), "activations": ("exponential", "relu")}, "training diverged: the loss of"),
+        pytest.param(
+            {"nodes": (2_000_000_000, 4), "activations": ("relu",)}, "--layers 2000000000 ", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_trial_that_cannot_be_trained_is_named_and_the_others_continue(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: dict[str, Any], why: str
+) -> None:
+    result = swept_once(tmp_path / "sweep", **settings)
+    assert re.search(rf"trial 1 of 2: .*, 1 epoch: cannot be trained \({why}", capsys.readouterr().out)
+    assert list(result.failures) == [1]
+    assert result.failures[1].startswith(why)
+    assert len(result.results) == 1
+    assert f"Trial 1 could not be trained: {why}" in (tmp_path / "sweep" / "sweep.html").read_text()
     assert states(tmp_path / "sweep") == {"FAIL": 1, "COMPLETE": 1}
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_is_no_fault_of_its_trial(digits: Digits, tmp_path: Path) -> None:
-    arguments = ("--data", "embedded", "--layers", "1", "--nodes", "4", "--activations", "relu", "--epochs", 1)
-    settings = SweepSettings(data="embedded", layers=(1,), nodes=(4,), activations=("relu",), epochs=(1,))
-    with opened(tmp_path, plan(settings, mnist.load("embedded").sha256)):
+def test_a_damaged_checkpoint_does_not_fail_its_trial(data: Mnist, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"nodes": (4,), "activations": ("relu",)}
+    with opened(tmp_path, plan(SweepSettings(layers=(1,), epochs=(1,), **settings), data.sha256)):
         checkpoint = tmp_path / "unfinished" / "trial-1" / "checkpoint.npz"
         checkpoint.parent.mkdir(parents=True)
         checkpoint.write_bytes(b"PK, but no more")
-    completed = digits("sweep", "--out", tmp_path, *arguments)
-    assert completed.returncode == 1
-    (line,) = completed.stderr.splitlines()
-    assert line.startswith(f"digits: {checkpoint}: damaged (")
-    assert line.endswith("; remove it to start at the first epoch")
+    with pytest.raises(CheckpointError, match=r"damaged \(.*\); remove it to start at the first epoch$"):
+        swept_once(tmp_path, **settings)
     assert states(tmp_path) == {"WAITING": 1}
     checkpoint.unlink()
-    assert digits("sweep", "--out", tmp_path, *arguments).returncode == 0
+    swept_once(tmp_path, **settings)
     assert states(tmp_path) == {"COMPLETE": 1}
 
 
-def test_two_processes_cannot_run_the_same_sweep(tmp_path: Path) -> None:
-    planned = plan(TINY, "")
-    with (
-        opened(tmp_path, planned),
-        pytest.raises(RunError, match="another process is running this sweep"),
-        opened(tmp_path, planned),
-    ):
-        pass
-
-
-def test_what_is_no_sweep_is_said_in_a_line_and_left_alone(tmp_path: Path) -> None:
+def test_a_folder_without_a_sweep_is_rejected_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "love.txt").touch()
     with pytest.raises(LabError, match=r"holds love.txt and no sweep; give another --out"):
         check_free(tmp_path)
