@@ -1,5 +1,6 @@
 """JPEG files: their segments are checked, and libjpeg decodes them in grey, to a fraction of their size if large."""
 
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from PIL import Image
 
 from digits.images.errors import PictureError
 from digits.images.exif import PREFIX, orientation
-from digits.images.limits import Limits
+from digits.images.limits import Limits, check
 
 MAGIC = b"\xff\xd8\xff"
 LONGEST = 1024  # pixels: larger pictures are reduced as they are decoded
@@ -60,7 +61,7 @@ def _segments(content: bytes, limits: Limits) -> Iterator[Segment]:
         if kind not in KNOWN:
             raise PictureError(f"the JPEG file is damaged: marker 0x{kind:02X} at byte {place - 2}")
         count += 1
-        limits.check_parts(count)
+        check("parts", count, limits.parts)
         (length,) = struct.unpack_from(">H", content, place)
         yield Segment(kind, content[place + 2 : place + length])
         place += max(2, length)
@@ -75,7 +76,7 @@ def _decoded(content: bytes, frame: Segment, scans: int, limits: Limits) -> Imag
         )
     height, width, components = struct.unpack_from(">HHB", frame.body, 1)
     limits.check_size(width, height)
-    limits.check_scans(scans, width, height)
+    check(f"pixels in its {scans:,} scans", scans * width * height, limits.scan_pixels)
     factors = [(byte >> 4, byte & 15) for byte in frame.body[7 : 6 + 3 * components : 3]]
     are_defined = all(1 <= factor <= 4 for pair in factors for factor in pair)  # noqa: PLR2004 - by the JPEG standard
     if components not in MODES or len(factors) != components or not are_defined:
@@ -87,6 +88,7 @@ def _decoded(content: bytes, frame: Segment, scans: int, limits: Limits) -> Imag
         -(-side // (8 * max(steps))) for side, steps in zip((width, height), zip(*factors, strict=True), strict=True)
     ]
     is_buffered = scans > 1 or frame.kind == PROGRESSIVE
-    buffers = [(BLOCK_BYTES, *units, *pair) for pair in factors if is_buffered]
-    limits.check_decoder_bytes((4 if mode == "CMYK" else 1, *size), *buffers)
+    buffered = sum(BLOCK_BYTES * math.prod([*units, *pair]) for pair in factors if is_buffered)
+    needed = buffered + math.prod(size) * (4 if mode == "CMYK" else 1)
+    check("bytes to decode it", needed, limits.decoder_bytes)
     return Image.frombytes(mode, size, content, "jpeg", form, "", scale, 0)

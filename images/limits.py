@@ -1,18 +1,21 @@
-"""What one picture file may cost. The same limits hold wherever a picture is opened."""
+"""What one picture file may cost: by its header, wherever it is opened; and by the system, in processes that decode."""
 
+import resource
 from dataclasses import dataclass
-from math import prod
+from pathlib import Path
 
 from PIL import Image
 
 from digits.images.errors import PictureError
 
 MEGA = 2**20
+MEMORY = 768 * MEGA  # bytes of address space of a process above what it has when it begins
+SECONDS = 20  # of a core, for one picture
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one picture file may cost. The defaults hold any file to about 300 MB and three seconds of one core.
+    """What the header of a file may say. The defaults hold any file to about 300 MB and three seconds of one core.
 
     Attributes:
         file_bytes: Size of the file.
@@ -21,7 +24,7 @@ class Limits:
         frames: Frames of an animation, of which only the first is decoded.
         scan_pixels: Pixels of a JPEG times its scans: each scan costs time for every pixel.
         parts: Chunks or segments: each costs time, however small it is.
-        decoder_bytes: Memory that the decoder needs, estimated from the file's header.
+        decoder_bytes: Memory that the decoder needs, estimated from the header.
     """
 
     file_bytes: int = 32 * MEGA
@@ -31,12 +34,6 @@ class Limits:
     scan_pixels: int = 1024 * MEGA
     parts: int = 65_536
     decoder_bytes: int = 256 * MEGA
-
-    def check_file(self, size: int) -> None:
-        """Raises PictureError for a file of no bytes, or of too many."""
-        if not size:
-            raise PictureError("the picture is empty: 0 bytes; expected a picture file")
-        _require("bytes", size, self.file_bytes)
 
     def check_size(self, width: int, height: int) -> None:
         """Raises PictureError for a picture without pixels, or with too many."""
@@ -49,23 +46,26 @@ class Limits:
         if width * height > pixels:
             raise PictureError(f"the picture is too large: {size}; at most {pixels:,} pixels are accepted")
 
-    def check_frames(self, frames: int) -> None:
-        """Raises PictureError for an animation of too many frames."""
-        _require("frames", frames, self.frames)
 
-    def check_scans(self, scans: int, width: int, height: int) -> None:
-        """Raises PictureError for a JPEG of too many scans for its size."""
-        _require(f"pixels in its {scans:,} scans", scans * width * height, self.scan_pixels)
-
-    def check_parts(self, parts: int) -> None:
-        """Raises PictureError for a file of too many chunks or segments."""
-        _require("parts", parts, self.parts)
-
-    def check_decoder_bytes(self, *buffers: tuple[int, ...]) -> None:
-        """Raises PictureError where the decoder's buffers are too large. Each is given by the factors of its size."""
-        _require("bytes to decode it", sum(map(prod, buffers)), self.decoder_bytes)
-
-
-def _require(what: str, value: int, limit: int) -> None:
+def check(what: str, value: int, limit: int) -> None:
+    """Raises PictureError for a value above its limit."""
     if value > limit:
         raise PictureError(f"the picture has too many {what}: {value:,}; at most {limit:,} are accepted")
+
+
+def limit_memory() -> None:
+    """Lets this process take `MEMORY` more of address space, and leave no core file."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    _limit(resource.RLIMIT_AS, pages * resource.getpagesize() + MEMORY)
+    _limit(resource.RLIMIT_CORE, 0)
+
+
+def limit_time() -> None:
+    """Has the system end this process, by SIGXCPU, when it has used `SECONDS` more of a core."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + SECONDS)
+
+
+def _limit(kind: int, value: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))

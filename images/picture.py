@@ -20,7 +20,7 @@ from digits.images.errors import PictureError
 from digits.images.exif import ORIENTATION
 from digits.images.grey import GreyPicture
 from digits.images.ink import Digit
-from digits.images.limits import Limits
+from digits.images.limits import Limits, check
 from digits.images.regular_file import opened
 
 logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it describes chunks at level DEBUG
@@ -48,7 +48,9 @@ def decode(content: bytes, limits: Limits = DEFAULTS) -> Digit:
         PictureError: another format, a damaged file, one outside the limits, or one that does not show one digit: the
             text is one line. BlankError, SeveralDigitsError and UnclearError are its kinds.
     """
-    limits.check_file(len(content))
+    check("bytes", len(content), limits.file_bytes)
+    if not content:
+        raise PictureError("the picture is empty: 0 bytes; expected a picture file")
     name = _format(content)
     if name is None:
         raise PictureError(
@@ -75,7 +77,7 @@ def read(source: str | Path | bytes, limits: Limits = DEFAULTS) -> Digit:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
         if name in DECODERS:
-            limits.check_file(size)
+            check("bytes", size, limits.file_bytes)
             return _decoded(file.read(), name, limits)
         try:
             with Image.open(file) as picture:

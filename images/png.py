@@ -12,7 +12,7 @@ from PIL import Image
 
 from digits.images.errors import PictureError
 from digits.images.exif import orientation
-from digits.images.limits import Limits
+from digits.images.limits import Limits, check
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 MODES = {  # bits and colour type, to Pillow's mode and the form that its decoder unpacks
@@ -53,7 +53,7 @@ def opened(content: bytes, limits: Limits) -> tuple[Image.Image, int]:
             data.append(body)
         elif kind in KEPT or body[: len(XMP)] == XMP:
             kept[kind] = bytes(body)
-    limits.check_frames(frames)
+    check("frames", frames, limits.frames)
     image = _decoded(kept.get(b"IHDR", b""), data, limits)
     if image.mode == "P":
         image.putpalette(kept.get(b"PLTE", b""))
@@ -68,7 +68,7 @@ def _chunks(content: bytes, limits: Limits) -> Iterator[tuple[bytes, memoryview]
     while True:
         length, kind = struct.unpack_from(">I4s", content, place)
         count += 1
-        limits.check_parts(count)
+        check("parts", count, limits.parts)
         if kind == b"IEND":
             return
         body = view[place + 8 : place + 8 + length]
@@ -86,7 +86,7 @@ def _decoded(header: bytes, data: list[memoryview], limits: Limits) -> Image.Ima
         raise PictureError("the PNG file is damaged: its header has values that PNG does not define")
     limits.check_size(width, height)
     mode, form = MODES[bits, colour]
-    limits.check_decoder_bytes((PIXEL_BYTES.get(mode, 4), width, height))
+    check("bytes to decode it", PIXEL_BYTES.get(mode, 4) * width * height, limits.decoder_bytes)
     return Image.frombytes(mode, (width, height), b"".join(data), "zip", form, interlace)
 
 

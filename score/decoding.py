@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits.images import picture
-from digits.images.decoder_process import limit_memory, limit_time
 from digits.images.errors import BlankError, PictureError, SeveralDigitsError, UnclearError
+from digits.images.limits import limit_memory, limit_time
 from digits.score.chunk import BLANK, SEVERAL, UNCLEAR, UNREADABLE, Content, Decoded, Problem
 from digits.score.errors import ScoreError
 

@@ -4,10 +4,10 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from digits.images.decoder_process import DecoderProcess
 from digits.images.errors import PictureError
 from digits.serve.errors import CallError, Draining, InvalidRequest, QueueFull, internal_error
 from digits.serve.job import Job, Request
+from digits.serve.process.decoder_process import DecoderProcess
 from digits.serve.process.threads import Pool
 from digits.serve.queue import JobQueue
 

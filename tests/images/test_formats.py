@@ -213,9 +213,8 @@ def test_what_follows_too_many_parts_is_not_read(steps: Callable[..., int]) -> N
     for head, part in (
         (seven_png()[:33], chunk(b"tEXt", b"")),
         (b"\xff\xd8\xff\xfe\0\2", b"\xff\xfe\0\2"),
-        (b"RIFF\0\0\0\0WEBP", b"VP8 \0\0\0\0"[:4] + b"\0\0\0\0"),
     ):
-        refused(head + part * 70_000, "too many parts: 65,537|PNG|cut short")
+        refused(head + part * 70_000, "too many parts: 65,537")
         costs = {steps(decode, head + part * length, few) for length in (2000, 4000)}
         assert len(costs) == 1
 

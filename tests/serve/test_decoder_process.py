@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from digits.images import picture
-from digits.images.decoder_process import DecoderProcess
 from digits.images.errors import PictureError
+from digits.serve.process.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

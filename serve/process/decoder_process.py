@@ -5,36 +5,15 @@ caller's process, whose other threads do not wait for the interpreter lock meanw
 """
 
 import os
-import resource
 import subprocess
 import sys
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from digits.images.errors import PictureError
+from digits.images.limits import MEMORY, SECONDS, limit_memory, limit_time
 
-MEMORY = 768 * 2**20  # bytes of address space above what the process has when it begins; `Limits` allow about 300 MB
-SECONDS = 20  # of a core, for one picture; `Limits` allow about three
 DIGIT, ERROR = b"d", b"e"  # what an answer begins with
-
-
-def limit_memory() -> None:
-    """Lets this process take `MEMORY` more of address space, and leave no core file."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    _limit(resource.RLIMIT_AS, pages * resource.getpagesize() + MEMORY)
-    _limit(resource.RLIMIT_CORE, 0)
-
-
-def limit_time() -> None:
-    """Has the system end this process, by SIGXCPU, when it has used `SECONDS` more of a core."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + SECONDS)
-
-
-def _limit(kind: int, value: int) -> None:
-    hard = resource.getrlimit(kind)[1]
-    resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
 class DecoderProcess:
