@@ -1,11 +1,10 @@
 """Finished runs compared: their numbers, their curves, what these say in words, and a page of it all."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scipy.stats import binomtest
 
@@ -23,9 +22,6 @@ from digits.train.figures import overlaid_curves
 from digits.train.recipes import RECIPES
 from digits.train.run_folder import PREDICTIONS, REPORT, UNFINISHED, Run, read_run
 from digits.train.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 TEMPLATE = Path(__file__).with_name("comparison.jinja")
 HEAD = (

@@ -1,19 +1,15 @@
 """The trials of a sweep and their order."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, fields
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from digits.images.settings import ArraySettings
 from digits.lab.errors import LabError
+from digits.lab.settings import SweepSettings
 from digits.train.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from digits.lab.settings import SweepSettings
 
 RANDOM_TRIALS = 20
 DATA = "data_sha256"

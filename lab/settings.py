@@ -1,20 +1,16 @@
 """The settings of comparisons and sweeps."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from digits.images.settings import ArraySettings
 from digits.report.number_format import comma_list
-from digits.train.settings import Count  # noqa: TC001 the command line resolves it at run time
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from digits.train.settings import Count
 
 DEEPEST = 20  # hidden layers; a larger number is meant as nodes, as `digits train --layers` takes them
 MOST = 2**31 - 1

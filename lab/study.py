@@ -5,14 +5,14 @@ holds the whole plan. Optuna samples nothing: a plan can be resumed after any in
 cannot.
 """
 
-from __future__ import annotations
-
 import os
 import sqlite3
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -23,16 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from digits.lab.errors import LabError
-from digits.lab.plan import DATA, Candidate
+from digits.lab.plan import DATA, Candidate, Plan
 from digits.report.number_format import comma_list
 from digits.storage.atomic_file import replacing
 from digits.train.run_folder import LOCK, locked
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from digits.lab.plan import Plan
 
 STUDY = "study.db"
 NAME = "digits sweep"

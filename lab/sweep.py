@@ -1,20 +1,20 @@
 """A sweep, top to bottom: every combination of a plan is trained, scored on the validation images, and kept."""
 
-from __future__ import annotations
-
 import logging
 import math
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tqdm import tqdm
 
 from digits.images import mnist
 from digits.lab.errors import LabError
 from digits.lab.plan import plan
-from digits.lab.study import STUDY, Result, Score, check_free, opened
+from digits.lab.settings import SweepSettings
+from digits.lab.study import STUDY, Result, Score, Study, check_free, opened
 from digits.model.tensorflow import keras
 from digits.report.number_format import percent
 from digits.storage.deferred_signals import Deferred, deferred
@@ -23,15 +23,8 @@ from digits.train.errors import CheckpointError, RunError
 from digits.train.network import require_activation
 from digits.train.progress import Progress
 from digits.train.run_folder import UNFINISHED
+from digits.train.settings import TrainSettings
 from digits.train.training import fit, prepare
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from digits.lab.settings import SweepSettings
-    from digits.lab.study import Study
-    from digits.train.settings import TrainSettings
 
 
 @dataclass(frozen=True, slots=True)

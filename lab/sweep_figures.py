@@ -1,25 +1,19 @@
 """The figures of a sweep."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import PercentFormatter
 
+from digits.lab.study import Result
 from digits.report.figure import BLUE, GREY, ORANGE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from matplotlib.axes import Axes
-
-    from digits.lab.study import Result
 
 BAND = 0.5  # of the way from one value to the next is for the lines through it, the best on top
 

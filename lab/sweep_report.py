@@ -1,17 +1,17 @@
 """A sweep as a table for the shell, and as a page, figures and a CSV file."""
 
-from __future__ import annotations
-
 import io
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from digits.lab import sweep_figures
 from digits.lab.errors import LabError
 from digits.lab.plan import Candidate
-from digits.lab.study import Score
+from digits.lab.settings import SweepSettings
+from digits.lab.study import Result, Score
+from digits.lab.sweep import Sweep
 from digits.report.figure import png
 from digits.report.number_format import comma_list, percent
 from digits.report.page import render
@@ -19,13 +19,6 @@ from digits.report.table import Table
 from digits.storage.atomic_file import write_bytes
 from digits.storage.text import csv_writer
 from digits.train.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from digits.lab.settings import SweepSettings
-    from digits.lab.study import Result
-    from digits.lab.sweep import Sweep
 
 TEMPLATE = Path(__file__).with_name("sweep.jinja")
 SHOWN = 20  # trials in the shell

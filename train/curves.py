@@ -1,7 +1,5 @@
 """What learning curves say about overfitting, in words."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from statistics import median_low

@@ -1,23 +1,18 @@
 """The data of a training: a stratified split, and batches that depend only on seed and step."""
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from digits.images.digit import one_hot
 from digits.model.tensorflow import tf
 from digits.train.distortion import distortion
 from digits.train.errors import RunError
+from digits.train.settings import TrainSettings
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from digits.train.settings import TrainSettings
-
-    Part = tuple[NDArray[np.float32], NDArray[np.float32]]
+Part = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def split(x: NDArray[np.float32], labels: NDArray[np.uint8], share: float, seed: int) -> tuple[Part, Part | None]:

@@ -5,19 +5,14 @@ Document Analysis", ICDAR 2003: elastic displacements are uniform noise, smoothe
 scaled by alpha (theirs is 34).
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.images.digit import PIXELS, SIDE
 from digits.model.tensorflow import tf
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
 CENTRE = (SIDE - 1) / 2
 SIGMA = 4.0  # pixels

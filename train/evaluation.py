@@ -1,27 +1,22 @@
 """What a model answers on a test set, and how right it is."""
 
-from __future__ import annotations
-
 import math
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 from digits.images.digit import CLASSES
 from digits.train.errors import RunError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Indices = NDArray[np.intp]
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 GALLERY = 9  # digits of each kind
 

@@ -1,30 +1,23 @@
 """The figures of a training run. Each is a Figure of its own, without pyplot, so they share no state."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
 
 from digits.images.digit import SIDE
 from digits.report.figure import BLUE, GREY, ORANGE, RUNS, tidy
 from digits.report.number_format import percent
 from digits.report.tiles import labelled, tiles
-from digits.train.curves import best_epoch
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from digits.train.curves import History
-    from digits.train.evaluation import Evaluation
+from digits.train.curves import History, best_epoch
+from digits.train.evaluation import Evaluation
 
 FEW = 12  # epochs that get a marker each
 NODES = 64  # whose weights are shown, in rows of 8

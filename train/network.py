@@ -1,20 +1,15 @@
 """The network: a multi-layer perceptron over flattened digits."""
 
-from __future__ import annotations
-
 import difflib
 import inspect
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from digits.images.digit import CLASSES, PIXELS
 from digits.model.tensorflow import keras
 from digits.report.number_format import comma_list
 from digits.train.errors import RunError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from digits.train.settings import TrainSettings
+from digits.train.settings import TrainSettings
 
 COMPILED_FROM = 2000  # gradient steps
 NOT_ACTIVATIONS = {"deserialize", "get", "serialize"}  # the other functions of keras.activations

@@ -1,12 +1,11 @@
 """What a training has reached, on disk at the end of each epoch, so that it can resume from there."""
 
-from __future__ import annotations
-
 import json
 import math
 import time
 import zipfile
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +13,6 @@ from digits.model.tensorflow import keras
 from digits.storage.atomic_file import replacing
 from digits.storage.deferred_signals import Deferred
 from digits.train.errors import CheckpointError, DivergedError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CHECKPOINT = "checkpoint.npz"
 DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)  # what NumPy raises for a damaged file

@@ -1,7 +1,5 @@
 """Recipes: sets of defaults for `digits train`, read after the command line, the environment and digits.toml."""
 
-from __future__ import annotations
-
 from typing import Any
 
 # What differs from the defaults of TrainSettings, which are the lesson's own.

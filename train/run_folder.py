@@ -4,26 +4,22 @@ An unfinished run is in the sub-folder `unfinished/`: its settings from the star
 epoch on. A finished run has a report, which is the last file to appear.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os
 import shlex
 import shutil
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from digits.images.mnist import EMBEDDED
 from digits.storage import lock
 from digits.storage.json_file import write_json
 from digits.train.errors import RunError
 from digits.train.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MODEL = "model.keras"
 HISTORY = "history.json"

@@ -1,19 +1,15 @@
 """The settings of a training run."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003 the command line resolves it at run time
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from digits.images.settings import ArraySettings
 from digits.report.number_format import comma_list
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Count = Annotated[int, Parameter(validator=Number(gte=1, lte=2**31 - 1))]
 

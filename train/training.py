@@ -1,29 +1,24 @@
 """Training, top to bottom."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from digits.images import mnist
 from digits.images.digit import PIXELS, flatten
 from digits.model.tensorflow import keras, tf
 from digits.storage.deferred_signals import deferred
-from digits.train.dataset import batches, split, steps
+from digits.train.dataset import Part, batches, split, steps
 from digits.train.errors import DivergedError, RunError
 from digits.train.network import build
 from digits.train.progress import Progress
 from digits.train.results import write_results
 from digits.train.run_folder import Run, check_free, finish, is_unfinished, read_run, resumed, unfinished
-
-if TYPE_CHECKING:
-    from digits.train.dataset import Part
-    from digits.train.settings import TrainSettings
+from digits.train.settings import TrainSettings
 
 
 def train(settings: TrainSettings) -> Run:

@@ -1,11 +1,11 @@
 """Comparison: a table, a figure and a page of runs that were scored on the same images, and of no others."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
-from typing import TYPE_CHECKING
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +16,7 @@ from digits.lab.errors import LabError
 from digits.train.errors import RunError
 from digits.train.evaluation import Evaluation, read_predictions
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
+Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")

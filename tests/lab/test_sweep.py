@@ -1,19 +1,21 @@
 """Sweeps: every combination once, after any interruption, and a report in the end."""
 
-from __future__ import annotations
-
 import csv
 import re
 import signal
 import sqlite3
+import subprocess
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 
+from digits.images.mnist import Mnist
 from digits.lab import sweep_report
 from digits.lab.errors import LabError
 from digits.lab.plan import plan
@@ -22,14 +24,7 @@ from digits.lab.study import Score, check_free, opened
 from digits.lab.sweep import Sweep, sweep
 from digits.train.errors import CheckpointError, RunError
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from digits.images.mnist import Mnist
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
+Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 GRID = ("--data", "embedded", "--layers", "1,2", "--nodes", "4,8,12", "--activations", "relu,tanh", "--epochs", "1")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, as it saves

@@ -1,8 +1,6 @@
 """Pages: everything is escaped and inside the page; tables for terminal, Markdown and HTML."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
@@ -12,9 +10,6 @@ from digits.report.figure import png
 from digits.report.number_format import comma_list, percent, plain
 from digits.report.page import css_size, render
 from digits.report.table import Table
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOSTILE = "<script>alert('1')</script>&\""
 TEMPLATE = """{% extends "page.jinja" %}

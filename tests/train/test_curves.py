@@ -1,7 +1,5 @@
 """What learning curves say: overfitting, no overfitting, noise, divergence, and too little to judge."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

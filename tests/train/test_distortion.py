@@ -1,18 +1,12 @@
 """Distortion: a digit stays a digit, seeded, as strong as it is told."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from digits.images.digit import flatten
 from digits.train import distortion
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @pytest.fixture(scope="module")

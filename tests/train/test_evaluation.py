@@ -1,9 +1,7 @@
 """The evaluation of a test set: numbers worked out by hand, and laws."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +11,6 @@ from hypothesis.extra.numpy import arrays
 
 from digits.train.errors import RunError
 from digits.train.evaluation import Evaluation, read_predictions
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 
 def answers(*given: tuple[int, float, int]) -> Evaluation:
@@ -29,7 +22,7 @@ def answers(*given: tuple[int, float, int]) -> Evaluation:
 @st.composite
 def evaluations(draw: st.DrawFn) -> Evaluation:
     n = draw(st.integers(1, 60))
-    raw: NDArray[np.float32] = draw(arrays(np.float32, (n, 10), elements=st.floats(0.0625, 1, width=32)))
+    raw = draw(arrays(np.float32, (n, 10), elements=st.floats(0.0625, 1, width=32)))
     return Evaluation(raw / raw.sum(axis=1, keepdims=True), draw(arrays(np.uint8, n, elements=st.integers(0, 9))))
 
 

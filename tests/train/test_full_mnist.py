@@ -1,20 +1,15 @@
 """The acceptance on all of MNIST: the default settings, the whole test set. Minutes, not seconds."""
 
-from __future__ import annotations
-
 import json
 import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING
 
 import pytest
 
 from digits.model.repository import Repository
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,31 +1,25 @@
 """The report: one page that stands by itself, whatever the run was like."""
 
-from __future__ import annotations
-
 import base64
 import io
 import math
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
+from digits.images.mnist import Mnist
 from digits.report.figure import RUNS, png
 from digits.report.provenance import now, provenance
 from digits.train import figures
+from digits.train.curves import History
 from digits.train.evaluation import Evaluation
 from digits.train.results import write_page
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from digits.images.mnist import Mnist
-    from digits.train.curves import History
 
 NAMES = {"sample", "curves", "confusion", "precision_recall", "correct", "incorrect", "weights", "reliability"}
 HOSTILE = "<script>alert('1')</script>&\"$x^$"

@@ -1,23 +1,25 @@
 """Training: the lesson's network, and a run folder that is complete or absent."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import signal
+import subprocess
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from digits.images.digit import flatten
 from digits.images.errors import DataError
+from digits.images.mnist import Mnist
 from digits.storage.deferred_signals import deferred
 from digits.train.errors import CheckpointError, DivergedError, RunError
 from digits.train.progress import Progress
@@ -26,15 +28,7 @@ from digits.train.run_folder import Run, check_free, finish, is_unfinished, read
 from digits.train.settings import TrainSettings
 from digits.train.training import fit, prepare, train
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from digits.images.mnist import Mnist
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
+Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, as it saves
 SMALL = ("--data", "embedded", "--layers", 32, "--dropout", 0.1, "--distortion", 1)
