@@ -1,17 +1,12 @@
 """`--labels`: files of labels as people have them, and which row a label is for."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from digits.score.errors import ScoreError
 from digits.score.labels import labels
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)

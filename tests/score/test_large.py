@@ -1,13 +1,11 @@
 """`digits score` at the size that it is made for: 10,000 and 20,000 files, killed again and again, and on Ray."""
 
-from __future__ import annotations
-
 import csv
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,13 +13,9 @@ from PIL import Image
 
 from digits.client.local import LocalClassifier
 from digits.images import mnist
+from digits.images.mnist import Mnist
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from digits.images.mnist import Mnist
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
+Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

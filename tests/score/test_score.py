@@ -1,7 +1,5 @@
 """`digits score`: any number of pictures to a table, in their order, none lost."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io
@@ -14,50 +12,29 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from contextlib import ExitStack
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from digits.client.errors import UnavailableError
 from digits.client.local import LocalClassifier
+from digits.images.mnist import Mnist
 from digits.score import scoring
 from digits.score.chunk import OK, UNREADABLE
-from digits.score.classifiers import opened
-from digits.score.decoding import CRASHED, Decoders
-from digits.score.engine import local_engine
 from digits.score.errors import ScoreError
 from digits.score.journal import Journal
 from digits.score.settings import ScoreSettings
-from digits.score.sources import Sources
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from digits.images.mnist import Mnist
-    from digits.score.chunk import Chunk
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
+Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 COMMAND = (sys.executable, "-m", "digits.cli.app", "score")
 COUNT = 300
 KEPT = "rows are kept; the same command goes on from there"
-
-
-@pytest.fixture(scope="module")
-def folders(data: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first 300 test digits as PNG files, each in the folder of its label."""
-    top = tmp_path_factory.mktemp("scans") / "scans"
-    for index, (digit, label) in enumerate(zip(data.x_test[:COUNT], data.y_test[:COUNT], strict=True)):
-        folder = top / str(label)
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(digit).save(folder / f"{index:04}.png")
-    return top
 
 
 def score(*paths: object, out: Path, **settings: Any) -> list[str]:
@@ -180,37 +157,51 @@ def test_archives_arrays_lists_and_globs_are_sources_too(
     assert answers[6:14] == [str(digit) for digit in LocalClassifier().classify(data.x_test[:8]).digits]
 
 
+REASONS = {
+    "a.png": "a folder with the name of a picture",
+    "blank.png": "blank",
+    "bomb.zip/bomb.png": "unpacks to 67,108,865 bytes",
+    "bomb.zip/inner.zip": "an archive in an archive",
+    "cut.png": "cut short",
+    "cut.tar": "the rest of the archive cannot be read",
+    "empty.png": "not a picture",
+    "fifo.png": "named pipe",
+    "texts.npz": "<U1 [2, 28, 28]; expected",
+    "huge.png": "too large",
+    "link.png": "a broken link",
+    "links.tar/passwd.png": "a link",
+    "cut.tar/passwd.png": "a link",
+    "loop": "a link to a folder that it is in",
+    "secret.png": "Permission denied",
+    "text.png": "not a picture",
+}
+GOOD = {"good.png", "a.png/inner.png", "bomb.zip/../../outside.png", "links.tar//absolute.png", "new\n\rline\\xff.png"}
+
+
 @pytest.fixture
 def hostile(folders: Path, tmp_path: Path) -> None:
     """A folder with everything that can be wrong with a file, and good ones."""
     top = tmp_path / "hostile"
-    top.mkdir()
+    (top / "a.png").mkdir(parents=True)
     good = next((folders / "5").iterdir()).read_bytes()
-    (top / "good.png").write_bytes(good)
-    (top / "a.png").mkdir()
-    (top / "a.png" / "inner.png").write_bytes(good)
-    (top / "empty.png").touch()
-    (top / "cut.png").write_bytes(good[:-40])
-    (top / "text.png").write_text("not a picture\n")
-    Image.new("1", (30_000, 30_000)).save(top / "huge.png")
+    contents = {"good.png": good, "a.png/inner.png": good, "secret.png": good, "new\n\rline\udcff.png": good}
+    contents |= {"empty.png": b"", "cut.png": good[:-40], "text.png": b"not a picture\n"}
+    for name, content in contents.items():
+        (top / name).write_bytes(content)
+    (top / "secret.png").chmod(0)
+    Image.new("1", (30_000, 1_000)).save(top / "huge.png")
     Image.new("L", (200, 200), 200).save(top / "blank.png")
     os.mkfifo(top / "fifo.png")
     (top / "link.png").symlink_to("nowhere")
     (top / "loop").symlink_to(top)
-    (top / "secret.png").write_bytes(good)
-    (top / "secret.png").chmod(0)
-    Path(os.fsdecode(os.fsencode(top) + b"/new\n\rline\xff.png")).write_bytes(good)
     with zipfile.ZipFile(top / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("bomb.png", bytes(2**27))
-        archive.writestr("inner.zip", b"PK")
-        archive.writestr("../../outside.png", good)
+        for name, content in (("bomb.png", bytes(2**26 + 1)), ("inner.zip", b"PK"), ("../../outside.png", good)):
+            archive.writestr(name, content)
     with tarfile.open(top / "links.tar", "w") as tar:
-        link = tarfile.TarInfo("passwd.png")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        link, absolute = tarfile.TarInfo("passwd.png"), tarfile.TarInfo("/absolute.png")
+        link.type, link.linkname, absolute.size = tarfile.SYMTYPE, "/etc/passwd", len(good)
         tar.addfile(link)
-        info = tarfile.TarInfo("/absolute.png")
-        info.size = len(good)
-        tar.addfile(info, io.BytesIO(good))
+        tar.addfile(absolute, io.BytesIO(good))
     (top / "cut.tar").write_bytes((top / "links.tar").read_bytes()[:700])
     np.savez(top / "texts.npz", x=np.full((2, 28, 28), "0"))
 
@@ -224,32 +215,13 @@ def test_every_file_that_cannot_be_read_is_a_row_with_its_reason(tmp_path: Path)
     completed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert completed.returncode == 1, completed.stderr
     found = {row["path"].removeprefix("hostile/"): row for row in rows(tmp_path / "table.csv")}
-    reasons = {
-        "a.png": "a folder with the name of a picture",
-        "blank.png": "blank",
-        "bomb.zip/bomb.png": "unpacks to 134,217,728 bytes",
-        "bomb.zip/inner.zip": "an archive in an archive",
-        "cut.png": "cut short",
-        "cut.tar": "the rest of the archive cannot be read",
-        "empty.png": "not a picture",
-        "fifo.png": "named pipe",
-        "texts.npz": "<U1 [2, 28, 28]; expected",
-        "huge.png": "too large",
-        "link.png": "a broken link",
-        "links.tar/passwd.png": "a link",
-        "loop": "a link to a folder that it is in",
-        "secret.png": "Permission denied",
-        "text.png": "not a picture",
-    }
-    good = {"good.png", "a.png/inner.png", "bomb.zip/../../outside.png", "links.tar//absolute.png"}
-    good.add("new\n\rline\\xff.png")
-    assert {path for path, row in found.items() if row["status"] == OK} == good
-    assert found.keys() - good == reasons.keys() | {"cut.tar/passwd.png"}
-    for path, reason in reasons.items():
+    assert {path for path, row in found.items() if row["status"] == OK} == GOOD
+    assert found.keys() - GOOD == REASONS.keys()
+    for path, reason in REASONS.items():
         assert reason in found[path]["error"], found[path]
         assert found[path]["digit"] == found[path]["confidence"] == ""
         assert found[path]["status"] == ("blank" if path == "blank.png" else UNREADABLE)
-    assert len({found[path]["digit"] for path in good}) == 1
+    assert len({found[path]["digit"] for path in GOOD}) == 1
     assert {*tmp_path.rglob("*")} == before | {tmp_path / "table.csv"}, "an archive has written outside of itself"
     assert all(len(line) < 250 for line in completed.stdout.splitlines())
 
@@ -380,61 +352,6 @@ def test_a_full_disk_is_one_line_and_loses_nothing(digits: Digits, folders: Path
     said = score(*[folders] * 8, out=tmp_path / "table.csv", precision="auto", processes=0)
     assert " were there already), " in said[0]
     assert len(rows(tmp_path / "table.csv")) == 8 * COUNT
-
-
-class Crash:
-    """Ends the process that reads it."""
-
-    def __reduce__(self) -> tuple[Callable[[int], object], tuple[int]]:
-        return os._exit, (1,)
-
-
-def test_a_picture_that_crashes_its_decoder_is_found(folders: Path) -> None:
-    """The others of its chunk are decoded again, one by one; later chunks are decoded as usual."""
-    paths: list[Any] = sorted(map(str, (folders / "2").iterdir()))[:3]
-    with Decoders(1) as decoders:
-        whole = decoders.result(paths, decoders.submit(paths))
-        bad = [paths[0], Crash(), *paths[1:]]
-        begun = [(contents, decoders.submit(contents)) for contents in (paths, bad, paths)]
-        found = [decoders.result(contents, future) for contents, future in begun]
-        again = decoders.result(paths, decoders.submit(paths))
-    for decoded in (*found, again):
-        assert decoded.pixels.tobytes() == whole.pixels.tobytes()
-    assert [decoded.problems for decoded in (*found, again)] == [{}, {1: CRASHED}, {}, {}]
-
-
-def test_a_server_that_goes_away_is_waited_for(serving: Callable[..., Any], folders: Path, tmp_path: Path) -> None:
-    """It is killed between two chunks, and started again at the same address: all rows are as in this process."""
-    address = f"unix:{tmp_path}/socket"
-    settings = ScoreSettings(server=address, processes=1)
-    said: list[str] = []
-    with ExitStack() as stack:
-        start = partial(serving, "--precision", "fp32", address=address)
-
-        def say(line: str) -> None:
-            said.append(line)
-            if line.endswith("waiting for it"):
-                stack.enter_context(start())
-
-        def chunks() -> Iterator[Chunk]:
-            yield from Sources([str(folders)]).chunks()
-            first.process.kill()
-            first.process.wait()
-            yield from Sources([str(folders)]).chunks()
-
-        first = stack.enter_context(start())
-        with opened(settings, "auto", say) as classifier, local_engine(settings, classifier) as engine:
-            scored = [*engine(chunks())]
-    raw = LocalClassifier(precision="fp32").classify(np.concatenate([one.decoded.pixels for one in scored]))
-    assert len(raw) == 2 * COUNT
-    assert np.concatenate([one.digits for one in scored]).tolist() == raw.digits.tolist()
-    assert np.concatenate([one.confidences for one in scored]).tobytes() == raw.confidences.tobytes()
-    assert said[1:] == ["the server is back"]
-
-
-def test_patience_ends(folders: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError):
-        score(folders, out=tmp_path / "t.csv", server=f"unix:{tmp_path}/nobody", patience=0, timeout=0.1)
 
 
 def test_the_contact_sheet_shows_the_least_certain_as_the_model_sees_them(folders: Path, tmp_path: Path) -> None:

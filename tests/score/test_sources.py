@@ -1,26 +1,19 @@
 """The inputs of a scoring: what each path gives, and what is left out of it."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import os
 import tarfile
 import zipfile
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from digits.score.chunk import UNREADABLE, Problem
+from digits.images.mnist import Mnist
+from digits.score.chunk import UNREADABLE, Content, Problem
 from digits.score.sources import Sources, listed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from digits.images.mnist import Mnist
-    from digits.score.chunk import Content
 
 
 def skipped(path: Path) -> list[str]:
@@ -163,3 +156,10 @@ def test_a_list_ends_its_paths_as_unix_windows_or_print0_does(
     with (tmp_path / "list").open() as file:
         monkeypatch.setattr("sys.stdin", file)
         assert list(listed()) == paths
+
+
+def test_a_pattern_gives_each_file_once_and_the_whole_of_a_folder(folders: Path) -> None:
+    files = sorted(map(str, folders.rglob("*.png")))
+    for pattern in (folders / "**", folders / "**" / "*", folders / "*", folders.parent / "**" / "sca*"):
+        found = [path for chunk in Sources([str(pattern)]).chunks() for path in chunk.paths]
+        assert sorted(path.replace("//", "/") for path in found) == files
