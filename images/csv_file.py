@@ -3,9 +3,9 @@
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from digits.images.digit import PIXELS
 
 ROWS = 1024  # that are parsed at once
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
+class Rows(NamedTuple):
     """Some rows of a file: pixels as they are written, float32 [n, 784], and labels, float32 [n], if there are any."""
 
     pixels: NDArray[np.float32]
@@ -33,11 +33,11 @@ def read(file: IO[bytes]) -> Iterator[Rows]:
     try:
         first = next(lines, "")
         names = next(csv.reader([first]), [])
-        header = not _is_number(names[0] if names else "")
         if len(names) not in {PIXELS, PIXELS + 1}:
             raise ValueError(f"it has {len(names)} columns; expected {PIXELS} pixels, or a label and {PIXELS} pixels")
-        label = None if len(names) == PIXELS else _label(names)
-        rest = lines if header else itertools.chain([first], lines)
+        folded = [name.strip().casefold() for name in names]
+        label = None if len(names) == PIXELS else folded.index("label") if "label" in folded else 0
+        rest = itertools.chain([first], lines) if NUMBER.fullmatch(names[0]) else lines
         filled = (line for line in rest if line.strip())
         for start in itertools.count(1, ROWS):
             piece = list(itertools.islice(filled, ROWS))
@@ -59,16 +59,3 @@ def _parsed(lines: list[str], label: int | None, start: int) -> Rows:
     if label is None:
         return Rows(values, None)
     return Rows(np.delete(values, label, axis=1), values[:, label])
-
-
-def _label(names: list[str]) -> int:
-    folded = [name.strip().casefold() for name in names]
-    return folded.index("label") if "label" in folded else 0
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True

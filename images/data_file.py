@@ -1,7 +1,11 @@
-"""A data file: unzipped if it is gzipped, whatever it is called, and its format known by its first bytes."""
+"""Data files, in any format: unzipped if they are gzipped, and known by their first bytes, not by their names.
+
+IDX is the format in which MNIST was published: a magic number, the sizes, then the bytes.
+"""
 
 import contextlib
 import gzip
+import math
 import re
 import struct
 import zipfile
@@ -9,6 +13,9 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 GZIP = b"\x1f\x8b"
 NPZ, NPY, IDX, CSV = "an .npz file", "an .npy file", "an IDX file", "a CSV file"
@@ -24,6 +31,7 @@ SIGNATURES = {
     b"\xff\xd8\xff": "a JPEG picture",
     b"version https://git-lfs": "a Git LFS pointer, not the file itself",
 }
+IDX_KINDS = {0x0801: "labels", 0x0803: "images"}
 ROW = re.compile(rb"""(\xef\xbb\xbf)?["']?[\w.+-]+["']?\s*,[^\0<>]*""")
 URL = re.compile(r"(https?|ftp|s3|gs|hf):/", re.IGNORECASE)
 DAMAGE = (OSError, EOFError, ValueError, RuntimeError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error)
@@ -50,7 +58,7 @@ def opened(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def kind(file: IO[bytes]) -> str:
-    """What an open file is by its first bytes: NPZ, NPY, IDX, CSV, UNKNOWN or other words. Leaves it at its start."""
+    """What an open file is by its first bytes: NPZ, NPY, IDX, CSV, UNKNOWN or other words. Rewinds it."""
     head = file.read(256)
     file.seek(0)
     if not head:
@@ -63,8 +71,36 @@ def kind(file: IO[bytes]) -> str:
     return CSV if ROW.match(head.splitlines()[0]) else UNKNOWN
 
 
+def idx_shape(file: IO[bytes], dimensions: int) -> tuple[int, ...]:
+    """The shape that the header of an open IDX file says; unsigned bytes follow.
+
+    Raises:
+        ValueError: another type, another number of dimensions, or half a header.
+    """
+    header = file.read(4 + 4 * dimensions)
+    magic, expected = int.from_bytes(header[:4], "big"), 0x0800 | dimensions
+    if magic != expected:
+        swapped = f"; it holds {IDX_KINDS[magic]}, so the files may be swapped" if magic in IDX_KINDS else ""
+        raise ValueError(
+            f"the magic number is 0x{magic:08x}; expected 0x{expected:08x}, uint8 in {dimensions} dimensions{swapped}"
+        )
+    if len(header) < 4 + 4 * dimensions:
+        raise ValueError(f"it ends after {len(header)} bytes; its header alone takes {4 + 4 * dimensions}")
+    return struct.unpack_from(f">{dimensions}I", header, 4)
+
+
+def read_idx(file: IO[bytes], dimensions: int) -> NDArray[np.uint8]:
+    """An open IDX file as uint8 with so many dimensions. Raises one of DAMAGE, also for other formats."""
+    if (found := kind(file)) not in {IDX, UNKNOWN}:
+        raise ValueError(f"it is {found}; expected an IDX file")
+    shape, content = idx_shape(file, dimensions), file.read()
+    if len(content) != math.prod(shape):
+        raise ValueError(f"{len(content)} bytes follow the header, which says {math.prod(shape)}; fetch the file again")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
 def one_line(error: BaseException) -> str:
-    """What damage is called, for a message."""
+    """The text of an error, or its type's name, on one line."""
     if isinstance(error, EOFError) or str(error) == "File is not a zip file":  # whose directory is at its end
         return "the file is cut short; download it again"
     return " ".join(str(error).split()) or type(error).__name__

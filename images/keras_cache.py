@@ -9,6 +9,7 @@ import threading
 import urllib.request
 from pathlib import Path
 
+from digits.images.data_file import one_line
 from digits.images.errors import DataError
 from digits.storage.atomic_file import replacing
 
@@ -49,7 +50,7 @@ def download() -> Path:
             if digest.hexdigest() != SHA256:
                 raise DownloadError(f"what came from {URL} is not MNIST: SHA-256 {digest.hexdigest()}, {size:,} bytes")
     except (OSError, http.client.HTTPException) as error:
-        raise DownloadError(_line(error)) from error
+        raise DownloadError(one_line(error)) from error
     _show("\n")
     return target
 
@@ -73,7 +74,7 @@ def _answer() -> http.client.HTTPResponse:
     except queue.Empty:
         raise DownloadError(f"no answer within {PATIENCE_S:g} s") from None
     if isinstance(answer, Exception):
-        raise DownloadError(_line(answer)) from answer
+        raise DownloadError(one_line(answer)) from answer
     return answer
 
 
@@ -81,7 +82,3 @@ def _show(progress: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(progress)
         sys.stderr.flush()
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

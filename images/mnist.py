@@ -1,4 +1,4 @@
-"""MNIST from wherever it can be had: a given file, Keras's cache, a download into it, or the embedded subset."""
+"""MNIST from the first source available: a given file, Keras's cache, a download into it, or the embedded subset."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ class Mnist:
 
     @property
     def name(self) -> str:
-        """What it is, without a place on this machine: for what travels."""
+        """What it is, without a path on this machine: for files that are passed on."""
         if self.sha256 == MNIST_SHA256:
             return "all of MNIST (60,000 + 10,000 digits)"
         return self.source.replace(self.location, Path(self.location).name)

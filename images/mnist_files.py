@@ -1,4 +1,4 @@
-"""The files that hold MNIST, or a data set in its form: what their arrays are, before anything is converted."""
+"""Files that hold MNIST, or a data set in the same form: their arrays, as they are in the file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import IO, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from digits.images import csv_file, data_file, idx
+from digits.images import csv_file, data_file
 from digits.images.errors import DataError
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
@@ -29,7 +29,7 @@ EMBEDDED_TEST = 1_000
 
 
 class Found(NamedTuple):
-    """The four arrays of a source, as they are written, and what it is called."""
+    """The four arrays of a source, as they are in its files, and its name."""
 
     arrays: Arrays
     source: str
@@ -66,15 +66,15 @@ def _folder(folder: Path) -> Found:
         return _csv(train, test, f"CSV files in {where}")
     if (alone := where / "train.csv").is_file():
         return _csv(alone, None, f"CSV file {alone}")
-    arrays: Arrays = {name: idx.read(_idx_path(where, stem, n), n) for name, (stem, n) in IDX_FILES.items()}
-    return Found(arrays, f"IDX files in {where}")
+    return Found({name: _idx(where, *file) for name, file in IDX_FILES.items()}, f"IDX files in {where}")
 
 
-def _idx_path(folder: Path, stem: str, dimensions: int) -> Path:
+def _idx(folder: Path, stem: str, dimensions: int) -> NDArray[np.uint8]:
     names = [f"{stem}{mark}idx{dimensions}-ubyte{suffix}" for suffix in ("", ".gz") for mark in "-."]
     for name in names:
         if (folder / name).is_file():
-            return folder / name
+            with _reading(folder / name) as file:
+                return data_file.read_idx(file, dimensions)
     there = sorted(entry.name for entry in folder.iterdir())[:4]
     raise DataError(f"{folder} has no {' or '.join(names)}, but {', '.join(there) or 'nothing'}; {ACCEPTED}")
 
@@ -128,7 +128,7 @@ def _labelled(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[IO[bytes]]:
-    """The open file; any damage that is met in the block is a DataError."""
+    """The open file. Turns any damage that is found in the block into a DataError."""
     try:
         with data_file.opened(path) as file:
             yield file

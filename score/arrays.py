@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from digits.images import appearance, arrays, csv_file, data_file, idx
+from digits.images import appearance, arrays, csv_file, data_file
 from digits.images.arrays import EXPECTED, PixelRange, to_pixels, turned
 from digits.images.digit import PIXELS, SIDE
 from digits.images.settings import ArraySettings
@@ -187,7 +187,7 @@ def _arrays(path: str) -> Iterator[Array]:
         elif kind == data_file.NPY:
             yield Array(path, opened, *_header(opened))
         elif kind == data_file.IDX:
-            yield Array(path, opened, idx.shape(opened, 3), fortran=False, dtype=np.dtype(np.uint8))
+            yield Array(path, opened, data_file.idx_shape(opened, 3), fortran=False, dtype=np.dtype(np.uint8))
         elif kind == data_file.CSV and is_csv(file):
             yield Array(path, opened, None, fortran=False, dtype=np.dtype(np.float32))
         else:

@@ -3,13 +3,12 @@
 import csv
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from digits.images import data_file, idx
+from digits.images import data_file
 from digits.images.digit import CLASSES
 from digits.images.errors import DataError
 from digits.score.errors import ScoreError
@@ -123,7 +122,8 @@ def _from_npy(path: str) -> Labels:
 
 
 def _from_idx(path: str) -> Labels:
-    return _in_order(_checked(idx.read(Path(path), 1), path))
+    with data_file.opened(path) as file:
+        return _in_order(_checked(data_file.read_idx(file, 1), path))
 
 
 def _in_order(known: list[int]) -> Labels:

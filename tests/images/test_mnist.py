@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from digits.images import idx, keras_cache, mnist
+from digits.images import keras_cache, mnist
 from digits.images.errors import DataError
 from digits.images.settings import ArraySettings
 from digits.storage.checksums import file_sha256
@@ -209,7 +209,7 @@ WRONG_IDX = {
     "a web page": (b"<!DOCTYPE html><html>404</html>", r"is an HTML or XML page, not the data; download it again"),
     "images for labels": (
         b"\0\0\x08\x03",
-        r"0x00000803; expected 0x00000801.*: it holds images; are the files .* swapped",
+        r"0x00000803; expected 0x00000801.*; it holds images, so the files may be swapped",
     ),
     "half a header": (b"\0\0\x08\x01\0", r"ends after 5 bytes; its header alone takes 8"),
     "too short": (b"\0\0\x08\x01\0\0\0\x03ab", r"2 bytes follow the header, which says 3"),
@@ -343,11 +343,11 @@ def test_a_url_is_told_from_a_path(url: str) -> None:
 
 
 @pytest.mark.parametrize(("content", "message"), WRONG_IDX.values(), ids=WRONG_IDX)
-def test_a_damaged_idx_file_is_named(tmp_path: Path, content: bytes, message: str) -> None:
-    path = tmp_path / "t10k-labels-idx1-ubyte"
+def test_a_damaged_idx_file_is_named(tmp_path: Path, arrays: Arrays, content: bytes, message: str) -> None:
+    path = write_idx(tmp_path, arrays) / "t10k-labels-idx1-ubyte"
     path.write_bytes(content)
     with pytest.raises(DataError, match=message) as error:
-        idx.read(path, 1)
+        mnist.load(tmp_path)
     assert str(path) in str(error.value)
 
 
