@@ -1,9 +1,8 @@
-"""The batcher's laws: nobody gets another's rows, the dead change nothing, and whatever fails, everyone is answered."""
+"""The batcher's laws: each caller gets its own rows, dead jobs change nothing, and every job is answered."""
 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digits.model.engine import Engine
-from digits.model.repository import Repository
+from digits.model.repository import open_repository
 from digits.protos.digits.v1 import digits_pb2
 from digits.serve import classify
 from digits.serve.batcher import Batcher
@@ -23,35 +22,35 @@ from digits.serve.settings import ServeSettings
 from digits.serve.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
     from digits.serve.job import WaitingJob
+    from digits.tests.serve.conftest import Pixels
 
-    MakeJob = Callable[..., WaitingJob]
-    MakeJobs = Callable[[NDArray[np.uint8], Sequence[int]], list[WaitingJob]]
+    MakeJobs = Callable[..., list[WaitingJob]]
 
 MAX_BATCH_SIZE = 16
 sizes = st.lists(st.integers(1, MAX_BATCH_SIZE), min_size=1, max_size=40)
 fates = st.sampled_from(["alive", "alive", "alive", "cancelled", "expired"])
 
 
-@pytest.fixture(scope="session")
-def engine(models: Path) -> Engine:
-    return Engine(Repository(models).open().file("fp32"), provider="cpu")
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine(open_repository(None).open().file("fp32"), provider="cpu")
 
 
-def queue_of(max_size: int) -> JobQueue:
-    return JobQueue(ServeSettings(max_batch_size=MAX_BATCH_SIZE, max_queue_size=max_size))
+def queue_with(jobs: list[WaitingJob]) -> JobQueue:
+    queue = JobQueue(ServeSettings(max_batch_size=MAX_BATCH_SIZE, max_queue_size=max(1, len(jobs))))
+    for job in jobs:
+        queue.put(job)
+    return queue
 
 
 def run_all(queue: JobQueue, engine: Engine) -> list[int]:
     """Runs the batcher on what the queue holds, and gives the sizes of its batches."""
     batches: list[int] = []
 
-    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(pixels: Pixels) -> np.ndarray:
         batches.append(len(pixels))
         return engine.run(pixels)
 
@@ -64,20 +63,15 @@ def response(job: WaitingJob) -> digits_pb2.ClassifyResponse:
     return digits_pb2.ClassifyResponse.FromString(job.outcome.result(timeout=60))
 
 
-def rows(pixels: NDArray[np.uint8], engine: Engine) -> bytes:
-    return engine.run(pixels).tobytes()
-
-
 @given(sizes=sizes, data=st.data())
 @settings(deadline=None)
-def test_each_caller_gets_its_own_rows_and_the_dead_change_nothing(
-    test_digits: NDArray[np.uint8], engine: Engine, sizes: list[int], data: st.DataObject, jobs_of: MakeJobs
+def test_each_caller_gets_its_own_rows_and_dead_jobs_change_nothing(
+    test_digits: Pixels, engine: Engine, sizes: list[int], data: st.DataObject, jobs_of: MakeJobs
 ) -> None:
     jobs = jobs_of(test_digits, sizes)
-    queue = queue_of(len(jobs))
+    queue = queue_with(jobs)
     doom = [data.draw(fates) for _ in jobs]
     for job, fate in zip(jobs, doom, strict=True):
-        queue.put(job)
         job.deadline = 0.0 if fate == "expired" else job.deadline
         job.cancelled = fate == "cancelled"
     batches = run_all(queue, engine)
@@ -87,40 +81,33 @@ def test_each_caller_gets_its_own_rows_and_the_dead_change_nothing(
         assert job.outcome.done()
         if fate == "alive":
             pixels = np.frombuffer(job.request.pixels, np.uint8).reshape(-1, 28, 28)
-            assert np.array(response(job).probabilities, np.float32).tobytes() == rows(pixels, engine)
+            assert np.array(response(job).probabilities, np.float32).tobytes() == engine.run(pixels).tobytes()
         elif fate == "expired":
             assert isinstance(job.outcome.exception(), DeadlinePassed)
         else:
             assert job.outcome.cancelled()
 
 
-def test_a_response_is_what_protobuf_would_make_of_it(
-    test_digits: NDArray[np.uint8], engine: Engine, job_of: MakeJob
+@pytest.mark.parametrize("count", [1, 13, MAX_BATCH_SIZE])
+def test_a_response_is_what_protobuf_would_write(
+    test_digits: Pixels, engine: Engine, count: int, jobs_of: MakeJobs
 ) -> None:
-    """Cut by hand from the batch's bytes, it parses, and serialises to the same fields again."""
-    for count in (1, 13, MAX_BATCH_SIZE):
-        queue = queue_of(1)
-        job = job_of(test_digits[:count])
-        queue.put(job)
-        run_all(queue, engine)
-        expected = engine.run(test_digits[:count])
-        found = response(job)
-        assert list(found.digits) == expected.argmax(axis=1).tolist()
-        assert np.array(found.confidences, np.float32).tobytes() == expected.max(axis=1).tobytes()
-        assert np.array(found.probabilities, np.float32).tobytes() == expected.tobytes()
-        assert (found.model_version, found.batch_size) == ("7", count)
-        assert digits_pb2.ClassifyResponse.FromString(found.SerializeToString()) == found
-        assert len(found.SerializeToString()) == len(job.outcome.result())
+    """Cut from the batch's bytes, it can be parsed, and protobuf serializes the same fields in the same size."""
+    (job,) = jobs_of(test_digits, [count])
+    run_all(queue_with([job]), engine)
+    expected, found = engine.run(test_digits[:count]), response(job)
+    assert list(found.digits) == expected.argmax(axis=1).tolist()
+    assert np.array(found.confidences, np.float32).tobytes() == expected.max(axis=1).tobytes()
+    assert np.array(found.probabilities, np.float32).tobytes() == expected.tobytes()
+    assert (found.model_version, found.batch_size) == ("7", count)
+    assert len(found.SerializeToString()) == len(job.outcome.result())
 
 
-def test_it_waits_for_nobody_and_counts_what_it_did(
-    test_digits: NDArray[np.uint8], engine: Engine, jobs_of: MakeJobs
-) -> None:
-    """A lone job is answered while the queue is open and nobody else comes."""
-    queue, statistics = queue_of(1), Statistics()
+def test_a_single_job_is_answered_at_once_and_counted(test_digits: Pixels, engine: Engine, jobs_of: MakeJobs) -> None:
+    """While the queue is open and no other job comes."""
+    (job,), statistics, queue = jobs_of(test_digits, [3]), Statistics(), queue_with([])
     thread = threading.Thread(target=Batcher(engine.run, "7", statistics).serve, args=(queue,))
     thread.start()
-    (job,) = jobs_of(test_digits, [3])
     queue.put(job)
     answer = response(job)
     queue.close()
@@ -132,60 +119,38 @@ def test_it_waits_for_nobody_and_counts_what_it_did(
 
 
 def test_a_failing_model_answers_its_batch_and_the_next_one_runs(
-    test_digits: NDArray[np.uint8], engine: Engine, caplog: pytest.LogCaptureFixture, job_of: MakeJob, jobs_of: MakeJobs
+    test_digits: Pixels, engine: Engine, caplog: pytest.LogCaptureFixture, jobs_of: MakeJobs
 ) -> None:
     """The callers get a fixed text with an id; the log has the exception."""
-    queue = queue_of(2)
-    bad = job_of(test_digits[:1])
+    bad, good = jobs_of(test_digits, [1, MAX_BATCH_SIZE])
     bad.request.pixels = bad.request.pixels[:100]
-    (good,) = jobs_of(test_digits, [MAX_BATCH_SIZE])
-    queue.put(bad)
-    queue.put(good)
-    run_all(queue, engine)
+    run_all(queue_with([bad, good]), engine)
     error = bad.outcome.exception()
     assert isinstance(error, CallError)
     assert error.code == "INTERNAL"
-    incident = str(error).split()[-1]
-    assert incident in caplog.text
+    assert str(error).split()[-1] in caplog.text
     assert "cannot reshape" in caplog.text
     assert "cannot reshape" not in str(error)
     assert len(response(good).digits) == MAX_BATCH_SIZE
 
 
 def test_a_model_that_loses_rows_gives_nobody_a_wrong_answer(
-    test_digits: NDArray[np.uint8], engine: Engine, jobs_of: MakeJobs
+    test_digits: Pixels, engine: Engine, jobs_of: MakeJobs
 ) -> None:
-    queue = queue_of(2)
     jobs = jobs_of(test_digits, [2, 2])
-    for job in jobs:
-        queue.put(job)
+    queue = queue_with(jobs)
     queue.close()
     Batcher(lambda pixels: engine.run(pixels)[:-1], "7", Statistics()).serve(queue)
     assert [type(job.outcome.exception()) for job in jobs] == [CallError, CallError]
 
 
-def test_an_answer_that_cannot_be_made_spoils_no_other(
-    test_digits: NDArray[np.uint8], engine: Engine, jobs_of: MakeJobs
-) -> None:
-    queue = queue_of(3)
+def test_an_answer_that_cannot_be_made_spoils_no_other(test_digits: Pixels, engine: Engine, jobs_of: MakeJobs) -> None:
     jobs = jobs_of(test_digits, [2, 1, 2])
     jobs[1].request.encode = lambda *_: bytes(-1)
-    for job in jobs:
-        queue.put(job)
-    run_all(queue, engine)
+    run_all(queue_with(jobs), engine)
     assert isinstance(jobs[1].outcome.exception(), CallError)
     for job in (jobs[0], jobs[2]):
         assert len(response(job).digits) == 2
-
-
-def test_a_caller_that_leaves_ends_its_wait(test_digits: NDArray[np.uint8], engine: Engine, jobs_of: MakeJobs) -> None:
-    queue = queue_of(1)
-    (job,) = jobs_of(test_digits, [1])
-    job.cancel()
-    queue.put(job)
-    assert run_all(queue, engine) == []
-    with pytest.raises(CancelledError):
-        job.outcome.result()
 
 
 @given(count=st.integers(0, 20), cut=st.integers(0, 3), more=st.booleans())

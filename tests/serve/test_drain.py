@@ -1,80 +1,138 @@
-"""SIGTERM with 64 calls in flight: every one is answered, or told that the server is going; the exit code is 0."""
+"""A drain: every accepted call is answered, new ones are told that the server is going; the exit code is 0."""
 
 from __future__ import annotations
 
-import itertools
+import subprocess
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from digits.client import Client
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from digits.tests.serve.conftest import Pixels, Serving
 
 CALLERS = 64
+OWN = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
+WATCH = health_pb2.HealthCheckRequest(service="digits.v1.DigitClassifier")
+Health = health_pb2.HealthCheckResponse
 
 
-def call_until_refused(address: str, message: digits_pb2.ClassifyRequest, busy: threading.Semaphore) -> Counter[str]:
-    """What the calls of one connection came to, one after another until the first that is refused."""
+def call_until_refused(
+    channel: grpc.Channel, message: digits_pb2.ClassifyRequest, answered: threading.Semaphore
+) -> Counter[str]:
+    """The outcomes of calls one after another until the first that is refused, and that one's text."""
     outcomes: Counter[str] = Counter()
-    with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-        stub = digits_pb2_grpc.DigitClassifierStub(channel)
-        while True:
-            try:
-                assert len(stub.Classify(message, timeout=60).digits) == len(message.pixels) // 784
-                outcomes["OK"] += 1
-                busy.release()
-            except grpc.RpcError as error:
-                outcomes[error.code().name] += 1
-                return outcomes
+    stub = digits_pb2_grpc.DigitClassifierStub(channel)
+    while True:
+        try:
+            assert len(stub.Classify(message, timeout=60).digits) == len(message.pixels) // 784
+        except grpc.RpcError as error:
+            outcomes[error.code().name] += 1
+            outcomes[str(error.details())] += 1
+            return outcomes
+        outcomes["OK"] += 1
+        answered.release()
+
+
+def drain_under_load(serving: Serving, transport: str, pixels: Pixels, lame_duck: float) -> None:
+    """Stops a server with 64 callers, each of which has been answered about twice."""
+    message = digits_pb2.ClassifyRequest(pixels=pixels.tobytes())
+
+    def call(address: str, answered: threading.Semaphore) -> Counter[str]:
+        with grpc.insecure_channel(address, OWN) as channel:
+            return call_until_refused(channel, message, answered)
+
+    options = ("--transport", transport, "--lame-duck", lame_duck)
+    with serving(*options) as server, ThreadPoolExecutor(CALLERS) as pool:
+        answered = threading.Semaphore(0)
+        futures = [pool.submit(call, server.address, answered) for _ in range(CALLERS)]
+        for _ in range(2 * CALLERS):
+            assert answered.acquire(timeout=60)
+        assert server.drain() == 0
+        outcomes = sum((future.result() for future in futures), Counter())
+        assert outcomes["UNAVAILABLE"] == CALLERS
+
+
+def test_64_callers_with_1000_images_each_are_answered_or_told_that_the_server_goes(
+    serving: Serving, transport: str, test_digits: Pixels
+) -> None:
+    drain_under_load(serving, transport, test_digits, 0.3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("round_", range(20))
 def test_every_call_is_answered_or_told_that_the_server_goes(
-    serving: Callable[..., Any], models: Path, transport: str, test_digits: NDArray[np.uint8], round_: int
+    serving: Serving, transport: str, test_digits: Pixels, round_: int
 ) -> None:
     """Of one image in even rounds, and of 200 in odd ones; in every fourth round without a lame duck."""
-    message = digits_pb2.ClassifyRequest(pixels=test_digits[: 200 if round_ % 2 else 1].tobytes())
-    options = ("--transport", transport, "--lame-duck", 0 if round_ % 4 == 3 else 0.3)
-    with serving("--models", models, *options) as server, ThreadPoolExecutor(CALLERS) as pool:
-        busy = threading.Semaphore(0)
-        futures = [pool.submit(call_until_refused, server.address, message, busy) for _ in range(CALLERS)]
-        for _ in range(2 * CALLERS):
-            assert busy.acquire(timeout=60)
-        assert server.drain() == 0
-        outcomes = sum((future.result() for future in futures), Counter())
-        assert outcomes.keys() == {"OK", "UNAVAILABLE"}
-        assert outcomes["UNAVAILABLE"] == CALLERS
+    lame_duck = 0 if round_ % 4 == 3 else 0.3
+    drain_under_load(serving, transport, test_digits[: 200 if round_ % 2 else 1], lame_duck)
 
 
-def test_several_batchers_end_at_once(serving: Callable[..., Any], models: Path, transport: str) -> None:
-    """Idle, three of them wait in the same front or queue."""
+def test_draining_changes_health_ends_watches_and_refuses_new_calls(serving: Serving, transport: str) -> None:
+    with serving("--transport", transport) as server, grpc.insecure_channel(server.address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(WATCH, timeout=60)
+        assert next(watch).status == Health.SERVING
+        server.process.terminate()
+        assert next(watch).status == Health.NOT_SERVING
+        outcomes = call_until_refused(channel, digits_pb2.ClassifyRequest(pixels=bytes(784)), threading.Semaphore())
+        assert outcomes["OK"]  # calls are still answered for a while
+        assert outcomes["UNAVAILABLE"] == outcomes["the server is draining; try another one"] == 1
+        assert list(watch) == []
+        assert server.process.wait(timeout=30) == 0
+        assert "Traceback" not in server.stderr.read_text()
+
+
+def test_answers_are_sent_to_a_caller_that_is_slow_to_read_them(serving: Serving, transport: str) -> None:
+    """A server that drains waits until a caller whose window is small has read all its answers."""
+    message = digits_pb2.ClassifyRequest(pixels=bytes(784_000), include_probabilities=True).SerializeToString()
+    window = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024)]
+    with serving("--transport", transport, "--lame-duck", 0.2) as server:
+        with grpc.insecure_channel(server.address, [*OWN, *window]) as channel:
+            # As streams, for a unary call reads its answer at once.
+            call: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
+                "/digits.v1.DigitClassifier/Classify"
+            )
+            calls = [call(message, timeout=60) for _ in range(8)]
+            for answered in calls:
+                answered.initial_metadata()
+            server.process.terminate()
+            with pytest.raises(subprocess.TimeoutExpired):
+                server.process.wait(timeout=3)
+            answers = [digits_pb2.ClassifyResponse.FromString(next(answered)) for answered in calls]
+        assert [len(answer.digits) for answer in answers] == [1000] * 8
+        assert server.process.wait(timeout=30) == 0
+
+
+def test_several_batchers_end_at_once(serving: Serving, transport: str) -> None:
+    """Idle, three of them wait in the same frontend or queue."""
     options = ("--transport", transport, "--instances", 3, "--lame-duck", 0, "--drain-timeout", 20)
-    with serving("--models", models, *options) as server:
+    with serving(*options) as server:
         assert server.drain() == 0
         assert "not all calls were answered" not in server.stderr.read_text()
 
 
-def test_a_stream_that_goes_on_sending_does_not_hold_up_a_drain(
-    serving: Callable[..., Any], models: Path, transport: str
-) -> None:
-    message = digits_pb2.ClassifyStreamRequest(request=digits_pb2.ClassifyRequest(pixels=bytes(784)))
-    options = ("--transport", transport, "--lame-duck", 0, "--drain-timeout", 20)
-    with serving("--models", models, *options) as server, grpc.insecure_channel(server.address) as channel:
-        answers = digits_pb2_grpc.DigitClassifierStub(channel).ClassifyStream(itertools.repeat(message), timeout=60)
-        next(answers)
-        server.process.terminate()
-        with pytest.raises(grpc.RpcError) as error:
-            list(answers)
-        assert error.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert server.process.wait(timeout=60) == 0
+def test_callers_that_watch_its_health_and_leave_hold_up_nobody(serving: Serving, transport: str) -> None:
+    """Six concurrently: a status that is being sent and a caller that is leaving must not wait for each other."""
+    with serving("--transport", transport) as server:
+
+        def watch(_: int) -> int:
+            with grpc.insecure_channel(server.address, OWN) as channel:
+                watching = health_pb2_grpc.HealthStub(channel).Watch(WATCH, timeout=20)
+                status: int = next(watching).status
+                watching.cancel()
+                return status
+
+        with ThreadPoolExecutor(6) as threads:
+            assert set(threads.map(watch, range(120))) == {Health.SERVING}
+        with Client(server.address) as client:
+            assert client.ready()
+            assert client.model().name == "digits"
+        assert server.drain() == 0

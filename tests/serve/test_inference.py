@@ -118,64 +118,40 @@ def entries(file: descriptor_pb2.FileDescriptorProto) -> list[tuple[object, ...]
     return found
 
 
-@given(
-    count=st.integers(1, 5),
-    before=st.integers(0, 3),
-    after=st.integers(0, 3),
-    shape=st.sampled_from([(-1, 28, 28), (-1, 784), (-1, 1, 28, 28), (-1, 28, 28, 1)]),
-    element=st.sampled_from([element for _, element in ELEMENTS.values()]),
-    pixel_range=st.sampled_from(["0-1", "0-255"]),
-    typed=st.booleans(),
-    names=st.lists(st.sampled_from(list(OUTPUTS)), unique=True),
-    identifier=st.text(max_size=300),
-    version=st.sampled_from(["", "7"]),
-    priority=st.integers(0, 2**63),
-    timeout=st.integers(0, 2**62),
-    seed=st.integers(0, 9),
-)
-def test_any_mix_is_understood_and_answered(
-    count: int,
-    before: int,
-    after: int,
-    shape: tuple[int, ...],
-    element: str,
-    pixel_range: str,
-    typed: bool,
-    names: list[str],
-    identifier: str,
-    version: str,
-    priority: int,
-    timeout: int,
-    seed: int,
-) -> None:
+@given(st.data())
+def test_any_mix_is_understood_and_answered(data: st.DataObject) -> None:
     """Same pixels whatever they are written in; the response is the one that protobuf makes of the call's own rows."""
-    dtype = np.dtype(element)
+    count, seed = data.draw(st.integers(1, 5)), data.draw(st.integers(0, 9))
+    dtype = np.dtype(data.draw(st.sampled_from([element for _, element in ELEMENTS.values()])))
+    shape = data.draw(st.sampled_from([(-1, 28, 28), (-1, 784), (-1, 1, 28, 28), (-1, 28, 28, 1)]))
+    pixel_range = data.draw(st.sampled_from(["0-1", "0-255"]))
     digits = pictures(count, seed)
     if dtype.kind == "b":
         digits = (digits > 127) * np.uint8(255)
     elif dtype == np.int8:
         digits //= 2
     top = 255 if pixel_range == "0-1" and dtype.kind in "bf" else 1
-    pixels: Pixels = (digits.reshape(shape) / top).astype(dtype)
+    priority, timeout = data.draw(st.integers(0, 2**63)), data.draw(st.integers(0, 2**62))
     parameters = {"priority": Parameter(uint64_param=priority), "timeout": Parameter(int64_param=timeout)}
     if pixel_range == "0-255":
         parameters["pixel_range"] = Parameter(string_param="0-255")
-    asked = [pb.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in names]
+    names = data.draw(st.lists(st.sampled_from(list(OUTPUTS)), unique=True))
+    identifier = data.draw(st.text(max_size=300))
     sent = message(
-        pixels,
-        typed=typed and dtype != np.float16,
+        (digits.reshape(shape) / top).astype(dtype),
+        typed=data.draw(st.booleans()) and dtype != np.float16,
         id=identifier,
-        model_version=version,
-        outputs=asked,
+        model_version=data.draw(st.sampled_from(["", "7"])),
+        outputs=[pb.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in names],
         parameters=parameters,
     )
     request = parse(sent.SerializeToString(), MODEL, MAX_BATCH_SIZE)
-    assert (request.pixels, request.count) == (digits.tobytes(), count)
-    assert request.priority == priority
+    assert (request.pixels, request.count, request.priority) == (digits.tobytes(), count, priority)
     assert request.timeout == (timeout / 1e6 if timeout else float("inf"))
-    batch = answers(before + count + after, seed)
-    response = pb.ModelInferResponse.FromString(request.encode(batch, before, before + count, 5))
-    assert response == expected(batch, before, before + count, names, identifier)
+    start = data.draw(st.integers(0, 3))
+    batch = answers(start + count + data.draw(st.integers(0, 3)), seed)
+    response = pb.ModelInferResponse.FromString(request.encode(batch, start, start + count, 5))
+    assert response == expected(batch, start, start + count, names, identifier)
 
 
 @given(st.text(max_size=50), st.integers(1, 3), st.sampled_from([np.uint8, np.float32]), st.booleans())
@@ -230,9 +206,25 @@ def test_no_bytes_end_in_anything_but_an_error_for_the_caller(junk: bytes) -> No
 
 @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (784,)])
 def test_one_image_needs_no_batch_dimension(shape: tuple[int, ...]) -> None:
-    pixels = pictures(1)
-    request = parse(message(pixels.reshape(shape)).SerializeToString(), MODEL, MAX_BATCH_SIZE)
-    assert (request.pixels, request.count) == (pixels.tobytes(), 1)
+    assert_one_image(message(pictures(1).reshape(shape)))
+
+
+def assert_one_image(sent: pb.ModelInferRequest) -> None:
+    request = parse(sent.SerializeToString(), MODEL, MAX_BATCH_SIZE)
+    assert (request.pixels, request.count) == (pictures(1).tobytes(), 1)
+
+
+def test_empty_typed_contents_do_not_contradict_raw_ones() -> None:
+    """Some clients always send the message."""
+    sent = message(pictures(1))
+    sent.inputs[0].contents.SetInParent()
+    assert_one_image(sent)
+
+
+def test_unknown_parameters_are_ignored() -> None:
+    """Such as those of a sequence, which tritonclient can send."""
+    parameters = {"sequence_id": Parameter(int64_param=3), "sequence_start": Parameter(bool_param=True)}
+    assert_one_image(message(pictures(1), parameters=parameters))
 
 
 def test_any_raw_bool_that_is_not_0_is_ink() -> None:
@@ -288,17 +280,3 @@ def test_a_form_is_not_remembered_for_another_server() -> None:
     assert parse(sent, MODEL, MAX_BATCH_SIZE).count == 1
     with pytest.raises(NotFound, match="there is version '8'"):
         parse(sent, ModelInfo("digits", "8"), MAX_BATCH_SIZE)
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_empty_typed_contents_do_not_contradict_raw_ones(count: int) -> None:
-    """Some clients always send the message."""
-    sent = message(pictures(count))
-    sent.inputs[0].contents.SetInParent()
-    assert parse(sent.SerializeToString(), MODEL, MAX_BATCH_SIZE).pixels == pictures(count).tobytes()
-
-
-def test_parameters_of_others_are_ignored() -> None:
-    """Such as those of a sequence, which tritonclient can send."""
-    parameters = {"sequence_id": Parameter(int64_param=3), "sequence_start": Parameter(bool_param=True)}
-    assert parse(message(pictures(1), parameters=parameters).SerializeToString(), MODEL, MAX_BATCH_SIZE).count == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -14,95 +14,85 @@ from digits.client import Client
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from digits.tests.serve.conftest import Pixels, Serving
 
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
+    Cgroup = Callable[..., Path]
 
 CALLERS = 16
-SERVE = ("serve", "--address", "127.0.0.1:0", "--transport")
+FREE = ("--address", "127.0.0.1:0", "--transport")
 
 
-def answers(address: str, digits: NDArray[np.uint8]) -> bool:
-    """Whether it answers 16 callers at the same time, a stream, and those who ask for its health."""
+def check_answers(address: str, digits: Pixels) -> None:
+    """It answers 16 concurrent callers, a stream, and those who ask for its health."""
     with Client(address, timeout=60) as client, ThreadPoolExecutor(CALLERS) as pool:
         each = list(pool.map(lambda digit: client.classify(digit).digits[0], digits[:64]))
-        streamed = [answer.digits[0] for answer in client.stream(digits[:64])]
-        return client.ready(30) and each == streamed
+        assert client.ready(30)
+    with grpc.insecure_channel(address) as channel:
+        request = digits_pb2.ClassifyStreamRequest(request=digits_pb2.ClassifyRequest(pixels=digits[0].tobytes()))
+        (answer,) = digits_pb2_grpc.DigitClassifierStub(channel).ClassifyStream(iter([request]), timeout=60)
+        assert answer.response.digits == [each[0]]
 
 
-def failure(digits: Digits, *arguments: object, setup: str) -> str:
-    """The one line of a start that fails."""
-    completed = digits(*arguments, setup=setup, timeout=60)
-    assert completed.returncode == 1
-    assert not completed.stdout
-    (line,) = [line for line in completed.stderr.splitlines() if " INFO " not in line]
-    return line
+def joining(folder: Path) -> str:
+    """Shell text that moves its process into a cgroup."""
+    return f"echo $$ > {folder}/cgroup.procs"
 
 
 @pytest.mark.parametrize("limit", [64, 100])
 def test_it_answers_under_a_limit_of_processes(
-    serving: Callable[..., Any],
-    cgroup: Callable[..., Path],
-    transport: str,
-    limit: int,
-    test_digits: NDArray[np.uint8],
+    serving: Serving, cgroup: Cgroup, transport: str, limit: int, test_digits: Pixels
 ) -> None:
     folder = cgroup({"pids.max": str(limit)})
-    with serving("--transport", transport, setup=f"echo $$ > {folder}/cgroup.procs") as server:
-        assert answers(server.address, test_digits)
+    with serving("--transport", transport, setup=joining(folder)) as server:
+        check_answers(server.address, test_digits)
         assert "limits of this process leave " in server.stderr.read_text()
         assert server.drain() == 0
 
 
 def test_too_few_processes_are_one_line_and_what_it_advises_is_enough(
-    digits: Digits, serving: Callable[..., Any], cgroup: Callable[..., Path], transport: str
+    last_line: Callable[..., str], serving: Serving, cgroup: Cgroup, transport: str
 ) -> None:
     folder = cgroup({"pids.max": "30"})
-    join = f"echo $$ > {folder}/cgroup.procs"
-    line = failure(digits, *SERVE, transport, setup=join)
+    line = last_line(*FREE, transport, setup=joining(folder))
     found = re.fullmatch(r"digits: there is room for (\d+) more threads, and a server needs (\d+): raise .*", line)
     assert found, line
     room, needed = map(int, found.groups())
     (folder / "pids.max").write_text(str(30 + needed - room))
-    with serving("--transport", transport, setup=join):
+    with serving("--transport", transport, setup=joining(folder)):
         pass
 
 
 def test_it_answers_within_an_address_space_of_1500_megabytes(
-    serving: Callable[..., Any], transport: str, test_digits: NDArray[np.uint8]
+    serving: Serving, transport: str, test_digits: Pixels
 ) -> None:
     with serving("--transport", transport, setup="ulimit -v 1500000") as server:
-        assert answers(server.address, test_digits)
+        check_answers(server.address, test_digits)
         assert server.drain() == 0
 
 
 @pytest.mark.parametrize("letter", ["v", "d"])
 def test_too_little_memory_is_one_line_and_what_it_advises_is_enough(
-    digits: Digits, serving: Callable[..., Any], transport: str, letter: str
+    last_line: Callable[..., str], serving: Serving, transport: str, letter: str
 ) -> None:
-    line = failure(digits, *SERVE, transport, setup=f"ulimit -{letter} 1000000")
+    line = last_line(*FREE, transport, setup=f"ulimit -{letter} 1000000")
     assert line.startswith(f"digits: memory is limited to 1024000000 bytes (ulimit -{letter}), and a server needs ")
     needed = int(line.split("a server needs ")[1].split(":")[0])
-    assert f"give it `ulimit -{letter} {-(-needed // 1024)}` or more" in line
-    with (
-        serving("--transport", transport, setup=f"ulimit -{letter} {-(-needed // 1024)}") as server,
-        Client(server.address) as client,
-    ):
+    advice = f"ulimit -{letter} {-(-needed // 1024)}"
+    assert f"give it `{advice}` or more" in line
+    with serving("--transport", transport, setup=advice) as server, Client(server.address) as client:
         assert client.ready(30)
 
 
-def test_calls_wait_for_the_threads_there_are_where_no_other_can_be_started(
-    serving: Callable[..., Any], cgroup: Callable[..., Path], test_digits: NDArray[np.uint8]
+def test_calls_wait_for_the_existing_threads_if_no_other_can_be_started(
+    serving: Serving, cgroup: Cgroup, test_digits: Pixels
 ) -> None:
-    """Where other processes take their place after the start, the server does not go deaf."""
+    """If other processes take their place after the start, the server goes on answering."""
     folder = cgroup({"pids.max": "max"})
     slow = ("--slow-down-microseconds", 100_000, "--max-batch-size", 1, "--no-warmup")
-    with serving("--transport", "grpcio", *slow, setup=f"echo $$ > {folder}/cgroup.procs") as server:
+    with serving("--transport", "grpcio", *slow, setup=joining(folder)) as server:
         (folder / "pids.max").write_text("1")
         message = digits_pb2.ClassifyRequest(pixels=test_digits[0].tobytes())
         with grpc.insecure_channel(server.address) as channel:

@@ -1,4 +1,4 @@
-"""The queue's laws: order within a level, the bound, no work for the dead, nobody queued who cannot be in time."""
+"""The queue's laws: order within a level, the bound, no work for the dead, no job queued that cannot be in time."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ from digits.serve.queue import JobQueue
 from digits.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
     from digits.serve.job import Job, WaitingJob
+    from digits.tests.serve.conftest import Pixels
 
     MakeJob = Callable[..., WaitingJob]
-    MakeJobs = Callable[[NDArray[np.uint8], Sequence[int]], list[WaitingJob]]
+    MakeJobs = Callable[..., list[WaitingJob]]
 
 MAX_BATCH_SIZE = 16
 sizes = st.lists(st.integers(1, MAX_BATCH_SIZE), min_size=1, max_size=40)
@@ -49,9 +47,7 @@ def batches(queue: JobQueue) -> list[list[Job]]:
 
 
 @given(sizes=sizes)
-def test_it_hands_out_all_in_order_and_as_much_as_fits(
-    test_digits: NDArray[np.uint8], sizes: list[int], jobs_of: MakeJobs
-) -> None:
+def test_all_jobs_come_in_order_and_as_many_as_fit(test_digits: Pixels, sizes: list[int], jobs_of: MakeJobs) -> None:
     jobs = jobs_of(test_digits, sizes)
     queue = queue_of(len(jobs))
     for job in jobs:
@@ -65,20 +61,19 @@ def test_it_hands_out_all_in_order_and_as_much_as_fits(
 
 @given(priorities=st.lists(st.integers(0, 9), min_size=1, max_size=40))
 def test_level_1_goes_first_and_each_level_keeps_its_order(
-    test_digits: NDArray[np.uint8], priorities: list[int], job_of: MakeJob
+    test_digits: Pixels, priorities: list[int], job_of: MakeJob
 ) -> None:
-    """A call without a level, or with one that there is not, is of the default level, which is the second."""
+    """A call without a level, or with one that does not exist, is of the default level, which is the second."""
     jobs = [job_of(test_digits[:1], priority=priority) for priority in priorities]
     queue = queue_of(len(jobs))
     for job in jobs:
         queue.put(job)
-    first = [job for job in jobs if job.request.priority == 1]
-    rest = [job for job in jobs if job.request.priority != 1]
-    assert [job for batch in batches(queue) for job in batch] == first + rest
+    taken = [job for batch in batches(queue) for job in batch]
+    assert taken == sorted(jobs, key=lambda job: job.request.priority != 1)
 
 
-def test_a_full_level_refuses_at_once_and_says_when_to_come_again(
-    test_digits: NDArray[np.uint8], job_of: MakeJob, jobs_of: MakeJobs
+def test_a_full_level_refuses_at_once_and_says_when_to_try_again(
+    test_digits: Pixels, job_of: MakeJob, jobs_of: MakeJobs
 ) -> None:
     queue = queue_of(2)
     first, second, third = jobs_of(test_digits, [1, 1, 1])
@@ -94,7 +89,7 @@ def test_a_full_level_refuses_at_once_and_says_when_to_come_again(
     queue.put(third)
 
 
-def test_the_dead_take_nobodys_place(test_digits: NDArray[np.uint8], jobs_of: MakeJobs) -> None:
+def test_cancelled_and_expired_jobs_make_room(test_digits: Pixels, jobs_of: MakeJobs) -> None:
     queue = queue_of(2)
     cancelled, expired, alive = jobs_of(test_digits, [8, 8, 8])
     queue.put(cancelled)
@@ -107,7 +102,7 @@ def test_the_dead_take_nobodys_place(test_digits: NDArray[np.uint8], jobs_of: Ma
     assert queue.take() == [alive]
 
 
-def test_who_cannot_be_in_time_is_not_queued(test_digits: NDArray[np.uint8], job_of: MakeJob) -> None:
+def test_a_job_that_cannot_be_in_time_is_not_queued(test_digits: Pixels, job_of: MakeJob) -> None:
     """16 images wait, and the last batches took a second an image: 16 seconds, of which this caller has five."""
     queue = queue_of(9)
     queue.ran(4, 4.0)
@@ -115,28 +110,28 @@ def test_who_cannot_be_in_time_is_not_queued(test_digits: NDArray[np.uint8], job
     with pytest.raises(TooLate, match=r"the queue takes 16000.0 ms and the call has [45]\d{3}.\d ms left") as refusal:
         queue.put(job_of(test_digits[:1], deadline=time.monotonic() + 5))
     assert refusal.value.retry_after_ms == 16001
-    urgent = job_of(test_digits[:1], priority=1, deadline=time.monotonic() + 5)  # those behind it do not count
+    urgent = job_of(test_digits[:1], priority=1, deadline=time.monotonic() + 5)  # lower levels do not count
     patient = job_of(test_digits[:1], deadline=time.monotonic() + 60)
     queue.put(urgent)
     queue.put(patient)
     assert batches(queue)[0][0] is urgent
 
 
-def test_what_waits_above_counts_for_who_comes_below(test_digits: NDArray[np.uint8], job_of: MakeJob) -> None:
-    """16 images wait at the first level; two batches at a time take half as long."""
-    for instances, refused in ((1, True), (4, False)):
-        queue = queue_of(9, instances=instances)
-        queue.ran(4, 4.0)
-        queue.put(job_of(test_digits[:16], priority=1))
-        late = job_of(test_digits[:1], deadline=time.monotonic() + 8)
-        if refused:
-            with pytest.raises(TooLate):
-                queue.put(late)
-        else:
+@pytest.mark.parametrize(("instances", "refused"), [(1, True), (4, False)])
+def test_jobs_of_higher_levels_count(test_digits: Pixels, job_of: MakeJob, instances: int, refused: bool) -> None:
+    """16 images wait at the first level; four concurrent batches take a quarter of the time."""
+    queue = queue_of(9, instances=instances)
+    queue.ran(4, 4.0)
+    queue.put(job_of(test_digits[:16], priority=1))
+    late = job_of(test_digits[:1], deadline=time.monotonic() + 8)
+    if refused:
+        with pytest.raises(TooLate):
             queue.put(late)
+    else:
+        queue.put(late)
 
 
-def test_speed_is_that_of_recent_batches(test_digits: NDArray[np.uint8], job_of: MakeJob) -> None:
+def test_the_speed_is_that_of_recent_batches(test_digits: Pixels, job_of: MakeJob) -> None:
     queue = queue_of(9)
     queue.ran(1, 1000.0)
     for _ in range(200):
@@ -145,9 +140,7 @@ def test_speed_is_that_of_recent_batches(test_digits: NDArray[np.uint8], job_of:
     queue.put(job_of(test_digits[:1], deadline=time.monotonic() + 5))
 
 
-def test_a_closed_queue_refuses_newcomers_and_hands_out_what_it_holds(
-    test_digits: NDArray[np.uint8], jobs_of: MakeJobs
-) -> None:
+def test_a_closed_queue_refuses_new_jobs_and_hands_out_what_it_holds(test_digits: Pixels, jobs_of: MakeJobs) -> None:
     queue = queue_of(2)
     first, second = jobs_of(test_digits, [1, 1])
     queue.put(first)
@@ -158,10 +151,8 @@ def test_a_closed_queue_refuses_newcomers_and_hands_out_what_it_holds(
     assert queue.take() is None
 
 
-def test_a_batch_with_room_waits_for_others_until_its_delay_is_over_or_it_is_full(
-    test_digits: NDArray[np.uint8], jobs_of: MakeJobs
-) -> None:
-    """The delay counts from the oldest job; a full batch, and a closed queue, wait for nothing."""
+def test_a_batch_with_room_waits_until_its_delay_is_over_or_it_is_full(test_digits: Pixels, jobs_of: MakeJobs) -> None:
+    """The delay counts from the oldest job; a full batch, and a closed queue, do not wait."""
     queue = queue_of(99, delay=3600)
     lone, *others = jobs_of(test_digits, [1] * MAX_BATCH_SIZE)
     queue.put(lone)
@@ -178,9 +169,7 @@ def test_a_batch_with_room_waits_for_others_until_its_delay_is_over_or_it_is_ful
     assert queue.take() == [lone]
 
 
-def test_a_delayed_batch_is_handed_out_when_its_delay_is_over(
-    test_digits: NDArray[np.uint8], jobs_of: MakeJobs
-) -> None:
+def test_take_waits_until_the_delay_is_over(test_digits: Pixels, jobs_of: MakeJobs) -> None:
     queue = queue_of(9, delay=0.05)
     (job,) = jobs_of(test_digits, [1])
     queue.put(job)
@@ -188,16 +177,13 @@ def test_a_delayed_batch_is_handed_out_when_its_delay_is_over(
     assert time.monotonic() - job.arrived >= 0.05
 
 
-def test_a_thread_that_waits_is_woken_by_a_job_and_by_the_end(
-    test_digits: NDArray[np.uint8], jobs_of: MakeJobs
-) -> None:
+def test_a_waiting_thread_is_woken_by_a_job_and_by_the_end(test_digits: Pixels, jobs_of: MakeJobs) -> None:
     queue = queue_of(9)
     taken: list[list[Job] | None] = []
     thread = threading.Thread(target=lambda: taken.extend([queue.take(), queue.take()]))
     thread.start()
     (job,) = jobs_of(test_digits, [1])
     queue.put(job)
-    assert job.outcome  # it is taken, or the end comes after it
     queue.close()
     thread.join(30)
     assert taken == [[job], None]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,10 +21,7 @@ from digits.serve.process.private_folder import private_folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
+    from digits.tests.serve.conftest import Digits, Pixels, Serving
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 mounted, where others are read-only
 NOBODY = 65534
@@ -49,7 +46,7 @@ for path in sys.argv[2:]:
 
 
 def read_only(writable: str = "") -> str:
-    """Shell text after which its process sees all file systems as read-only, but the one mounted at a folder."""
+    """Shell text after which its process sees all file systems as read-only, except the one mounted at a folder."""
     if writable and not Path(writable).is_mount():
         pytest.skip(f"{writable} is not a file system of its own here, and so cannot be the only writable one")
     if not shutil.which("unshare") or subprocess.run([*UNSHARE, "true"], check=False, capture_output=True).returncode:
@@ -59,7 +56,7 @@ def read_only(writable: str = "") -> str:
 
 @pytest.mark.parametrize("more", [(), ("--no-warmup",), ("--workers", 2)])
 def test_a_server_starts_where_only_shared_memory_is_writable(
-    serving: Callable[..., Any], transport: str, more: tuple[object, ...], test_digits: NDArray[np.uint8]
+    serving: Serving, transport: str, more: tuple[object, ...], test_digits: Pixels
 ) -> None:
     """As in a container with a read-only root."""
     with serving("--transport", transport, *more, setup=read_only(SHARED_MEMORY)) as server:
@@ -68,17 +65,16 @@ def test_a_server_starts_where_only_shared_memory_is_writable(
         assert server.drain() == 0
 
 
-def test_over_grpcio_a_server_needs_no_writable_folder_at_all(serving: Callable[..., Any]) -> None:
+def test_over_grpcio_a_server_needs_no_writable_folder_at_all(serving: Serving) -> None:
     with serving("--transport", "grpcio", setup=read_only()) as server, Client(server.address) as client:
         assert client.ready(30)
 
 
-def test_where_no_folder_is_writable_the_start_says_which_were_tried(digits: Digits, tmp_path: Path) -> None:
+def test_if_no_folder_is_writable_the_start_says_which_were_tried(
+    last_line: Callable[..., str], tmp_path: Path
+) -> None:
     where = ("--address", "127.0.0.1:0", "--transport", "native", "--runtime-dir", tmp_path / "none")
-    env = {"XDG_RUNTIME_DIR": str(tmp_path), "TMPDIR": str(tmp_path)}
-    completed = digits("serve", *where, env=env, setup=read_only(), timeout=60)
-    assert completed.returncode == 1
-    line = completed.stderr.splitlines()[-1]
+    line = last_line(*where, env={"XDG_RUNTIME_DIR": str(tmp_path), "TMPDIR": str(tmp_path)}, setup=read_only())
     assert line.startswith("digits: no writable folder for a private socket in ")
     assert f"{tmp_path}/none (No such file or directory), {tmp_path} (Read-only file system), /tmp (" in line
     assert line.endswith("; give one by --runtime-dir")
@@ -115,7 +111,7 @@ def test_the_first_place_that_takes_a_socket_has_the_folder(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_another_user_cannot_reach_the_private_socket(serving: Callable[..., Any], open_folder: Path) -> None:
+def test_another_user_cannot_reach_the_private_socket(serving: Serving, open_folder: Path) -> None:
     """That user can reach other sockets there."""
     with socket.socket(socket.AF_UNIX) as public:
         public.bind(str(open_folder / "public"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -12,129 +13,117 @@ from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 from digits.protos.inference.v2 import inference_pb2, inference_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from digits.tests.serve.conftest import Pixels, Serving
+
+    Stub = digits_pb2_grpc.DigitClassifierStub
 
 SLOW = 0.2  # seconds a batch
 OCCUPIED = 8  # images: one call fills a batch
+Status = grpc.StatusCode
 
 
 @pytest.fixture(scope="module")
-def slow(serving: Callable[..., Any], models: Path, transport: str) -> Iterator[Any]:
+def slow(serving: Serving, transport: str) -> Iterator[Any]:
     """A server whose batches hold 8 images and take 0.2 s."""
     options = ("--transport", transport, "--max-batch-size", OCCUPIED, "--slow-down-microseconds", int(SLOW * 1e6))
-    with serving("--models", models, *options, "--no-warmup", "--priority-levels", 3) as server:
+    with serving(*options, "--no-warmup", "--priority-levels", 3) as server:
         yield server
 
 
 @pytest.fixture
-def stub(slow: Any) -> Iterator[digits_pb2_grpc.DigitClassifierStub]:
-    """On a connection that is there already, so that calls arrive in their order."""
+def stub(slow: Any) -> Iterator[Stub]:
+    """On a connection that is open already, so that calls arrive in their order."""
     with grpc.insecure_channel(slow.address) as channel:
         grpc.channel_ready_future(channel).result(timeout=30)
         yield digits_pb2_grpc.DigitClassifierStub(channel)
 
 
-def request(pixels: NDArray[np.uint8], **more: Any) -> digits_pb2.ClassifyRequest:
+@pytest.fixture
+def full(test_digits: Pixels) -> digits_pb2.ClassifyRequest:
+    """A request that fills a batch."""
+    return request(test_digits[:OCCUPIED])
+
+
+def request(pixels: Pixels, **more: Any) -> digits_pb2.ClassifyRequest:
     return digits_pb2.ClassifyRequest(pixels=pixels.tobytes(), **more)
 
 
-def arrived(stub: digits_pb2_grpc.DigitClassifierStub) -> None:
-    """A round trip on the same connection: what was sent before it has arrived after it."""
+def start(stub: Stub, *messages: digits_pb2.ClassifyRequest) -> list[Any]:
+    """Calls that have arrived when this returns: a round trip on the same connection comes after them."""
+    calls = [stub.Classify.future(message) for message in messages]
     stub.GetModel(digits_pb2.GetModelRequest(), timeout=30)
+    return calls
 
 
-def finished(calls: dict[str, Any]) -> list[str]:
-    """The names of calls, in the order in which they end."""
-    order: list[str] = []
-    done = threading.Event()
+@contextmanager
+def running_batches(address: str, count: int) -> Iterator[None]:
+    """Checks how many batches the model runs on meanwhile."""
+    with grpc.insecure_channel(address) as channel:
+        stub = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
 
-    def add(name: str) -> None:
-        order.append(name)
-        if len(order) == len(calls):
-            done.set()
+        def executed() -> int:
+            found = stub.ModelStatistics(inference_pb2.ModelStatisticsRequest(name="digits"))
+            return found.model_stats[0].execution_count
 
-    for name, call in calls.items():
-        call.add_done_callback(lambda _, name=name: add(name))
-    assert done.wait(30)
-    return order
+        before = executed()
+        yield
+        assert executed() - before == count
 
 
 def test_level_1_is_answered_first_and_the_last_level_is_the_default(
-    stub: digits_pb2_grpc.DigitClassifierStub, test_digits: NDArray[np.uint8]
+    stub: Stub, full: digits_pb2.ClassifyRequest, test_digits: Pixels
 ) -> None:
-    full = test_digits[:OCCUPIED]
-    calls = {"running": stub.Classify.future(request(full))}
-    arrived(stub)
+    order: SimpleQueue[str] = SimpleQueue()
+    calls = {"running": start(stub, full)[0]}
     for name, priority in (("none", 0), ("third", 3), ("unknown", 9), ("second", 2), ("first", 1)):
-        calls[name] = stub.Classify.future(request(full, priority=priority))
-    order = finished(calls)
-    assert order[:3] == ["running", "first", "second"]
-    assert set(order[3:]) == {"none", "third", "unknown"}
+        calls[name] = stub.Classify.future(request(test_digits[:OCCUPIED], priority=priority))
+    for name, call in calls.items():
+        call.add_done_callback(lambda _, name=name: order.put(name))
+    ended = [order.get(timeout=30) for _ in calls]
+    assert ended[:3] == ["running", "first", "second"]
+    assert set(ended[3:]) == {"none", "third", "unknown"}
 
 
 def test_a_timeout_ends_a_wait_and_nothing_is_computed_for_it(
-    slow: Any, stub: digits_pb2_grpc.DigitClassifierStub, test_digits: NDArray[np.uint8]
+    slow: Any, stub: Stub, full: digits_pb2.ClassifyRequest, test_digits: Pixels
 ) -> None:
-    full = test_digits[:OCCUPIED]
-    with grpc.insecure_channel(slow.address) as channel:
-        oip = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
-        before = oip.ModelStatistics(inference_pb2.ModelStatisticsRequest(name="digits")).model_stats[0].execution_count
-        running = stub.Classify.future(request(full))
-        arrived(stub)
-        waiting = stub.Classify.future(request(full))
-        arrived(stub)
+    with running_batches(slow.address, 2):
+        (running,), (waiting,) = start(stub, full), start(stub, full)
         late = stub.Classify.future(request(test_digits[:1], timeout_microseconds=int(SLOW / 2 * 1e6)))
-        assert late.code() in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert late.code() in {Status.DEADLINE_EXCEEDED, Status.RESOURCE_EXHAUSTED}
         assert "nothing was computed" in str(late.details()) or "it was not queued" in str(late.details())
-        assert running.code() is waiting.code() is grpc.StatusCode.OK
-        after = oip.ModelStatistics(inference_pb2.ModelStatisticsRequest(name="digits")).model_stats[0].execution_count
-        assert after - before == 2
+        assert running.code() is waiting.code() is Status.OK
 
 
-def test_who_cannot_be_in_time_is_refused_at_once_and_told_when_to_come_again(
-    stub: digits_pb2_grpc.DigitClassifierStub, test_digits: NDArray[np.uint8]
+def test_a_call_that_cannot_be_in_time_is_refused_at_once_and_told_when_to_try_again(
+    stub: Stub, full: digits_pb2.ClassifyRequest
 ) -> None:
-    """Ten calls of a full batch wait, two seconds of work; a call with half a second left is not kept until then."""
-    full = test_digits[:OCCUPIED]
-    waiting = [stub.Classify.future(request(full)) for _ in range(11)]
-    arrived(stub)
+    """Ten calls of a full batch wait, two seconds of work; a call with one second left is not kept until then."""
+    waiting = start(stub, *[full] * 11)
     with pytest.raises(grpc.RpcError) as error:
-        stub.Classify(request(full), timeout=5 * SLOW)
-    assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        stub.Classify(full, timeout=5 * SLOW)
+    assert error.value.code() is Status.RESOURCE_EXHAUSTED
     assert "it was not queued" in str(error.value.details())
     metadata: Any = error.value.trailing_metadata()
     assert int(dict(metadata)["retry-after-ms"]) > 1000 * SLOW
-    assert {call.code() for call in waiting} == {grpc.StatusCode.OK}
+    assert {call.code() for call in waiting} == {Status.OK}
 
 
-def test_an_expired_and_a_cancelled_call_are_never_computed(
-    slow: Any, stub: digits_pb2_grpc.DigitClassifierStub, test_digits: NDArray[np.uint8]
-) -> None:
-    full = test_digits[:OCCUPIED]
-    with grpc.insecure_channel(slow.address) as channel:
-        oip = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
-        before = oip.ModelStatistics(inference_pb2.ModelStatisticsRequest(name="digits")).model_stats[0].execution_count
-        running = stub.Classify.future(request(full))
-        arrived(stub)
-        cancelled = stub.Classify.future(request(full))
-        last = stub.Classify.future(request(full))
-        arrived(stub)
+def test_a_cancelled_call_is_never_computed(slow: Any, stub: Stub, full: digits_pb2.ClassifyRequest) -> None:
+    with running_batches(slow.address, 2):
+        (running,), (cancelled, last) = start(stub, full), start(stub, full, full)
         cancelled.cancel()
-        assert running.code() is last.code() is grpc.StatusCode.OK
-        after = oip.ModelStatistics(inference_pb2.ModelStatisticsRequest(name="digits")).model_stats[0].execution_count
-        assert after - before == 2
+        assert running.code() is last.code() is Status.OK
 
 
-def test_a_delay_makes_one_batch_of_calls_that_come_apart(
-    serving: Callable[..., Any], models: Path, transport: str, test_digits: NDArray[np.uint8]
+def test_a_delay_makes_one_batch_of_calls_that_arrive_apart(
+    serving: Serving, transport: str, test_digits: Pixels
 ) -> None:
-    """A lone call waits out the delay; a full batch does not."""
+    """A single call waits until the delay is over; a full batch does not."""
     options = ("--transport", transport, "--max-batch-size", 2, "--max-queue-delay-microseconds", 300_000)
-    with serving("--models", models, *options) as server, grpc.insecure_channel(server.address) as channel:
+    with serving(*options) as server, grpc.insecure_channel(server.address) as channel:
         stub = digits_pb2_grpc.DigitClassifierStub(channel)
         lone = stub.Classify(request(test_digits[:1]))
         assert lone.batch_size == 1

@@ -1,4 +1,4 @@
-"""The server's counts: one process after another, and several at once."""
+"""The server's counters: of one process after another, and of several at once."""
 
 from __future__ import annotations
 
@@ -26,16 +26,13 @@ mine.record_failure("deadline", 1.0)
 print(mine.totals().batches, flush=True)
 sys.stdin.read()
 """
+seconds = st.integers(0, 99)
+batches = st.lists(st.tuples(st.integers(1, 64), st.integers(1, 2 * LARGEST_SIZE), seconds, seconds), max_size=20)
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 64), st.integers(1, 2 * LARGEST_SIZE), st.integers(0, 99), st.integers(0, 99)),
-        max_size=20,
-    )
-)
-def test_the_totals_are_the_sums_of_what_was_recorded(batches: list[tuple[int, int, int, int]]) -> None:
-    """A call's time in the model is its whole batch's; batches by size are those up to the largest size."""
+@given(batches)
+def test_the_totals_are_those_of_what_was_recorded(batches: list[tuple[int, int, int, int]]) -> None:
+    """A call's time in the model is that of its whole batch; batches by size are those up to the largest size."""
     counted = Statistics()
     for calls, images, queue, compute in batches:
         counted.record_batch(calls, images, queue, compute)
@@ -45,11 +42,9 @@ def test_the_totals_are_the_sums_of_what_was_recorded(batches: list[tuple[int, i
     assert totals.images == sum(images for _, images, *_ in batches)
     assert totals.queue_ns == 10**9 * sum(queue for *_, queue, _ in batches)
     assert totals.compute_ns == 10**9 * sum(calls * compute for calls, *_, compute in batches)
-    assert totals.batch_sizes == {
-        size: (len(times), 10**9 * sum(times))
-        for size in {images for _, images, *_ in batches if images <= LARGEST_SIZE}
-        if (times := [compute for _, images, _, compute in batches if images == size])
-    }
+    sizes = {images for _, images, *_ in batches if images <= LARGEST_SIZE}
+    times = {size: [compute for _, images, _, compute in batches if images == size] for size in sizes}
+    assert totals.batch_sizes == {size: (len(each), 10**9 * sum(each)) for size, each in times.items()}
     assert bool(totals.last_ms) == bool(batches)
 
 
@@ -64,8 +59,8 @@ def test_failures_are_counted_by_reason() -> None:
     assert (totals.batches, totals.calls) == (0, 0)
 
 
-def test_worker_processes_count_in_one_memory() -> None:
-    """Each sees the sum; the row of one that has died counts on, and whoever takes its place goes on with it."""
+def test_worker_processes_count_in_shared_memory() -> None:
+    """Each sees the totals; the row of a dead worker still counts, and the worker that replaces it goes on with it."""
     fd = statistics.create(workers=3)
     mine = Statistics(fd)
 
@@ -74,10 +69,9 @@ def test_worker_processes_count_in_one_memory() -> None:
         return subprocess.Popen(arguments, pass_fds=[fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     with start(1, 10) as one, start(2, 20) as two:
-        assert one.stdout is not None
-        assert two.stdout is not None
-        one.stdout.readline()
-        two.stdout.readline()
+        for worker in (one, two):
+            assert worker.stdout
+            worker.stdout.readline()
         mine.record_batch(1, 1, 0, 0)
         both = mine.totals()  # while they live
         one.kill()
@@ -107,7 +101,7 @@ def test_threads_of_one_worker_lose_no_batch() -> None:
     assert counted.totals().images == 40_000
 
 
-def test_there_is_a_row_for_each_worker_and_no_more() -> None:
+def test_each_worker_has_one_row() -> None:
     fd = statistics.create(workers=2)
     for worker in (-1, 2):
         with pytest.raises(ValueError, match=f"no row for worker {worker}: the memory has 2"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from typing import TYPE_CHECKING, Any
@@ -14,35 +15,31 @@ from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 from digits.protos.inference.v2 import inference_pb2, inference_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    from numpy.typing import NDArray
+    from digits.tests.serve.conftest import Pixels, Serving
+
+    Stub = digits_pb2_grpc.DigitClassifierStub
+    Asked = tuple[str, Pixels]
 
 MAX_STREAMS = 64
 BOTH = pytest.mark.parametrize("method", ["ClassifyStream", "ModelStreamInfer"])
-STREAM = "/digits.v1.DigitClassifier/ClassifyStream"
+OWN = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
 
 
-@pytest.fixture
-def channel(server: Any) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(server.address) as channel:
-        yield channel
-
-
-def asking(request_id: str, pixels: NDArray[np.uint8], **more: Any) -> digits_pb2.ClassifyStreamRequest:
+def asking(request_id: str, pixels: Pixels, **more: Any) -> digits_pb2.ClassifyStreamRequest:
     request = digits_pb2.ClassifyRequest(pixels=pixels.tobytes(), include_probabilities=True, **more)
     return digits_pb2.ClassifyStreamRequest(request_id=request_id, request=request)
 
 
-def inferring(request_id: str, pixels: NDArray[np.uint8], **more: Any) -> inference_pb2.ModelInferRequest:
+def inferring(request_id: str, pixels: Pixels, **more: Any) -> inference_pb2.ModelInferRequest:
     tensor = {"name": "pixels", "datatype": "UINT8", "shape": [pixels.size // 784, 784]} | more
     request = inference_pb2.ModelInferRequest(model_name="digits", id=request_id, raw_input_contents=[pixels.tobytes()])
     request.inputs.add(**tensor)
     return request
 
 
-def stream(channel: grpc.Channel, method: str, requests: Iterator[tuple[str, NDArray[np.uint8]]]) -> Any:
+def stream(channel: grpc.Channel, method: str, requests: Iterator[Asked]) -> Any:
     """A call of one of the two methods with these ids and images; its answers have an id, see `answered`."""
     if method == "ClassifyStream":
         stub = digits_pb2_grpc.DigitClassifierStub(channel)
@@ -60,10 +57,7 @@ def answered(answer: Any) -> str:
     return str(answer.infer_response.id)
 
 
-def test_1000_requests_on_a_stream_get_the_answers_of_calls_of_their_own(
-    channel: grpc.Channel, test_digits: NDArray[np.uint8]
-) -> None:
-    stub = digits_pb2_grpc.DigitClassifierStub(channel)
+def test_1000_requests_on_a_stream_get_the_same_answers_as_unary_calls(stub: Stub, test_digits: Pixels) -> None:
     whole = stub.Classify(digits_pb2.ClassifyRequest(pixels=test_digits.tobytes(), include_probabilities=True))
     rows = np.array(whole.probabilities, np.float32).reshape(-1, 10)
     messages = (asking(str(i), image) for i, image in enumerate(test_digits))
@@ -74,18 +68,17 @@ def test_1000_requests_on_a_stream_get_the_answers_of_calls_of_their_own(
     assert max(answer.batch_size for answer in answers.values()) > 1
 
 
-def test_what_a_call_gets_as_a_status_a_request_gets_as_an_error_and_the_stream_goes_on(
-    channel: grpc.Channel, test_digits: NDArray[np.uint8]
-) -> None:
-    """Bytes that are no message come back without an id; the others with theirs."""
-    good = asking("good", test_digits[:1]).SerializeToString()
-    short = digits_pb2.ClassifyStreamRequest(
-        request_id="short", request=digits_pb2.ClassifyRequest(pixels=bytes(783))
-    ).SerializeToString()
-    empty = digits_pb2.ClassifyStreamRequest(request_id="empty").SerializeToString()
-    late = asking("late", test_digits[:1], timeout_microseconds=1).SerializeToString()
-    call: Any = channel.stream_stream(STREAM)
-    raw = list(call(iter([short, b"\xff\xff", empty, late, good]), timeout=60))
+def test_a_bad_request_gets_an_error_and_the_stream_goes_on(channel: grpc.Channel, test_digits: Pixels) -> None:
+    """The status of a unary call, with the id; without one if the message cannot be read."""
+    short = digits_pb2.ClassifyRequest(pixels=bytes(783))
+    messages: list[Any] = [
+        digits_pb2.ClassifyStreamRequest(request_id="short", request=short),
+        digits_pb2.ClassifyStreamRequest(request_id="empty"),
+        asking("late", test_digits[:1], timeout_microseconds=1),
+        asking("good", test_digits[:1]),
+    ]
+    call: Any = channel.stream_stream("/digits.v1.DigitClassifier/ClassifyStream")
+    raw = call(iter([b"\xff\xff", *(message.SerializeToString() for message in messages)]), timeout=60)
     answers = {answer.request_id: answer for answer in map(digits_pb2.ClassifyStreamResponse.FromString, raw)}
     assert answers.keys() == {"good", "short", "", "empty", "late"}
     assert len(answers["good"].response.digits) == 1
@@ -96,25 +89,17 @@ def test_what_a_call_gets_as_a_status_a_request_gets_as_an_error_and_the_stream_
     assert answers["late"].error.code == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
 
 
-def test_model_stream_infer_answers_in_the_order_of_the_requests_whatever_becomes_of_them(
-    channel: grpc.Channel, test_digits: NDArray[np.uint8]
-) -> None:
-    """As Triton does: one answer to each, to a bad one an error, which is known long before those in front of it."""
+def test_model_stream_infer_answers_in_order_also_with_errors(channel: grpc.Channel, test_digits: Pixels) -> None:
+    """As Triton does: one answer to each, also if the error is known long before the answers in front of it."""
     small, large = test_digits[:1], np.resize(test_digits, (1024, 28, 28))
-    single: Any = channel.unary_unary(
-        "/inference.GRPCInferenceService/ModelInfer",
-        inference_pb2.ModelInferRequest.SerializeToString,
-        inference_pb2.ModelInferResponse.FromString,
-    )
+    unary = inference_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer
     requests = [inferring(f"{i}", large if i % 2 else small) for i in range(20)]
     requests[9] = inferring("9", small, shape=[2, 784])
     requests[11] = inferring("11", small, name="image")
     messages = [request.SerializeToString() for request in requests]
     messages[13] = b"\xff"
     call: Any = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
-    stream = call(iter(messages), timeout=60)
-    answers = [inference_pb2.ModelStreamInferResponse.FromString(answer) for answer in stream]
-    assert stream.code() is grpc.StatusCode.OK
+    answers = [inference_pb2.ModelStreamInferResponse.FromString(each) for each in call(iter(messages), timeout=60)]
     assert len(answers) == len(requests)
     for i, (request, answer) in enumerate(zip(requests, answers, strict=True)):
         response = answer.infer_response
@@ -123,7 +108,7 @@ def test_model_stream_infer_answers_in_the_order_of_the_requests_whatever_become
             assert response == inference_pb2.ModelInferResponse(id="" if i == 13 else request.id)
         else:
             assert not answer.error_message
-            assert response == single(request, timeout=60)
+            assert response == unary(request, timeout=60)
     errors = [answers[i].error_message for i in (9, 11, 13)]
     assert errors[0].startswith("[request id: 9] input byte size mismatch")
     assert errors[1] == "[request id: 11] unexpected inference input 'image' for model 'digits'; expected 'pixels'"
@@ -131,14 +116,14 @@ def test_model_stream_infer_answers_in_the_order_of_the_requests_whatever_become
 
 
 @BOTH
-def test_a_stream_that_its_caller_half_closes_is_answered_whole_and_ends_with_ok(
-    channel: grpc.Channel, test_digits: NDArray[np.uint8], method: str
+def test_a_half_closed_stream_is_answered_completely_and_ends_with_ok(
+    channel: grpc.Channel, test_digits: Pixels, method: str
 ) -> None:
     """All requests are sent before the first answer is read."""
     sent = [str(i) for i in range(200)]
     half_closed = threading.Event()
 
-    def requests() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    def requests() -> Iterator[Asked]:
         yield from ((request_id, test_digits[:1]) for request_id in sent)
         half_closed.set()
 
@@ -149,11 +134,9 @@ def test_a_stream_that_its_caller_half_closes_is_answered_whole_and_ends_with_ok
 
 
 @BOTH
-def test_answers_come_while_the_stream_is_open(
-    channel: grpc.Channel, test_digits: NDArray[np.uint8], method: str
-) -> None:
+def test_answers_come_while_the_stream_is_open(channel: grpc.Channel, test_digits: Pixels, method: str) -> None:
     """A caller may wait for one answer before it asks again."""
-    messages: queue.SimpleQueue[tuple[str, NDArray[np.uint8]] | None] = queue.SimpleQueue()
+    messages: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
     answers = stream(channel, method, iter(messages.get, None))
     for turn in ("first", "second"):
         messages.put((turn, test_digits[:2]))
@@ -163,78 +146,69 @@ def test_answers_come_while_the_stream_is_open(
 
 
 @BOTH
-def test_a_caller_that_reads_no_answers_is_read_no_further(
-    server: Any, test_digits: NDArray[np.uint8], method: str
-) -> None:
-    """64 requests are taken from it, and what its connection holds; then it is held up, and its other calls are not."""
-    sent = 0
-    more_than_it_takes = 2000
+def test_a_caller_that_reads_no_answers_is_not_read_either(server: Any, test_digits: Pixels, method: str) -> None:
+    """64 requests are read, and what the connection buffers; then this caller is held up, and others are not."""
+    sent, more_than_it_reads = 0, 2000
 
-    def messages() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    def messages() -> Iterator[Asked]:
         nonlocal sent
-        for sent in range(1, more_than_it_takes + 1):
+        for sent in range(1, more_than_it_reads + 1):
             yield str(sent), test_digits
 
-    small = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024), ("grpc.use_local_subchannel_pool", 1)]
+    small = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024), *OWN]
     with grpc.insecure_channel(server.address, small) as channel, grpc.insecure_channel(server.address) as other:
         held = stream(channel, method, messages())
         next(held)
-        for _ in range(20):  # time for it to take more, if it would
+        for _ in range(20):  # time for it to read more, if it would
             request = digits_pb2.ClassifyRequest(pixels=test_digits.tobytes())
             assert digits_pb2_grpc.DigitClassifierStub(other).Classify(request, timeout=60).digits
-        assert sent < more_than_it_takes
+        assert sent < more_than_it_reads
         held.cancel()
 
 
 @BOTH
 def test_a_stream_that_is_cancelled_leaves_the_others_alone(
-    channel: grpc.Channel, test_digits: NDArray[np.uint8], method: str
+    channel: grpc.Channel, test_digits: Pixels, method: str
 ) -> None:
-    forever = threading.Event()
+    ended = threading.Event()
 
-    def endless() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    def endless() -> Iterator[Asked]:
         yield "one", test_digits[:1]
-        forever.wait(60)
+        ended.wait(60)
 
     for given_up in [stream(channel, method, endless()) for _ in range(40)]:
         given_up.cancel()
     answers = stream(channel, method, iter([("kept", test_digits[:1])]))
     assert [answered(answer) for answer in answers] == ["kept"]
-    forever.set()
+    ended.set()
 
 
-def test_more_streams_than_there_may_be_are_refused(channel: grpc.Channel, test_digits: NDArray[np.uint8]) -> None:
-    stub = digits_pb2_grpc.DigitClassifierStub(channel)
+def test_a_65th_stream_is_refused(channel: grpc.Channel, test_digits: Pixels) -> None:
     streams = []
     for _ in range(MAX_STREAMS):
-        messages: queue.SimpleQueue[digits_pb2.ClassifyStreamRequest] = queue.SimpleQueue()
-        messages.put(asking("one", test_digits[:1]))
-        streams.append(stub.ClassifyStream(iter(messages.get, None), timeout=60))
-        assert next(streams[-1]).request_id == "one"
+        messages: queue.SimpleQueue[Asked] = queue.SimpleQueue()
+        messages.put(("one", test_digits[:1]))
+        streams.append(stream(channel, "ClassifyStream", iter(messages.get, None)))
+        assert answered(next(streams[-1])) == "one"
     with pytest.raises(grpc.RpcError) as error:
-        next(stub.ClassifyStream(iter([asking("more", test_digits[:1])]), timeout=60))
+        next(stream(channel, "ClassifyStream", iter([("more", test_digits[:1])])))
     assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert error.value.details() == "64 streams are open; close one, or try another server"
-    for stream in streams:
-        stream.cancel()
+    for each in streams:
+        each.cancel()
 
 
 @BOTH
-def test_a_drain_answers_what_was_read_and_ends_the_stream_with_unavailable(
-    serving: Callable[..., Any], models: Path, transport: str, test_digits: NDArray[np.uint8], method: str
+def test_a_stream_that_goes_on_sending_does_not_hold_up_a_drain(
+    serving: Serving, transport: str, test_digits: Pixels, method: str
 ) -> None:
-    messages: queue.SimpleQueue[tuple[str, NDArray[np.uint8]] | None] = queue.SimpleQueue()
-    with (
-        serving("--models", models, "--transport", transport, "--lame-duck", 0) as server,
-        grpc.insecure_channel(server.address) as channel,
-    ):
-        answers = stream(channel, method, iter(messages.get, None))
-        messages.put(("one", test_digits))
-        assert answered(next(answers)) == "one"
+    """What was read is answered; then the stream ends with UNAVAILABLE."""
+    options = ("--transport", transport, "--lame-duck", 0, "--drain-timeout", 20)
+    with serving(*options) as server, grpc.insecure_channel(server.address) as channel:
+        answers = stream(channel, method, itertools.repeat(("again", test_digits[:1])))
+        assert answered(next(answers)) == "again"
         server.process.terminate()
         with pytest.raises(grpc.RpcError) as error:
             list(answers)
         assert error.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert error.value.details() == "the server is draining; try another one"
-        assert server.process.wait(timeout=30) == 0
-        messages.put(None)
+        assert server.process.wait(timeout=60) == 0

@@ -14,10 +14,11 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from digits.client import Client
     from digits.tests.conftest import ServerProcess
+    from digits.tests.serve.conftest import Pixels
+
+    Report = dict[str, Any]
 
 # In a process of its own: tritonclient registers the same names with protobuf as the server does. Given an address and
 # a file of digits, uint8 [n, 28, 28], prints all that it saw as JSON.
@@ -68,12 +69,8 @@ def inferred(client):
     ways = {
         "uint8": (given(digits), {}),
         "flat": (given(digits.reshape(-1, 784)), {}),
-        "channel_first": (given(digits[:, None]), {}),
-        "channel_last": (given(digits[..., None]), {}),
-        "int64": (given(digits.astype(np.int64)), {}),
         "fp16": (given((digits / 255).astype(np.float16)), {}),
         "fp32": (given(digits / np.float32(255)), {}),
-        "fp64": (given(digits / 255), {}),
         "fp32_255": (given(digits.astype(np.float32)), {"parameters": {"pixel_range": "0-255"}}),
         "urgent": (given(digits), {"priority": 1, "timeout": 60_000_000, "model_version": "1"}),
         "sequence": (given(digits), {"sequence_id": 5, "sequence_start": True}),
@@ -112,13 +109,8 @@ def streamed(client):
 def unserved(client):
     calls = {
         "LogSettings": [client.get_log_settings],
-        "TraceSetting": [client.get_trace_settings],
-        "SystemSharedMemoryStatus": [client.get_system_shared_memory_status],
         "SystemSharedMemoryRegister": [client.register_system_shared_memory, "region", "/key", 784],
-        "SystemSharedMemoryUnregister": [client.unregister_system_shared_memory],
-        "CudaSharedMemoryStatus": [client.get_cuda_shared_memory_status],
         "RepositoryModelLoad": [client.load_model, "digits"],
-        "RepositoryModelUnload": [client.unload_model, "digits"],
     }
     return {method: refused(*call) for method, call in calls.items()}
 
@@ -131,13 +123,9 @@ def errors(client):
     return {
         "name": infer(given(one), "x"),
         "version": infer(given(one), model_version="9"),
-        "input": infer(given(one, "image")),
         "datatype": infer(given(one.astype(np.str_).astype(np.object_))),
-        "shape": infer(given(np.zeros((1, 27, 28), np.uint8))),
         "value": infer(given(one.astype(np.float32)), request_id="call 6"),
-        "output": infer(given(one), outputs=[triton.InferRequestedOutput("logits")]),
         "classes": infer(given(one), outputs=[triton.InferRequestedOutput("digit", class_count=-3)]),
-        "too_many": infer(given(np.zeros((1025, 784), np.uint8))),
         "metadata": refused(client.get_model_metadata, "x"),
     }
 
@@ -166,50 +154,36 @@ report["asynchronous"] = asyncio.run(asynchronous())
 print(json.dumps(report))
 """
 SENT = 4
-WAYS = (
-    *("uint8", "flat", "channel_first", "channel_last", "int64", "fp16", "fp32", "fp64", "fp32_255"),
-    *("urgent", "sequence", "compressed"),
-)
+WAYS = ("uint8", "flat", "fp16", "fp32", "fp32_255", "urgent", "sequence", "compressed")
 
 
 @pytest.fixture(scope="module")
-def report(
-    server: ServerProcess, test_digits: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+def report(server: ServerProcess, test_digits: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Report:
     """All that tritonclient saw of the server, which nobody else was using."""
     file: Path = tmp_path_factory.mktemp("triton") / "digits.npy"
     np.save(file, test_digits[:SENT])
     command = [sys.executable, "-c", SESSION, server.address, str(file)]
     completed = subprocess.run(command, check=False, capture_output=True, text=True)
     assert completed.returncode == 0, completed.stderr
-    seen: dict[str, Any] = json.loads(completed.stdout)
+    seen: Report = json.loads(completed.stdout)
     return seen
 
 
-def test_health_and_description_are_read(report: dict[str, Any]) -> None:
+def test_health_and_description_are_read(report: Report) -> None:
+    """What they say is tested in test_inference_service.py."""
     described = report["described"]
     assert (described["live"], described["ready"]) == (True, True)
     assert described["model_ready"] == [True, True, False, False]
-    assert (described["server"]["name"], described["server"]["version"]) == (
-        "digits",
-        metadata.version("digits-serving"),
-    )
-    model = described["model"]
+    assert described["server"]["version"] == metadata.version("digits-serving")
+    model, config = described["model"], described["config"]
     assert (model["name"], model["versions"], model["platform"]) == ("digits", ["1"], "onnxruntime_onnx")
-    assert model["inputs"] == [{"name": "pixels", "datatype": "UINT8", "shape": ["-1", "28", "28"]}]
-    assert [output["name"] for output in model["outputs"]] == ["probabilities", "digit", "confidence"]
+    assert (config["name"], config["backend"], config["max_batch_size"]) == ("digits", "onnxruntime", 1024)
+    assert config["dynamic_batching"]["default_queue_policy"]["allow_timeout_override"]
     assert described["index"] == {"models": [{"name": "digits", "version": "1", "state": "READY"}]}
 
 
-def test_the_configuration_is_that_of_the_server(report: dict[str, Any]) -> None:
-    config = report["described"]["config"]
-    assert (config["name"], config["backend"], config["max_batch_size"]) == ("digits", "onnxruntime", 1024)
-    assert config["input"] == [{"name": "pixels", "data_type": "TYPE_UINT8", "dims": ["28", "28"]}]
-    assert config["dynamic_batching"]["default_queue_policy"]["allow_timeout_override"]
-
-
 def test_every_way_of_sending_digits_gets_the_clients_own_answers(
-    report: dict[str, Any], client: Client, test_digits: NDArray[np.uint8]
+    report: Report, client: Client, test_digits: Pixels
 ) -> None:
     """Of any datatype and shape, alone, with others or on a stream: what digits' own client is told, to the bit."""
     expected = client.classify(test_digits[:SENT], include_probabilities=True)
@@ -228,7 +202,7 @@ def test_every_way_of_sending_digits_gets_the_clients_own_answers(
     assert report["asynchronous"]["ready"]
 
 
-def test_outputs_come_as_asked_and_the_id_comes_back(report: dict[str, Any]) -> None:
+def test_outputs_come_as_asked_and_the_id_comes_back(report: Report) -> None:
     assert report["inferred"]["some"] == [["digit", "probabilities"], "call 5", "digits", "1"]
 
 
@@ -238,27 +212,18 @@ def test_outputs_come_as_asked_and_the_id_comes_back(report: dict[str, Any]) -> 
         ("name", "NOT_FOUND", "Request for unknown model: 'x' is not found; there is 'digits'"),
         ("version", "NOT_FOUND", "Request for unknown model: 'digits' version '9' is not found; there is version '1'"),
         ("metadata", "NOT_FOUND", "Request for unknown model: 'x' is not found; there is 'digits'"),
-        ("input", "INVALID_ARGUMENT", "unexpected inference input 'image' for model 'digits'; expected 'pixels'"),
         ("datatype", "INVALID_ARGUMENT", "inference input 'pixels' data-type is 'BYTES', but model 'digits' expects"),
-        ("shape", "INVALID_ARGUMENT", "[784] or [n,784], got [1,27,28]"),
-        ("value", "INVALID_ARGUMENT", "the request parameter pixel_range '0-255' takes the other range"),
-        ("value", "INVALID_ARGUMENT", "[request id: call 6] "),
-        ("output", "INVALID_ARGUMENT", "unexpected inference output 'logits' for model 'digits'; expected one of"),
+        ("value", "INVALID_ARGUMENT", "[request id: call 6] input 'pixels' for model 'digits': pixel "),
         ("classes", "INVALID_ARGUMENT", "invalid value for 'classification' parameter: -3; expected 1 or more"),
-        ("too_many", "INVALID_ARGUMENT", "inference request batch-size must be <= 1024 for 'digits', got 1025"),
     ],
 )
-def test_what_is_refused_is_an_exception_that_says_why(
-    report: dict[str, Any], case: str, status: str, text: str
-) -> None:
+def test_an_error_is_an_exception_that_says_why(report: Report, case: str, status: str, text: str) -> None:
     code, message = report["errors"][case]
     assert code == f"StatusCode.{status}"
     assert text in message
 
 
-def test_classes_come_instead_of_an_outputs_elements(
-    report: dict[str, Any], client: Client, test_digits: NDArray[np.uint8]
-) -> None:
+def test_classes_come_instead_of_an_outputs_elements(report: Report, client: Client, test_digits: Pixels) -> None:
     """As BYTES [n, 3]; an output of one column has one class, and a number of its own as its value."""
     expected = client.classify(test_digits[:SENT], include_probabilities=True)
     assert expected.probabilities is not None
@@ -272,9 +237,7 @@ def test_classes_come_instead_of_an_outputs_elements(
     }
 
 
-def test_a_stream_that_is_stopped_has_had_all_answers(
-    report: dict[str, Any], client: Client, test_digits: NDArray[np.uint8]
-) -> None:
+def test_a_stopped_stream_has_got_all_answers(report: Report, client: Client, test_digits: Pixels) -> None:
     """In order; to the one that was refused an error, and no other to the stream itself."""
     digits = client.classify(test_digits[:SENT]).digits
     streamed = report["streamed"]
@@ -282,24 +245,20 @@ def test_a_stream_that_is_stopped_has_had_all_answers(
     assert streamed["errors"] == ["Request for unknown model: 'x' is not found; there is 'digits'"]
 
 
-def test_a_method_of_tritons_that_is_not_served_is_named(report: dict[str, Any]) -> None:
-    assert len(report["unserved"]) == 8
+def test_a_method_that_is_not_served_is_named(report: Report) -> None:
+    assert len(report["unserved"]) == 3
     for method, said in report["unserved"].items():
         text = f"/inference.GRPCInferenceService/{method} is not served; reflection lists what is"
         assert said == ["StatusCode.UNIMPLEMENTED", text]
 
 
-def test_the_statistics_count_what_was_inferred(report: dict[str, Any]) -> None:
-    """At least: others had the server before. Each call was awaited and so is a batch of its own."""
-    (said,) = report["statistics"]
+def test_the_statistics_count_what_was_inferred(report: Report) -> None:
+    """At least: other tests used the server before. Each call was awaited and so is a batch of its own."""
+    (said,), (after,) = report["statistics"], report["after"]
     calls = len(WAYS) + 1
-    assert (said["name"], said["version"]) == ("digits", "1")
     assert int(said["inference_count"]) >= SENT * len(WAYS) + 1
     assert int(said["execution_count"]) >= calls
-    for kind in ("success", "queue", "compute_infer"):
-        assert int(said["inference_stats"][kind]["count"]) >= calls
-    assert int(said["inference_stats"]["compute_infer"]["ns"]) > 0
+    assert int(said["inference_stats"]["success"]["count"]) >= calls
     assert str(SENT) in {batch["batch_size"] for batch in said["batch_stats"]}
-    (after,) = report["after"]
     assert int(after["inference_stats"]["fail"]["count"]) > int(said["inference_stats"]["fail"].get("count", "0"))
     assert after["inference_count"] == said["inference_count"]
