@@ -4,8 +4,10 @@ import logging
 import threading
 import time
 from dataclasses import replace
+from typing import cast
 
-from digits.model.selection import Selection
+from digits.model.manifest import Precision  # noqa: TC001 used by a cast
+from digits.model.runtime import CUDA
 from digits.serve.address import require_free
 from digits.serve.batcher import Batcher
 from digits.serve.engine_host import EngineHost
@@ -48,6 +50,7 @@ class Server:
         log.info("%s carries the calls: %s", choice.name, choice.reason)
         transport = TRANSPORTS[choice.name]
         threads = fit(worker.settings, takes_batched=transport.calls_hold_threads, lock=worker.statistics)
+        self._worker = worker
         self._settings = settings = replace(worker.settings, max_queue_size=threads.queue_size)
         self._statistics = Statistics(worker.statistics, worker.number)
         self._services = Services(
@@ -76,9 +79,15 @@ class Server:
         )
 
     @property
-    def choice(self) -> tuple[int, Selection]:
-        """The version that is served, and the variant that was chosen."""
-        return self._engine.model.number, self._engine.selection
+    def settled(self) -> WorkerConfiguration:
+        """The configuration with the choices made: a worker that gets it serves the same, whatever is published."""
+        selection = self._engine.selection
+        settings = replace(
+            self._worker.settings,
+            precision=cast("Precision", selection.variant),
+            provider="cuda" if selection.engine.provider == CUDA else "cpu",
+        )
+        return replace(self._worker, settings=settings, version=self._engine.model.number, reason=selection.reason)
 
     def start(self) -> None:
         """Serves; when this returns it is ready, and its health says so. Raises StartError if the warm-up fails."""

@@ -78,8 +78,7 @@ class Supervisor:
         if not self._launch(first):
             return
         report = self._monitors[0].first.result()
-        settled = first.settled(report)
-        if self._launch(*(replace(settled, number=number) for number in range(1, self._workers))):
+        if self._launch(*(replace(report.configuration, number=number) for number in range(1, self._workers))):
             what, _, where = report.line.rpartition(", at ")
             announce(f"{what}, {self._workers} workers, at {where}")
 

@@ -65,21 +65,24 @@ def fit(settings: ServeSettings, *, takes_batched: bool, lock: int | None = None
         return CallThreads(queue_size, waiting + min(waiting, settings.max_batch_size), streams)
 
     wanted = sized(settings.max_queue_size, MAX_STREAMS)
-    threads = wanted.calls + wanted.streams
+    threads, (least, others) = wanted.calls + wanted.streams, _fewest(settings)
     if lock is not None:
         fcntl.lockf(lock, fcntl.LOCK_EX)
     try:
-        room = _count(settings, threads)
+        room = _start(min(threads + others, _count_in_memory(settings))) - others
     finally:
         if lock is not None:
             fcntl.lockf(lock, fcntl.LOCK_UN)
+    if room < least:
+        raise StartError(
+            f"there is room for {room + others} more threads, and a server needs {least + others}: {RAISE}"
+        )
     if room == threads:
         return wanted
-    left = room - SPARE
-    queue_size, streams = settings.max_queue_size, min(MAX_STREAMS, left // 2)
+    queue_size, streams = settings.max_queue_size, min(MAX_STREAMS, (room - SPARE) // 2)
     if takes_batched:
-        streams = min(MAX_STREAMS, 1 + (room - _least(settings)) // 8)
-        queue_size = min(queue_size, (left - 2 * streams) // (2 * levels))
+        streams = min(MAX_STREAMS, 1 + (room - least) // 8)
+        queue_size = min(queue_size, (room - SPARE - 2 * streams) // (2 * levels))
     log.warning(
         "limits of this process leave %d threads for calls, not %d: max_queue_size is %d, and %d streams may be open; "
         "for more, %s, or of memory",
@@ -96,49 +99,33 @@ def require_memory(settings: ServeSettings) -> None:
     _count_in_memory(settings, LIBRARIES)
 
 
-def _least(settings: ServeSettings) -> int:
-    """The fewest threads of calls: for one stream, and at each level one call that waits and one in a batch."""
-    return SPARE + 2 + 2 * settings.priority_levels
+def _fewest(settings: ServeSettings) -> tuple[int, int]:
+    """The fewest threads of calls, for a stream and two calls at each level; and the threads that start later."""
+    return SPARE + 2 + 2 * settings.priority_levels, OTHERS + 2 * settings.instances
 
 
-def _others(settings: ServeSettings) -> int:
-    return OTHERS + 2 * settings.instances
+def _count_in_memory(settings: ServeSettings, libraries: int | None = None) -> int:
+    """How many threads limits of memory leave room for, next to what callers may make the server hold.
 
-
-def _count(settings: ServeSettings, wanted: int) -> int:
-    """How many threads of calls there is room for, up to `wanted`."""
-    others, least = _others(settings), _least(settings)
-    room = _start(min(wanted + others, _count_in_memory(settings))) - others
-    if room < least:
-        raise StartError(
-            f"there is room for {room + others} more threads, and a server needs {least + others}: {RAISE}"
-        )
-    return room
-
-
-def _count_in_memory(settings: ServeSettings, used: int | None = None) -> int:
-    """How many threads limits of memory leave room for, after `used` bytes and what callers may make the server hold.
-
-    By default `used` is what this process uses.
+    `libraries` are the bytes that the process will use; by default it is what it uses now.
     """
     statm = Path("/proc/self/statm").read_text(encoding="ascii").split()
     stack, _ = resource.getrlimit(resource.RLIMIT_STACK)
     stack = DEFAULT_STACK if stack == resource.RLIM_INFINITY else stack
-    fewest = (_least(settings) + _others(settings)) * stack
     most = UNLIMITED
     for kind, letter, column in ((resource.RLIMIT_AS, "v", 0), (resource.RLIMIT_DATA, "d", 5)):
         limit, _ = resource.getrlimit(kind)
         if limit == resource.RLIM_INFINITY:
             continue
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
-        taken = settings.max_memory * MB + (int(statm[column]) * resource.getpagesize() if used is None else used)
-        if limit < taken + fewest:
-            needed = taken + fewest
+        used = settings.max_memory * MB + (libraries or int(statm[column]) * resource.getpagesize())
+        needed = used + sum(_fewest(settings)) * stack
+        if limit < needed:
             raise StartError(
                 f"memory is limited to {limit} bytes (ulimit -{letter}), and a server needs {needed}: "
                 f"give it `ulimit -{letter} {-(-needed // 1024)}` or more, or lower --max-memory {settings.max_memory}"
             )
-        most = min(most, (limit - taken) // stack)
+        most = min(most, (limit - used) // stack)
     return most
 
 

@@ -8,11 +8,8 @@ import os
 import signal
 import sys
 import threading
-from typing import cast
 
 from digits.model.errors import ModelError
-from digits.model.manifest import Precision  # noqa: TC001 used by a cast
-from digits.model.runtime import CUDA
 from digits.serve.errors import StartError
 from digits.serve.process import signal_handling
 from digits.serve.process.worker_configuration import Report, WorkerConfiguration, receive, send
@@ -36,17 +33,7 @@ def main() -> int:
         except (StartError, ModelError, OSError, ModuleNotFoundError) as error:
             send(pipe, error)
             return 1
-        version, selection = server.choice
-        send(
-            pipe,
-            Report(
-                line=str(server),
-                version=version,
-                precision=cast("Precision", selection.variant),
-                provider="cuda" if selection.engine.provider == CUDA else "cpu",
-                reason=selection.reason,
-            ),
-        )
+        send(pipe, Report(str(server), server.settled))
     signal_handling.stay(server, config.settings.drain_timeout, supervised=True)
     return 0
 

@@ -2,30 +2,10 @@
 
 import pickle
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import IO, Any, Literal, Self
+from dataclasses import dataclass
+from typing import IO, Any
 
-from digits.model.manifest import Precision
 from digits.serve.settings import ServeSettings
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Of a worker that is ready.
-
-    Attributes:
-        line: The line that says what it serves, and where.
-        version: The version that it serves.
-        precision: The variant that it has chosen.
-        provider: Where that runs.
-        reason: Why that one.
-    """
-
-    line: str
-    version: int
-    precision: Precision
-    provider: Literal["cpu", "cuda"]
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +31,18 @@ class WorkerConfiguration:
         """Whether other workers listen at the same port."""
         return self.statistics is not None
 
-    def settled(self, report: Report) -> Self:
-        """The same with the first worker's choices: all workers answer as it does, also if a version is published."""
-        settings = replace(self.settings, precision=report.precision, provider=report.provider)
-        return replace(self, settings=settings, version=report.version, reason=report.reason)
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Of a worker that is ready.
+
+    Attributes:
+        line: The line that says what it serves, and where.
+        configuration: Its own, with the version, the precision and the provider that it has chosen.
+    """
+
+    line: str
+    configuration: WorkerConfiguration
 
 
 def send(pipe: IO[bytes], message: WorkerConfiguration | Report | Exception) -> None:

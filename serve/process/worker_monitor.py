@@ -114,7 +114,7 @@ class WorkerMonitor:
 
     def _record(self, report: Report, pid: int) -> None:
         """From now on the worker is started with the choices that it has made."""
-        self._configuration = self._configuration.settled(report)
+        self._configuration = report.configuration
         if self.first.done():
             log.info("%s (pid %d) is back", self._name, pid)
         else:

@@ -65,9 +65,6 @@ class GrpcioTransport(Transport):
     def start(self) -> None:
         self._server.start()
 
-    def open(self) -> None:
-        """It is open since its start."""
-
     def drain(self, end: float) -> bool:
         self.close_queue(end)
         return self.stop(end)
