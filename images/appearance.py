@@ -1,21 +1,26 @@
-"""Whether digits in arrays look as MNIST's do: bright ink on a dark background, upright. Looks at pixels alone."""
+"""Whether digits in arrays look like MNIST's: bright ink on a dark background, upright. Looks at pixels only."""
+
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.images.arrays import Pixels
 from digits.images.digit import SIDE, WHITE
 
+Floats: TypeAlias = NDArray[np.floating[Any]]
+
 SAMPLE = 1000  # images, spread over all
 FAINT = 15  # of 255
-FEWEST = 10  # images by which transposed ones are told
+FEWEST = 10  # images, to tell that they are transposed
 DEVIATIONS = 2.0
 
 
 def warnings(pixels: Pixels) -> list[str]:
-    """What looks wrong, a line each with its remedy; none for digits as MNIST has them.
+    """What looks wrong, one line each with its remedy; empty for digits like MNIST's.
 
     Inverted: the outermost ring of pixels is brighter than half the range in more than half of the images. The mean of
-    an image's ring is at most 8.7 in MNIST, and so at least 246 if inverted: no error in 70,000 images, one at a time.
+    an image's ring is at most 8.7 in MNIST, so at least 246 if inverted: no error in 70,000 images, each by itself.
 
     Transposed: digits are taller than wide. What counts is how many images have ink that varies more across than down:
     more than half, by two standard deviations of a fair coin, of ten images or more. In MNIST's training images 10.6 %
@@ -43,27 +48,22 @@ def warnings(pixels: Pixels) -> list[str]:
     return found
 
 
-def _ring(pixels: Pixels) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _ring(pixels: Pixels) -> Floats:
     """The mean of each image's outermost pixels, [n]."""
     inner = np.zeros((SIDE, SIDE), np.bool_)
     inner[1:-1, 1:-1] = True
-    means: np.ndarray[tuple[int], np.dtype[np.float64]] = pixels[:, ~inner].mean(axis=1)
-    return means
+    return np.asarray(pixels[:, ~inner].mean(axis=1))
 
 
-def _is_wider(pixels: Pixels) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Of each image that has ink, whether its variance across is larger than its variance down."""
+def _is_wider(pixels: Pixels) -> NDArray[np.bool_]:
+    """For each image that has ink, whether the ink's variance is larger across than down, [images with ink]."""
     ink = pixels[pixels.any(axis=(1, 2))].astype(np.float64)
     across, down = (_variance(ink.sum(axis)) for axis in (1, 2))
     return across > down
 
 
-def _variance(
-    profile: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Of the positions along a profile, [n, 28], weighted by it."""
+def _variance(profiles: Floats) -> Floats:
+    """The variance of positions, each weighted by its value in a profile, [n] of [n, 28]."""
     positions = np.arange(SIDE)
-    share = profile / profile.sum(axis=1, keepdims=True)
-    mean = share @ positions
-    spread: np.ndarray[tuple[int], np.dtype[np.float64]] = share @ positions**2 - mean**2
-    return spread
+    weights = profiles / profiles.sum(axis=1, keepdims=True)
+    return np.asarray(weights @ positions**2 - (weights @ positions) ** 2)

@@ -1,7 +1,7 @@
-"""Whether ink is one digit's. What is not is said, rather than guessed at.
+"""Whether ink shows one digit. Anything else is rejected with a reason.
 
-The limits lie outside what MNIST's digits have, as photos too: of those one in a thousand is refused, broken strokes,
-filled loops and all.
+The limits lie outside the range of MNIST's digits, also as photos: one photo in a thousand is rejected, including
+digits with broken strokes and filled loops.
 """
 
 import numpy as np
@@ -12,28 +12,28 @@ from digits.images.errors import BlankError, SeveralDigitsError, UnclearError
 from digits.images.paper import Grey, border
 from digits.images.parts import Mask
 
-LONGEST = 4.0  # strokes, in lengths of the digit: an 8 takes 2.5, and a page of text 10
-OTHER_SIDE = 0.15  # of the ink's area: as far off the paper to the other side
+LONGEST = 4.0  # of all strokes, in lengths of the digit: an 8 has 2.5, a page of text 10
+OTHER_SIDE = 0.15  # of the ink's area: what is as far from the paper's tone in the other direction
 BORDER = 0.06  # of the border: ink there, unless it reaches all four sides of a close crop
-FULL, SLIM = 0.75, 0.4  # of its box: a disc fills 0.79; and how near to a square the box is, since a 1 may fill its own
+FULL, SLIM = 0.75, 0.4  # of its box: a disc fills 0.79; and how square the box is, since a 1 may fill its box
 HOLE = 0.01  # of its box: smaller ones are noise
 GAP = 0.12  # of the tallest part's height: parts nearer than this are one broken digit
-TALL = 0.5  # of the tallest part's height: lower ones, such as the bar of a 5, are no digits
-MARKS = 12  # parts: more are no row of digits
+TALL = 0.5  # of the tallest part's height: lower ones, such as the bar of a 5, are not digits
+MARKS = 12  # parts: more are not a row of digits
 ROUGH = 16.0  # of 255 grey levels, the standard deviation: no paper is so rough
 
 
 def check(ink: Grey, strokes: Mask, pieces: int) -> None:
-    """Passes one digit.
+    """Accepts one digit.
 
     Args:
-        ink: How far off the paper, float32 [h, w]: 1 is ink, 0 paper, and what is below it lies on the other side.
+        ink: How far off the paper, float32 [h, w]: 1 is ink, 0 paper, negative the other direction.
         strokes: Where the digit is, bool [h, w], dust left out.
         pieces: How many connected parts the strokes have.
 
     Raises:
         SeveralDigitsError: digits side by side, or one above another.
-        UnclearError: what is no digit.
+        UnclearError: anything else.
     """
     _check_texture(ink, strokes)
     if pieces > 1:
@@ -41,20 +41,20 @@ def check(ink: Grey, strokes: Mask, pieces: int) -> None:
     down, across = parts.extent(strokes)
     box = strokes[down, across]
     if box.mean() > FULL and min(box.shape) > SLIM * max(box.shape) and not _has_hole(box):
-        raise _unclear(f"a blot that fills {box.mean():.0%} of its box, where a digit's strokes leave more free")
+        raise _unclear(f"a blot that fills {box.mean():.0%} of its box, more than a digit's strokes fill")
     share = border(strokes).mean()
     if share > BORDER and strokes.shape != box.shape:
-        raise _unclear(f"ink along {share:.0%} of the picture's border, which is no paper then")
+        raise _unclear(f"ink along {share:.0%} of the picture's border, where paper is expected")
 
 
 def _has_hole(box: Mask) -> bool:
-    """Whether the strokes go round some paper, as those of a thick 0 do."""
+    """Whether the strokes enclose paper, as those of a thick 0 do."""
     sizes = np.bincount(parts.connected(np.pad(~box, 1, constant_values=True)).ravel())[1:]
     return int((sizes > HOLE * box.size).sum()) > 1
 
 
-def nothing(peak: float, noise: float) -> BlankError | UnclearError:
-    """The error for a picture whose farthest pixel is `peak` off the paper, its noise's deviation being `noise`."""
+def blank(peak: float, noise: float) -> BlankError | UnclearError:
+    """The error for a picture whose farthest pixel is `peak` from the paper, with noise of this standard deviation."""
     if noise > ROUGH:
         return _unclear(f"tones all over, {noise:.0f} of 255 grey levels off its paper, and {peak:.0f} at most")
     return BlankError(

@@ -1,6 +1,7 @@
 """Decoded pictures as grey values: upright, without transparency, and small enough to look for ink in."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -54,26 +55,22 @@ class GreyPicture(NamedTuple):
 
 
 def _grey(picture: Image.Image, *, wide_range: bool, transparent: bool) -> Greys:
-    """Grey values from 0 to 255 as they lie in the file, [h, w], the longer side below 2048."""
+    """Grey values from 0 to 255, not turned yet, [h, w], the longer side below 2048."""
     factor = max(1, max(picture.size) // LONGEST)
-    if wide_range:
-        low, high = _range(picture)
-        return np.concatenate([_scaled(strip, low, high).reduce(factor) for strip in _strips(picture, factor)])
     if transparent:
         small = [strip.convert("RGBA").reduce(factor) for strip in _strips(picture, factor)]
         alpha = np.concatenate([strip.getchannel("A") for strip in small])
         return _on_paper(np.concatenate([strip.convert("L") for strip in small]), alpha)
-    if picture.mode == "L" and factor == 1:
-        return np.frombuffer(picture.tobytes(), np.uint8).reshape(
-            picture.height, picture.width
-        )  # as np.asarray, faster
-    return np.concatenate([_opaque(strip).reduce(factor) for strip in _strips(picture, factor)])
+    if picture.mode == "L" and factor == 1:  # as np.asarray, faster
+        return np.frombuffer(picture.tobytes(), np.uint8).reshape(picture.height, picture.width)
+    to_grey = partial(_scaled, ends=_range(picture)) if wide_range else _opaque
+    return np.concatenate([to_grey(strip).reduce(factor) for strip in _strips(picture, factor)])
 
 
 def _strips(picture: Image.Image, factor: int = 1) -> Iterator[Image.Image]:
-    """The picture from top to bottom, in pieces whose heights, but the last one's, are multiples of the factor.
+    """The picture in pieces from top to bottom, so that no converted copy of a whole picture is in memory.
 
-    So no converted copy of a whole picture is ever in memory.
+    Their heights are multiples of the factor, except the last one's.
     """
     width, height = picture.size
     rows = factor * max(1, STRIP // (width * factor))
@@ -95,8 +92,9 @@ def _range(picture: Image.Image) -> tuple[float, float]:
     return ends.min(), ends.max()
 
 
-def _scaled(strip: Image.Image, low: float, high: float) -> Image.Image:
-    """Values from `low` to `high` from 0 to 255, since `convert` would clip them."""
+def _scaled(strip: Image.Image, ends: tuple[float, float]) -> Image.Image:
+    """Values between the ends, spread from 0 to 255; `convert` would clip them."""
+    low, high = ends
     values = np.asarray(strip, np.float64) - low
     return Image.fromarray((values * (255 / ((high - low) or 1))).astype(np.float32))
 
@@ -109,29 +107,24 @@ def _has_alpha(picture: Image.Image) -> bool:
 
 
 def _on_paper(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Grey:
-    """Grey values laid, by their opacity, on grey paper that the strokes stand out from, float32 [h, w].
+    """Grey values on grey paper that the strokes stand out from, weighted by their opacity, float32 [h, w].
 
-    Strokes alone get paper of the opposite tone. A drawing that brings its own paper, so that most of the picture is
-    opaque and of more than one tone, gets more of the same.
+    If the picture is strokes alone, the paper has the opposite tone. If it has its own paper, so that most of it is
+    opaque and has more than one tone, the paper continues.
     """
-    opacity = alpha.astype(np.float32)
-    opacity /= OPAQUE
+    opacity = alpha.astype(np.float32) / OPAQUE
     tones = grey[opacity > opacity.max() / 2]
     if not tones.size:
         raise BlankError("the picture is blank: it is wholly transparent; expected one digit that stands out")
     own = opacity.mean() > 0.5 and np.ptp(tones) > ink.FAINTEST  # noqa: PLR2004 - half the picture
     opposite = 255 if tones.mean() < 128 else 0  # noqa: PLR2004 - the middle of the range
-    tone = np.float32(np.median(tones) if own else opposite)
-    laid = opacity * grey
-    np.subtract(1, opacity, out=opacity)
-    opacity *= tone
-    laid += opacity
-    return np.asarray(laid, np.float32)
+    paper_tone = np.float32(np.median(tones) if own else opposite)
+    return np.asarray(opacity * grey + (1 - opacity) * paper_tone, np.float32)
 
 
 def _upright(grey: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
-    """Turned as EXIF says it has to be: from 5 the axes change places, and then each may be reversed."""
-    if orientation not in range(2, 9):  # 1, or none of EXIF's
+    """Turned as EXIF requires: from 5 on the axes change places, and then each may be reversed."""
+    if orientation not in range(2, 9):  # 1, or undefined
         return grey
     if orientation >= 5:  # noqa: PLR2004 - EXIF's own number
         grey = grey.T

@@ -1,8 +1,8 @@
-"""Grey values to a digit: find the ink, drop the dust, and place it as MNIST does.
+"""Grey values to a digit: find the ink, drop the dust, crop, and place the digit as MNIST does.
 
-The procedure is the one that MNIST's authors published (LeCun, Cortes, Burges, "The MNIST database of handwritten
-digits"): size-normalised to fit 20 x 20 pixels keeping its shape, anti-aliased, then centred in 28 x 28 by its centre
-of mass. What comes before it, finding the ink on the paper, is ours.
+MNIST's authors published how (LeCun, Cortes, Burges, "The MNIST database of handwritten digits"): fitted into 20 x 20
+pixels with its shape kept, anti-aliased, then centred in 28 x 28 by its centre of mass. The step before, finding the
+ink on the paper, is ours.
 """
 
 from typing import NamedTuple
@@ -17,31 +17,31 @@ from digits.images.paper import Grey, Greys
 from digits.images.parts import Mask
 
 BOX = 20
-GRID = 256  # cells along the longer side, in whose means the ink is sought
-SMALL = 40  # cells: a digit smaller than this is looked at again, closer
-AROUND = 0.3  # of its size: the paper that a closer look takes with it
+GRID = 256  # cells along the longer side: ink is searched for in their means
+SMALL = 40  # cells: a smaller digit is searched for again, in finer cells
+AROUND = 0.3  # of its size: the paper around it that is searched again
 FAINTEST = 8.0  # of 255 grey levels: JPEG leaves 1 to 3 on empty paper
-NOISE = 6.0  # standard deviations: of a million pixels of plain noise, none is as far out
+NOISE = 6.0  # standard deviations: none of a million pixels of plain noise is as far away
 SEEN = 0.2  # of the farthest pixel: what may be ink; the ringing of JPEG stays below
 STROKE = 0.35  # of full ink: what belongs to a stroke; lines of school paper stay below
-GRAIN = 3.0  # standard deviations of noise that no stroke may be below, unless they are half of full ink
+GRAIN = 3.0  # standard deviations of noise: the least for a stroke, unless that is half of full ink
 FULL = 0.9  # the quantile of ink that is full ink: an inner pixel of a stroke, not its brightest speck
 VEIL = 0.15  # of full ink: what becomes 0
 EDGE = 0.3  # of full ink: where the digit begins and ends
 WHITE = 0.9  # the quantile of a stroke's pixels that becomes 255
-DUST = 0.05  # of the largest connected part's ink: smaller parts are no strokes
+DUST = 0.05  # of the largest connected part's ink: smaller parts are dust
 
 Digit = NDArray[np.uint8]
 
 
-class Look(NamedTuple):
-    """What was seen of a picture, in square cells of so many pixels a side.
+class Strokes(NamedTuple):
+    """The ink that was found in a picture, in square cells.
 
     Attributes:
-        ink: How far off the paper, float32 [h, w]: 1 is full ink, 0 paper, and below 0 lies the other side.
-        strokes: What of it is the digit's, bool [h, w].
+        ink: Distance from the paper, float32 [h, w]: 1 is full ink, 0 paper, negative the other direction.
+        strokes: Which of it belongs to the digit, bool [h, w].
         pieces: How many connected parts the strokes have.
-        cell: Pixels.
+        cell: Pixels along a cell's side.
     """
 
     ink: Grey
@@ -53,29 +53,29 @@ class Look(NamedTuple):
 def find(grey: Greys) -> Grey:
     """Ink from 0 (paper) to 1, float32 [h, w], in grey values from 0 to 255, float32 or uint8, at most 2047 a side.
 
-    The result shows the digit alone and is at most 256 a side, whatever the picture was. Ink is on whichever side of
-    the paper weighs more.
+    The result shows only the digit and is at most 256 a side. Ink is darker or lighter than the paper, whichever
+    weighs more.
 
     Raises:
         BlankError: nothing stands out from the paper.
         SeveralDigitsError: more than one digit does.
-        UnclearError: something does that is no digit.
+        UnclearError: something does that is not a digit.
     """
     while True:
-        look = _look(grey)
-        box = parts.extent(look.strokes)
+        found = _search(grey)
+        box = parts.extent(found.strokes)
         size = max(side.stop - side.start for side in box)
-        if look.cell == 1 or size >= SMALL:
+        if found.cell == 1 or size >= SMALL:
             break
         around = round(AROUND * size) + 2
-        grey = grey[tuple(slice(max(0, s.start - around) * look.cell, (s.stop + around) * look.cell) for s in box)]
-    clarity.check(look.ink, look.strokes, look.pieces)
-    ink = (look.ink - np.float32(VEIL)) / np.float32(1 - VEIL)
-    return np.asarray(np.clip(ink, 0, 1) * parts.grown(look.strokes), np.float32)
+        grey = grey[tuple(slice(max(0, s.start - around) * found.cell, (s.stop + around) * found.cell) for s in box)]
+    clarity.check(found.ink, found.strokes, found.pieces)
+    ink = (found.ink - np.float32(VEIL)) / np.float32(1 - VEIL)
+    return np.asarray(np.clip(ink, 0, 1) * parts.grown(found.strokes), np.float32)
 
 
-def _look(grey: Greys) -> Look:
-    """Raises BlankError or UnclearError if nothing stands out."""
+def _search(grey: Greys) -> Strokes:
+    """The ink in the cells of a picture. Raises BlankError or UnclearError if nothing stands out."""
     cell = -(-max(grey.shape) // GRID)
     seen = np.asarray(Image.fromarray(grey).reduce(cell) if cell > 1 else grey, np.float32)
     ink = seen - paper.surface(seen)
@@ -84,11 +84,11 @@ def _look(grey: Greys) -> Look:
     noise = min(_deviation(ink), _deviation(paper.border(ink)))  # either may be half ink, where a crop is close
     peak = float(ink.max())
     if peak < max(FAINTEST, NOISE * noise):
-        raise clarity.nothing(peak, noise)
+        raise clarity.blank(peak, noise)
     full = np.quantile(ink[ink > min(max(SEEN * peak, GRAIN * noise), peak / 2)], FULL)
     strokes, pieces = _strokes(ink, min(max(STROKE * full, GRAIN * noise), full / 2))
-    ink /= np.float32(np.quantile(ink[strokes], FULL))  # once more, since what was full may have been dust
-    return Look(ink, strokes, pieces, cell)
+    ink /= np.float32(np.quantile(ink[strokes], FULL))  # again, since the first may have been dust's
+    return Strokes(ink, strokes, pieces, cell)
 
 
 def _deviation(values: Grey) -> float:

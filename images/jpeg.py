@@ -10,10 +10,10 @@ from PIL import Image
 
 from digits.images.errors import PictureError
 from digits.images.exif import PREFIX, orientation
+from digits.images.grey import LONGEST
 from digits.images.limits import Limits, check
 
 MAGIC = b"\xff\xd8\xff"
-LONGEST = 1024  # pixels: larger pictures are reduced as they are decoded
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # frame headers of every JPEG process
 TABLES = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD}

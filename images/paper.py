@@ -1,8 +1,9 @@
-"""The paper's grey values, under the ink too: a smooth surface, since light is seldom even.
+"""The paper's grey values, also under the ink: a smooth surface, since light is seldom even.
 
-A least-squares fit of a polynomial, repeated without what lay off the last one (iteratively trimmed; Rousseeuw and
-Leroy, "Robust Regression and Outlier Detection", 1987): first a quadratic through the border, where most is paper, then
-a quartic through whatever lies near it. A lamp, a gradient and the dark corners of a lens are that smooth.
+A polynomial is fitted by least squares, again and again without the pixels far from the last fit (iterative trimming;
+Rousseeuw and Leroy, "Robust Regression and Outlier Detection", 1987): first a quadratic through the border, which is
+mostly paper, then a quartic through all pixels near it. The light of a lamp and the dark corners of a lens are that
+smooth; a shadow with a hard edge is not.
 """
 
 from typing import Any, TypeVar
@@ -16,19 +17,19 @@ Grey = NDArray[np.float32]
 Greys = NDArray[np.float32 | np.uint8]
 Floats = NDArray[np.floating[Any]]
 
-SIDE = 32  # cells along the longer side, through whose means the surface goes
+SIDE = 32  # cells along the longer side: the surface is fitted to their means
 DEGREE = 4
 POWERS = [(down, total - down) for total in range(DEGREE + 1) for down in range(total + 1)]
 QUADRATIC = 6  # of the powers, those up to degree 2
 ROUNDS = 3
-NEAR = 4  # times the median distance from the surface: what is still paper
+NEAR = 4  # times the median distance from the surface: pixels nearer than this are paper
 EXACT = 1.0  # grey level that is always near
-# How much each power is held to 0, since under a large digit there is no paper to fit: the first six hardly at all.
-HELD = np.where(np.arange(len(POWERS)) < QUADRATIC, 1e-4, 1e-3)
+# How strongly each factor is pulled to 0, since a large digit leaves no paper to fit: the first six hardly at all.
+PULL = np.where(np.arange(len(POWERS)) < QUADRATIC, 1e-4, 1e-3)
 
 
 def border(grey: NDArray[Scalar]) -> NDArray[Scalar]:
-    """The outermost pixels, flat: what a picture shows of its background."""
+    """The outermost pixels, flat."""
     return np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
 
 
@@ -46,13 +47,13 @@ def surface(grey: Grey) -> Grey:
 
 
 def _powers(count: int, cell: int, length: int) -> Floats:
-    """The powers 0 to DEGREE, [DEGREE + 1, count], of where cells' middles are along `length` pixels: -1 to 1."""
+    """The powers 0 to DEGREE, [DEGREE + 1, count], of the places of cells' middles along `length` pixels, -1 to 1."""
     places = np.minimum((np.arange(count) + 0.5) * (2 * cell / length) - 1, 1)
     return np.asarray(places ** np.arange(DEGREE + 1)[:, None])
 
 
 def _fitted(small: Grey, terms: Floats) -> Floats:
-    """The factors of the terms, which are [pixels, powers], for the surface through what is paper."""
+    """The factors of the terms, which are [pixels, powers], for the surface through the pixels that are paper."""
     values = small.ravel().astype(np.float64)
     places = border(np.arange(values.size).reshape(small.shape))
     edge, edges = values[places], terms[places, :QUADRATIC]
@@ -65,5 +66,5 @@ def _fitted(small: Grey, terms: Floats) -> Floats:
     spread = NEAR * np.median(off) + EXACT
     for _ in range(ROUNDS):
         paper = terms * (np.abs(values - terms @ factors) <= spread)[:, None]
-        factors = np.linalg.solve(paper.T @ terms + np.diag(HELD * values.size), paper.T @ values)
+        factors = np.linalg.solve(paper.T @ terms + np.diag(PULL * values.size), paper.T @ values)
     return factors

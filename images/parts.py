@@ -8,7 +8,7 @@ Labels = NDArray[np.intp]
 
 
 def extent(mask: Mask) -> tuple[slice, slice]:
-    """The rows and the columns of the box around what is true, of which there must be some."""
+    """The rows and columns of the box around the pixels that are true, of which there must be some."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
@@ -25,13 +25,13 @@ def grown(mask: Mask) -> Mask:
 
 
 def outline(mask: Mask) -> Mask:
-    """What of the mask has a neighbour outside it, or the picture's border, above, below, left or right."""
+    """The pixels of the mask next to one outside it or to the picture's border: above, below, left or right."""
     wide = np.pad(mask, 1)
     return mask & ~(wide[2:, 1:-1] & wide[:-2, 1:-1] & wide[1:-1, 2:] & wide[1:-1, :-2])
 
 
 def boxes(labels: Labels) -> Labels:
-    """The top, left, bottom and right of each number but 0, intp [parts, 4]; bottom and right are just outside."""
+    """Top, left, bottom and right of each number except 0, intp [parts, 4]; bottom and right are just outside."""
     rows, columns = np.nonzero(labels)
     numbers, part = np.unique(labels[rows, columns], return_inverse=True)
     found = np.empty((numbers.size, 4), np.intp)
