@@ -21,7 +21,7 @@ class ClassifySettings:
     """The model repository, for classifying in this process. Default: the bundled model."""
 
     precision: Literal["auto", "fp32", "int8"] = "auto"
-    """Which variant of it; `auto` takes the fastest one that proves itself on this host."""
+    """Which variant of it; `auto` takes the fastest one that passes its self-test on this host."""
 
     timeout: Annotated[float, Parameter(validator=Number(gt=0, lte=86400))] = 10.0
     """Seconds that a call to the server may take."""

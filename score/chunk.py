@@ -1,4 +1,4 @@
-"""What goes through a scoring: a chunk of inputs, and what has become of it."""
+"""A chunk of inputs, its digits, and its answers: the stages of a scoring."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Problem(NamedTuple):
     error: str
 
 
-Content = str | bytes | Problem  # a file's path, a picture's bytes, or why there are none
+Content = str | bytes | Problem  # a file's path, a picture's bytes, or why there is no picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,8 +36,8 @@ class Chunk:
     """Some inputs in a row.
 
     Attributes:
-        paths: What the table calls them, [n].
-        stamps: What changes when they do, [n]: size and time of the file that they are in.
+        paths: Their names in the table, [n].
+        stamps: Size and time of the file that each is in, [n]: they change if the input does.
         contents: Pictures [n]; or digits that need no decoding, uint8 [n, 28, 28].
     """
 
@@ -69,7 +69,7 @@ class Scored:
     Attributes:
         digits: uint8 [m].
         confidences: float32 [m].
-        probabilities: float32 [m, 10], or None if nobody wants them.
+        probabilities: float32 [m, 10], or None if they are not wanted.
     """
 
     chunk: Chunk
@@ -79,6 +79,6 @@ class Scored:
     probabilities: NDArray[np.float32] | None
 
     def spread(self, values: Iterable[T]) -> list[T | None]:
-        """A value for each of the m digits as one for each of the n inputs: None where there is no digit."""
+        """A value for each of the m digits as one for each of the n inputs: None for a problem."""
         rest, problems = iter(values), self.decoded.problems
         return [None if index in problems else next(rest) for index in range(len(self.chunk))]

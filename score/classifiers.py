@@ -114,10 +114,10 @@ class RemoteClassifier:
 
 
 def facts(model: Model) -> dict[str, str]:
-    """The model that answers, for the journal."""
+    """Which model answers, for the journal."""
     return {"version": model.version, "precision": model.precision}
 
 
 def told(model: Model) -> str:
-    """The model that answers, for people."""
+    """Which model answers, for the user."""
     return f"version {model.version}, {model.precision}"

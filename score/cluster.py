@@ -16,23 +16,23 @@ from digits.score.decoding import decode
 from digits.score.engine import Engine, answer
 from digits.score.settings import ScoreSettings
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import below: it would tell its makers
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it would warn that this will change
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import below: it sends usage statistics otherwise
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # it warns otherwise that this will change
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
 import ray
 import ray.data
 
-WINDOW = 512  # chunks of one pipeline: what the cluster holds at a time
+WINDOW = 512  # chunks in one pipeline, which is all that the cluster holds
 
 
 @contextlib.contextmanager
 def ray_engine(settings: ScoreSettings, classifier: Classifier) -> Iterator[Engine]:
-    """The engine of a cluster: of `ray_address`, or one that is started here and ends with this.
+    """The engine of a cluster: the one at `ray_address`, or one that is started here and ends with the context.
 
     Args:
         settings: For the nodes' classifiers; the files are read by the nodes, under the same paths.
-        classifier: This machine's: every node opens the same version, in the same precision.
+        classifier: This machine's. Every node opens the same version, in the same precision.
     """
     ray.init(
         address=settings.ray_address,

@@ -1,4 +1,4 @@
-"""The least certain digits on one sheet, as the model sees them."""
+"""The least certain digits on one sheet, as the model gets them."""
 
 from pathlib import Path
 
@@ -24,19 +24,19 @@ def draw(path: Path, uncertain: list[Uncertain]) -> None:
     sheet = Image.new("RGB", (max(columns * across, 4 * across) + MARGIN, rows * down + CAPTION + MARGIN), PAPER)
     pen = ImageDraw.Draw(sheet)
     large, small = ImageFont.load_default(15), ImageFont.load_default(11)
-    pen.text((MARGIN, MARGIN), f"the {len(uncertain)} least certain digits, as the model sees them", INK, large)
+    pen.text((MARGIN, MARGIN), f"the {len(uncertain)} least certain digits, as the model gets them", INK, large)
     for index, one in enumerate(uncertain):
         left, top = MARGIN + index % columns * across, CAPTION + MARGIN + index // columns * down
         tile = Image.fromarray(one.pixels).resize((TILE, TILE), Image.Resampling.NEAREST)
         sheet.paste(tile, (left, top))
         pen.text((left, top + TILE + 1), f"{one.digit}   {one.confidence:.1%}", INK, large)
         pen.text((left, top + TILE + 19), fitted(one_line(one.path), small), FAINT, small)
-    with replacing(path) as beside:
-        sheet.save(beside, "PNG")
+    with replacing(path) as temporary:
+        sheet.save(temporary, "PNG")
 
 
 def fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The end of a text, as much of it as is as wide as a tile."""
+    """The end of a text that is not wider than a tile."""
     if font.getlength(text) <= TILE:
         return text
     while text and font.getlength("\N{HORIZONTAL ELLIPSIS}" + text) > TILE:

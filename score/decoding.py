@@ -66,7 +66,7 @@ def _digit(content: str | bytes) -> NDArray[np.uint8] | Problem:
     except OSError as error:
         return Problem(UNREADABLE, error.strerror or str(error))
     except MemoryError:
-        return Problem(UNREADABLE, "the picture needs more memory than there is")
+        return Problem(UNREADABLE, "the picture needs more memory than is available")
 
 
 class Process(SpawnProcess):

@@ -40,12 +40,12 @@ def local_engine(settings: ScoreSettings, classifier: Classifier) -> Iterator[En
 
         try:
             yield engine
-        finally:  # not waited for: it may wait for a server, until the classifier is closed
+        finally:  # not joined: a thread may wait for a server until the classifier is closed
             threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _in_flight(begun: Iterable[tuple[Chunk, Future[T]]], most: int) -> Iterator[tuple[Chunk, Future[T]]]:
-    """The same, in the same order: drawn ahead while the first is not done, but never more than `most`."""
+    """The same pairs, in their order. Begins more of them while the first is not done, up to `most`."""
     waiting: deque[tuple[Chunk, Future[T]]] = deque()
     for one in begun:
         waiting.append(one)

@@ -1,5 +1,5 @@
-"""What can stop a scoring. A bad file cannot: it is a row with its reason."""
+"""The error that stops a scoring. A bad file does not: it is a row with its reason."""
 
 
 class ScoreError(Exception):
-    """A scoring that cannot begin, or cannot go on. What is done is kept."""
+    """A scoring cannot begin, or cannot continue. Finished rows are kept."""

@@ -43,10 +43,10 @@ class Uncertain(NamedTuple):
 
 
 class Journal:
-    """The rows so far, in their order, without a gap. A context manager; no other process may open it meanwhile.
+    """The finished rows, in their order, without a gap. A context manager; only one process may have it open.
 
     Args:
-        path: Of the file; it is made if there is none.
+        path: Of the file; a new one is made if it does not exist.
 
     Attributes:
         facts: What all its rows have in common; empty for a new journal.
@@ -72,7 +72,7 @@ class Journal:
 
     @property
     def rows(self) -> int:
-        """How many it holds."""
+        """How many there are."""
         last = self._database.execute("SELECT start + count FROM chunks ORDER BY start DESC LIMIT 1").fetchone()
         return last[0] if last else 0
 
@@ -146,23 +146,22 @@ class Journal:
 
     def _keep_uncertain(self, start: int, scored: Scored) -> None:
         kept, worst = self._database.execute("SELECT COUNT(*), MAX(confidence) FROM uncertain").fetchone()
-        candidates = np.flatnonzero(scored.confidences < (worst if kept >= UNCERTAIN else 2.0))
-        if not candidates.size:
-            return
-        places = [index for index in range(len(scored.chunk)) if index not in scored.decoded.problems]
-        self._database.executemany(
-            "INSERT INTO uncertain VALUES (?, ?, ?, ?, ?)",
+        below = worst if kept >= UNCERTAIN else 2.0
+        places = np.delete(np.arange(len(scored.chunk)), [*scored.decoded.problems])  # of the digits among the rows
+        found = [
             (
-                (
-                    start + places[i],
-                    json.dumps(scored.chunk.paths[places[i]]),  # which need not be UTF-8
-                    int(scored.digits[i]),
-                    float(scored.confidences[i]),
-                    scored.decoded.pixels[i].tobytes(),
-                )
-                for i in candidates[np.argsort(scored.confidences[candidates], kind="stable")][:UNCERTAIN]
-            ),
-        )
+                start + int(places[i]),
+                json.dumps(scored.chunk.paths[places[i]]),  # which need not be UTF-8
+                int(scored.digits[i]),
+                float(scored.confidences[i]),
+                scored.decoded.pixels[i].tobytes(),
+            )
+            for i in np.argsort(scored.confidences, kind="stable")[:UNCERTAIN]
+            if scored.confidences[i] < below
+        ]
+        if not found:
+            return
+        self._database.executemany("INSERT INTO uncertain VALUES (?, ?, ?, ?, ?)", found)
         self._database.execute(
             "DELETE FROM uncertain WHERE position NOT IN "
             "(SELECT position FROM uncertain ORDER BY confidence, position LIMIT ?)",

@@ -20,7 +20,7 @@ SEPARATORS = ",;\t"
 
 
 class Labels(NamedTuple):
-    """What is known of the rows.
+    """The labels of the rows.
 
     Attributes:
         of: A function of a row's position and path that gives its label, 0 to 9, or None if it has none.

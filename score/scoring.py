@@ -38,7 +38,7 @@ def score(
 
     Args:
         paths: As `Sources` takes them.
-        settings: How.
+        settings: How it is done.
         say: Takes the lines of the summary.
         done: Called when the table is written and only the journal is left to remove: an interrupt would come too late.
 
@@ -114,7 +114,7 @@ def _say(line: str) -> None:
 
 @contextlib.contextmanager
 def _kept(journal: Journal) -> Iterator[None]:
-    """An error says what is kept, also an interrupt."""
+    """Adds to an error, also to an interrupt, how many rows are kept."""
     try:
         yield
     except BaseException as error:

@@ -15,25 +15,25 @@ from digits.model.manifest import CpuPrecision  # noqa: TC001 the command line r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSettings(ArraySettings):
-    """What `digits score` is told."""
+    """The settings of `digits score`."""
 
     out: Path | None = None
     """The table: a file that ends in .csv, .jsonl or .parquet (needs digits-serving[parquet]). Required."""
 
     overwrite: bool = False
-    """Start anew, and replace the table in the end. Default: refuse to, and go on with what was interrupted."""
+    """Score all inputs, and replace the table. Default: keep a finished table, and continue an interrupted one."""
 
     probabilities: bool = False
     """Ten more columns: the probability of each digit."""
 
     labels: str | None = None
-    """What the digits truly are: `from-folder` (the name of a picture's folder, 0 to 9) or a file: CSV with the columns
-    path and label, separated by commas, semicolons or tabs; .npy or IDX, a label for each row; .npz, y_test for x_test
-    and so on. A path in the CSV is absolute, or begins at any folder that the picture is in. Adds a column, the
-    accuracy and a confusion matrix."""
+    """The true digits: `from-folder` (the name of a picture's folder, 0 to 9) or a file: CSV with the columns path and
+    label, separated by commas, semicolons or tabs; .npy or IDX, a label for each row; .npz, y_test for x_test and so
+    on. A path in the CSV is absolute, or begins at any folder that the picture is in. Adds a column, the accuracy and a
+    confusion matrix."""
 
     contact_sheet: Path | None = None
-    """Draw the least certain digits, as the model sees them, into this PNG file."""
+    """Draw the least certain digits, as the model gets them, into this PNG file."""
 
     strict: bool = False
     """Exit with 1 if a row has no digit or an input is skipped: a file whose name is not a picture's, hidden files
@@ -47,13 +47,13 @@ class ScoreSettings(ArraySettings):
     """Seconds that a call to the server may take."""
 
     patience: Annotated[float, Parameter(validator=Number(gte=0))] = 600.0
-    """Seconds that the server may be away before the scoring stops; what is done is kept."""
+    """Seconds that the server may be away before the scoring stops; finished rows are kept."""
 
     models: Path | None = None
     """The model repository, for classifying in this process. Default: the bundled model."""
 
     precision: CpuPrecision = "auto"
-    """Which variant of it; `auto` takes the fastest one that proves itself on this host."""
+    """Which variant of it; `auto` takes the fastest one that passes its self-test on this host."""
 
     processes: Annotated[int, Parameter(validator=Number(gte=0, lte=1024))] = 0
     """Processes that read and decode pictures. 0: one for each core that this process may use."""

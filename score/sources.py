@@ -1,4 +1,4 @@
-"""What there is to score: files, folders, globs, archives, arrays and lists of all these, in their order."""
+"""The inputs of a scoring: files, folders, globs, archives, arrays and lists of all these, in their order."""
 
 import codecs
 import glob
@@ -20,7 +20,7 @@ from digits.score.skipped import EMPTY, Skipped
 T = TypeVar("T")
 Folders = tuple[tuple[int, int], ...]  # by device and inode
 
-# What is taken from a folder or an archive; other names are counted. A file that is named itself is always taken.
+# The names that are taken from a folder or an archive; others are counted. A file that is given itself is always taken.
 PICTURE = re.compile(
     r"[^.].*\.(apng|avif|bmp|dib|gif|heic|heif|jfif|jp2|jpe|jpeg|jpg|pbm|pgm|png|pnm|ppm|tga|tif|tiff|webp)",
     re.IGNORECASE | re.DOTALL,
@@ -46,9 +46,9 @@ class Sources:
     Args:
         paths: Files, folders, globs, archives, arrays; `-` is a list of these on the standard input, one a line, or
             each ended by a NUL where there is one.
-        leave_out: Real paths of files that are the scoring's own, and not taken from folders.
+        leave_out: Real paths of the scoring's own files, which are not taken from folders.
         settings: How arrays are read.
-        say: Takes a line about what the arrays of a file look like.
+        say: Takes a line for the user about the arrays of a file.
 
     Attributes:
         skipped: The inputs that give no row: files of other names, arrays that are not digits, empty inputs.
@@ -68,7 +68,7 @@ class Sources:
         self._arrays = arrays.Reader(settings, self.skipped, say)
 
     def chunks(self) -> Iterator[Chunk]:
-        """All inputs, in their order. Reads on as it is asked to; memory does not grow with their number."""
+        """All inputs, in their order. Reads only as far as is asked; memory does not grow with their number."""
         waiting: list[Picture] = []
         size = 0
         for found in self._all():
@@ -107,7 +107,7 @@ class Sources:
             self.skipped.add(path, EMPTY)
 
     def _files(self, path: str) -> Iterator[tuple[str, Problem | None]]:
-        """The files that a path stands for; with a problem, what there is instead of one."""
+        """The files that a path stands for, or a problem in place of one."""
         if os.path.isdir(path):
             yield from self._folder(path)
         elif os.path.lexists(path) or not glob.has_magic(path):
@@ -118,7 +118,7 @@ class Sources:
                 yield path, Problem(UNREADABLE, url_refusal(path) or "nothing matches this pattern")
             folders = {file.rstrip("/") for file in found if os.path.isdir(file)}
             for file in found:
-                if folders.isdisjoint(map(str, Path(file).parents)):  # or ** would give what is in a folder twice
+                if folders.isdisjoint(map(str, Path(file).parents)):  # otherwise ** gives the files of a folder twice
                     yield from self._files(file)
 
     def _folder(self, top: str) -> Iterator[tuple[str, Problem | None]]:
@@ -139,7 +139,7 @@ class Sources:
             except OSError as error:
                 yield path, Problem(UNREADABLE, _words(error))
                 continue
-            folder = (status.st_dev, status.st_ino)  # whatever it is called
+            folder = (status.st_dev, status.st_ino)  # under any name
             if folder in above:
                 yield path, Problem(UNREADABLE, "a link to a folder that it is in")
             else:
@@ -190,7 +190,7 @@ def _count(file: str) -> int | None:
 
 
 def takes(name: str) -> bool:
-    """Whether a name is a picture's, and no hidden file's."""
+    """Whether a name is that of a picture that is not hidden."""
     return PICTURE.fullmatch(name, name.rfind("/") + 1) is not None
 
 
@@ -224,7 +224,7 @@ def checked(paths: Iterable[str]) -> list[str]:
     if wrong := [path for path in given if path.startswith("-") and path != "-"]:
         raise ScoreError(f"unknown option {wrong[0]}; see digits score --help (a file of that name is ./{wrong[0]})")
     if given.count("-") > 1:
-        raise ScoreError("the standard input is there once; say - once")
+        raise ScoreError("the standard input can be read once; say - once")
     return given
 
 

@@ -1,4 +1,4 @@
-"""What a table says, in a few lines."""
+"""The summary of a table, in a few lines."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ class Summary:
         yield "status      " + ", ".join(f"{n:,} {status}" for status, n in self._statuses.most_common() if n)
         if classified:
             yield "digits      " + ", ".join(f"{n:,} x {digit}" for digit, n in enumerate(self._digits) if n)
-            yield f"confidence  {self._confidence / classified:.2%} in the mean; the least certain:"
+            yield f"confidence  {self._confidence / classified:.2%} on average; the least certain:"
             for one in uncertain[:SHOWN]:
                 yield f"            {one.confidence:7.2%}  {one.digit}  {one_line(one.path)}"
         if self._failed:
@@ -74,7 +74,7 @@ class Summary:
         if classified:
             yield f"accuracy    {right / classified:.2%}: {right:,} of {classified:,} labelled digits"
         if labelled > classified:
-            yield f"            {labelled - classified:,} labelled pictures have no digit and are not in it"
+            yield f"            {labelled - classified:,} labelled pictures have no digit and are not counted"
         yield "confusion   rows are labels, columns answers"
         columns = [*map(str, range(10)), *["none"][: labelled > classified]]
         width = max(4, len(f"{self._confusion.max():,}"))

@@ -32,7 +32,7 @@ class Columns(NamedTuple):
         return [name for name in names if getattr(self, name, True)]
 
     def values(self, scored: Scored, labels: Labels, number: Callable[[np.float32], object]) -> Iterator[list[object]]:
-        """Of each column in turn the values of a chunk's rows. `number` is how the format writes a float32."""
+        """The values of each column in turn, for a chunk's rows. `number` converts a float32 for the format."""
         problems = [scored.decoded.problems.get(index) for index in range(len(scored.chunk))]
         yield [readable(path) for path in scored.chunk.paths]
         yield scored.spread(scored.digits.tolist())
@@ -61,7 +61,7 @@ def checked(path: Path | None) -> Path:
     if path.is_dir():
         raise ScoreError(f"--out {path} is a folder; name a file in it")
     if not path.parent.is_dir():
-        raise ScoreError(f"--out {path}: there is no folder {path.parent}")
+        raise ScoreError(f"--out {path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
         raise ScoreError(f"--out {path}: the folder {path.parent} is not writable; give another --out")
     if path.suffix.lower() == ".parquet":
@@ -109,5 +109,5 @@ FORMATS = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
 
 
 def short(value: np.float32) -> float:
-    """The number of fewest digits that is this float32: 0.99987507 and not 0.9998750686645508."""
+    """The shortest decimal of a float32: 0.99987507 and not 0.9998750686645508."""
     return float(str(value))

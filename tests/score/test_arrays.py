@@ -21,7 +21,7 @@ from digits.score.sources import Sources
 
 Pixels = NDArray[np.uint8]
 
-COUNT = 300  # more than are read at a time
+COUNT = 300  # more than are read at once
 NOISE = np.random.default_rng(0).integers(0, 256, (2, 28, 28), np.uint8)
 
 

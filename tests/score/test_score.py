@@ -262,8 +262,8 @@ def test_an_existing_table_is_not_overwritten_unless_told(folders: Path, tmp_pat
         ((), {"out": Path("t.csv")}, "nothing to score; say `digits score PATH... --out table.csv`"),
         (("x",), {}, "where to? say --out table.csv (or .jsonl, .parquet)"),
         (("x",), {"out": Path("table.xls")}, "--out table.xls: a table ends in .csv, .jsonl, .parquet"),
-        (("x",), {"out": Path("no/table.csv")}, "--out no/table.csv: there is no folder no"),
-        (("-", "-"), {"out": Path("t.csv")}, "the standard input is there once; say - once"),
+        (("x",), {"out": Path("no/table.csv")}, "--out no/table.csv: the folder no does not exist"),
+        (("-", "-"), {"out": Path("t.csv")}, "the standard input can be read once; say - once"),
         (("--ouch",), {"out": Path("t.csv")}, "unknown option --ouch; see digits score --help"),
         (("x",), {"out": Path("t.csv"), "labels": "y"}, "--labels y: y: the file cannot be read"),
     ],
@@ -279,7 +279,7 @@ def test_a_scoring_that_cannot_begin_says_why(
 
 @pytest.fixture(scope="module")
 def listed(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A list of pictures and of files that are missing, more than are decoded ahead of the first rows; its table."""
+    """A list of pictures and of 1,500 missing files, more than are in flight at first; its table."""
     paths = [*sorted(map(str, folders.rglob("*.png"))), *[f"{folders}/no-more.png"] * 1500]
     out = tmp_path_factory.mktemp("whole") / "whole.csv"
     score(*paths, out=out)
@@ -354,7 +354,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(digits: Digits, folders: Path
     assert len(rows(tmp_path / "table.csv")) == 8 * COUNT
 
 
-def test_the_contact_sheet_shows_the_least_certain_as_the_model_sees_them(folders: Path, tmp_path: Path) -> None:
+def test_the_contact_sheet_shows_the_least_certain_as_the_model_gets_them(folders: Path, tmp_path: Path) -> None:
     sheet, out = tmp_path / "sheet.png", tmp_path / "table.csv"
     score(folders, out=out, contact_sheet=sheet)
     least = min(rows(out), key=lambda row: float(row["confidence"]))

@@ -24,7 +24,7 @@ def skipped(path: Path) -> list[str]:
     return [line.replace(str(path), "PATH") for line in sources.skipped.lines()]
 
 
-def test_whatever_is_skipped_is_counted_with_its_reason(data: Mnist, tmp_path: Path) -> None:
+def test_every_skipped_input_is_counted_with_its_reason(data: Mnist, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     assert skipped(folder) == ["1 x nothing to score in it: PATH"]
