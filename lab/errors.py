@@ -2,4 +2,4 @@
 
 
 class LabError(Exception):
-    """Runs that cannot be compared, or a sweep that cannot go on."""
+    """Runs that cannot be compared, or a sweep that cannot continue."""

@@ -71,7 +71,7 @@ class SweepSettings(ArraySettings):
     choice, too."""
 
     validation_split: Annotated[float, Parameter(validator=Number(gt=0, lt=1))] = 0.1
-    """Share of the training images kept for validation, stratified; they alone decide which combination is best."""
+    """Share of the training images kept for validation, stratified; only they decide which combination is best."""
 
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))] = 0
     """Of the random choice, and of each training."""

@@ -65,7 +65,7 @@ def sweep(settings: SweepSettings) -> Sweep:
         for activation in settings.activations:
             require_activation(activation, "--activations")
         prepare(replace(planned.candidates[0].training(settings), layers=(1,)), data)
-    # Each trial's network is traced anew, of which TensorFlow warns.
+    # TensorFlow warns that each trial's network is traced again.
     logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in record.getMessage())
     with opened(settings.out, planned) as study:
         try:

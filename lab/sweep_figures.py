@@ -55,7 +55,7 @@ def importances(shares: Mapping[str, float]) -> Figure:
 def _column(axes: Axes, x: int, name: str, results: Sequence[Result]) -> Any:
     """Draws a hyperparameter's axis, and gives the height of each trial on it, from 0 to 1.
 
-    Trials of the same value lie in a band beside each other, in the order of the results, so that none hides another.
+    Trials of the same value form a band, in the order of the results, so that none hides another.
     """
     given = [getattr(result.candidate, name) for result in results]
     values = sorted(set(given))
@@ -83,7 +83,7 @@ def _accuracy_axis(axes: Axes, low: float, high: float) -> None:
 
 
 def _limits(accuracies: Any) -> tuple[float, float]:
-    """A range that holds all accuracies and is none of zero length."""
+    """A range that contains all accuracies and is longer than zero."""
     low, high = float(accuracies.min()), float(accuracies.max())
     margin = 0.03 * (high - low) or 0.005
     return low - margin, high + margin

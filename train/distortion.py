@@ -1,4 +1,4 @@
-"""Distortion of training images: each is turned, zoomed, sheared, shifted and bent a little, anew each time.
+"""Distortion of training images: each is turned, zoomed, sheared, shifted and bent a little, each time differently.
 
 After P. Y. Simard, D. Steinkraus, J. C. Platt, "Best Practices for Convolutional Neural Networks Applied to Visual
 Document Analysis", ICDAR 2003: elastic displacements are uniform noise, smoothed by a Gaussian of SIGMA pixels and
@@ -32,7 +32,7 @@ def distortion(strength: float) -> Callable[[Any, Any], Any]:
     numbers on a CPU ten times as slow.
 
     Args:
-        strength: 1 is as the constants above say; all of them are multiplied by it.
+        strength: What the constants above are multiplied by.
     """
     rows, columns = (axis.reshape(-1) - CENTRE for axis in np.mgrid[:SIDE, :SIDE])
     terms = np.vstack([strength * ALPHA * _smooth_noise(), rows, columns, np.ones(PIXELS)]).astype(np.float32)
@@ -57,11 +57,11 @@ def distortion(strength: float) -> Callable[[Any, Any], Any]:
 
 
 def _smooth_noise() -> NDArray[np.float64]:
-    """Rows [MODES ** 2, 784] whose sums, weighted by standard normal numbers, are smoothed uniform noise on the image.
+    """Rows [MODES ** 2, 784]: combined with standard normal weights, they give smoothed uniform noise on the image.
 
-    A Gaussian leaves of the noise its slow modes alone; they are the leading singular vectors of the smoothing. 8 an
-    axis hold 99.999 % of its variance, and cost a tenth of smoothing 784 numbers. Their sum is normal, as is in good
-    measure that of many uniform ones, whose variance on -1 to 1 is 1/3.
+    A Gaussian filter keeps only the slow modes of the noise, which are its leading singular vectors. Eight for each axis
+    hold 99.999 % of the variance, and cost a tenth of smoothing 784 numbers. The combination is normal, as is nearly
+    that of many uniform numbers, whose variance on -1 to 1 is 1/3.
     """
     distance = np.subtract.outer(np.arange(SIDE), np.arange(SIDE))
     gaussian = np.exp(-(distance**2) / (2 * SIGMA**2)) / (SIGMA * np.sqrt(2 * np.pi))
@@ -72,7 +72,7 @@ def _smooth_noise() -> NDArray[np.float64]:
 
 
 def _sample(images: Any, y: Any, x: Any) -> Any:
-    """The images at the places y, x [n, 784], interpolated between the four pixels around each; the edge goes on."""
+    """The images at the places y, x [n, 784], interpolated between the four pixels around each; edges repeat."""
     y, x = (tf.clip_by_value(at, 0, SIDE - 1.001) for at in (y, x))
     top, left = tf.floor(y), tf.floor(x)
     down, right = y - top, x - left

@@ -21,20 +21,20 @@ def _layers(given: str, parts: list[str]) -> Iterable[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings(ArraySettings):
-    """What `digits train` is told. The defaults are the lesson's: 784 - 512 ReLU - 256 ReLU - 10 softmax."""
+    """The settings of `digits train`. The defaults are the lesson's: 784 - 512 ReLU - 256 ReLU - 10 softmax."""
 
     out: Path | None = None
     """The run folder to write. Default: runs/, the time and the process, so that no two runs meet."""
 
     overwrite: bool = False
-    """Replace a run folder that is there already; the old run stays until the new one is done."""
+    """Replace an existing run folder; the old run stays until the new one is done."""
 
     resume: Path | None = None
-    """Go on with the unfinished run in this folder, after its last whole epoch, with its own settings and its own data,
-    or --data if that is not there any more."""
+    """Continue the unfinished run in this folder after its last whole epoch, with its own settings and its own data, or
+    --data if that no longer exists."""
 
     finish: bool = False
-    """With --resume: train no further, and end the run with the epochs that it has."""
+    """With --resume: end the run with the epochs that it has, without more training."""
 
     recipe: Literal["lesson", "best"] = "lesson"
     """Defaults to start from; what else is given still counts. `best` takes the same network to its highest accuracy,
@@ -74,14 +74,14 @@ class TrainSettings(ArraySettings):
     adam, 0.004 for adamw."""
 
     distortion: Annotated[float, Parameter(validator=Number(gte=0, lte=5))] = 0.0
-    """Turn, zoom, shear, shift and bend each training image anew in each epoch, this strongly; 1 suits MNIST, 0 is not
-    at all."""
+    """Turn, zoom, shear, shift and bend each training image differently in each epoch, this strongly; 1 suits MNIST, 0
+    turns it off."""
 
     validation_split: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.1
     """Share of the training images kept for validation, stratified; 0 trains on all of them."""
 
     early_stopping: Annotated[int, Parameter(validator=Number(gte=0))] = 0
-    """Stop when the validation loss has not fallen for so many epochs, and take the weights of its lowest. 0 is
+    """Stop when the validation loss has not fallen for so many epochs, and take the weights of its lowest. 0 means
     never."""
 
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))] = 0

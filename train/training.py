@@ -48,12 +48,12 @@ def train(settings: TrainSettings) -> Run:
                 if not settings.finish:
                     fit(model, training, validation, settings, progress)
                 elif not progress.epochs:
-                    raise RunError(f"{out}: has no whole epoch to end with; continue with --resume alone")
+                    raise RunError(f"{out}: has no whole epoch to end with; continue it without --finish")
                 if progress.best:
                     model.set_weights(progress.best)
                 held_out = len(data.x_train) - len(training[0])
                 finish(out, write_results(work, model, data, settings, progress, validation=held_out))
-                progress.signals.forget()  # the run is complete, so the command may say so
+                progress.signals.forget()  # the run is complete
         except DivergedError as error:
             raise DivergedError(f"{out}: {error}; {_remedy(out, settings, progress.kept)}") from error
         except (KeyboardInterrupt, SystemExit, OSError):

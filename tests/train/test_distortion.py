@@ -1,4 +1,4 @@
-"""Distortion: a digit stays a digit, seeded, as strong as it is told."""
+"""Distortion: a digit stays a digit, the seed decides, and so does the strength."""
 
 import numpy as np
 import pytest
@@ -26,11 +26,11 @@ def test_the_same_seed_gives_the_same_images_and_another_one_others(digits: NDAr
     assert changed.all()
 
 
-def test_a_weak_distortion_is_none(digits: NDArray[np.float32]) -> None:
+def test_a_weak_distortion_changes_nothing(digits: NDArray[np.float32]) -> None:
     np.testing.assert_allclose(distorted(digits, 1e-4, 0), digits, atol=2e-3)
 
 
-def test_ink_is_moved_and_bent_but_neither_made_nor_lost(digits: NDArray[np.float32]) -> None:
+def test_ink_is_moved_and_bent_but_not_created_or_lost(digits: NDArray[np.float32]) -> None:
     images = distorted(digits, 1, 0)
     assert images.min() >= 0
     assert images.max() <= 1
@@ -43,7 +43,7 @@ def test_ink_is_moved_and_bent_but_neither_made_nor_lost(digits: NDArray[np.floa
 
 
 def test_the_bend_is_as_large_and_as_smooth_as_simards() -> None:
-    """Against uniform noise smoothed by a Gaussian: the same variance, and correlation with the pixel beside."""
+    """Compared with uniform noise smoothed by a Gaussian: the same variance, and correlation with nearby pixels."""
     random = np.random.default_rng(0)
     mine = random.standard_normal((2000, distortion.MODES**2)) @ distortion._smooth_noise()
     noise = random.uniform(-1, 1, (2000, 28, 28))
