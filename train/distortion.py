@@ -59,7 +59,7 @@ def distortion(strength: float) -> Callable[[Any, Any], Any]:
 def _smooth_noise() -> NDArray[np.float64]:
     """Rows [MODES ** 2, 784]: combined with standard normal weights, they give smoothed uniform noise on the image.
 
-    A Gaussian filter keeps only the slow modes of the noise, which are its leading singular vectors. Eight for each axis
+    A Gaussian filter keeps only the slow modes of the noise, which are its leading singular vectors. Eight per axis
     hold 99.999 % of the variance, and cost a tenth of smoothing 784 numbers. The combination is normal, as is nearly
     that of many uniform numbers, whose variance on -1 to 1 is 1/3.
     """
