@@ -58,7 +58,7 @@ def run(folders: Sequence[Path], settings: ExportBenchmarkSettings) -> None:
         for folder, source in zip(folders, sources, strict=True):
             print(f"{folder}:", flush=True)
             result.rows.extend(_measured(source, settings.rounds, models))
-    export_section(result.json()).show(settings.out)
+    result.show(export_section)
 
 
 def _measured(source: Source, rounds: int, models: list[dict[str, Any]]) -> list[Row]:

@@ -16,9 +16,9 @@ from digits.storage.json_file import write_json
 from digits.storage.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from digits.benchmarks.section import Row
+    from digits.benchmarks.section import Row, Section
     from digits.benchmarks.settings import BenchmarkSettings
     from digits.images.mnist import Mnist
 
@@ -48,6 +48,10 @@ class Result:
 
     def json(self) -> dict[str, Any]:
         return {**self.head, "findings": self.findings, "measurements": self.rows}
+
+    def show(self, section: Callable[[dict[str, Any]], Section]) -> None:
+        """Prints the tables, and draws the figures next to the file. Raises BenchmarkError if one cannot be written."""
+        section(self.json()).show(self.out)
 
     def repeats(self, system: str, load: dict[str, Any]) -> list[dict[str, Any]]:
         """The repeats of a system under a load, to be appended to; a new measurement if there is none yet."""
@@ -84,8 +88,8 @@ def measuring(
         BenchmarkError: the file cannot be written, or it is one of the checkout's own results and the code differs
             from its commit.
     """
-    out = settings.out
-    head = _head(name, settings, data) | {"seed": seed, "warm_up": warm_up, "repeats": repeats}
+    out = settings.out or Path("runs/bench", f"{name}.json")
+    head = _head(name, settings, out, data) | {"seed": seed, "warm_up": warm_up, "repeats": repeats}
     result = Result(head, {}, [], out)
     _require_writable(out, name)
     partial = out.with_name(f"{out.stem}.partial.json")
@@ -103,12 +107,12 @@ def measuring(
     print(f"measured: {one_line(out)}", flush=True)
 
 
-def _head(name: str, settings: BenchmarkSettings, data: Mnist | None) -> dict[str, Any]:
+def _head(name: str, settings: BenchmarkSettings, out: Path, data: Mnist | None) -> dict[str, Any]:
     kept = {key: value for key, value in asdict(settings).items() if key not in PATHS}
     options = [option for key, value in kept.items() for option in _option(key.replace("_", "-"), value)]
     commit = _commit()
-    if commit and commit.endswith("+") and settings.out.resolve().parent == RESULTS.resolve():
-        raise BenchmarkError(f"--out {settings.out}: the code differs from commit {commit[:-1]}; commit it first")
+    if commit and commit.endswith("+") and out.resolve().parent == RESULTS.resolve():
+        raise BenchmarkError(f"--out {out}: the code differs from commit {commit[:-1]}; commit it first")
     where = provenance()
     where["machine"]["int8"] = _int8_instructions()
     return {

@@ -65,7 +65,7 @@ def run(settings: ScoreBenchmarkSettings) -> None:
         result.repeats(ROWS, {}).append(_score_rows(data, folder, settings.rows))
         for _ in range(PAIRS):
             result.repeats(IMPORTS, {}).append({"bare_seconds": _import(BARE), "client_seconds": _import(CLIENT)})
-    score_section(result.json()).show(settings.out)
+    result.show(score_section)
 
 
 def write_pictures(data: Mnist, folder: Path, count: int) -> list[str]:

@@ -46,14 +46,22 @@ Choice = Annotated[tuple[int, ...], list_option(_numbers, show_default=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Common:
-    """What the benchmarks have in common."""
-
-    data: str | None = None
-    """MNIST, as for `digits train`."""
+class Output:
+    """What all benchmarks have in common."""
 
     quick: bool = False
     """A first look in seconds: few and short measurements."""
+
+    out: Path | None = None
+    """The JSON file to write; figures are written next to it. Default: runs/bench/NAME.json."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common(Output):
+    """What all benchmarks that use images have in common."""
+
+    data: str | None = None
+    """MNIST, as for `digits train`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +74,6 @@ class ExportBenchmarkSettings(Common):
     rounds: Annotated[int, Parameter(validator=Number(gte=2))] = 25
     """How often each variant is measured, in turn with the others."""
 
-    out: Path = Path("runs/bench/export.json")
-    """The JSON file to write."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingBenchmarkSettings(Common):
@@ -79,9 +84,6 @@ class TrainingBenchmarkSettings(Common):
 
     repeats: Positive = 3
     """Pairs of trainings, with the seeds 0, 1, 2, ..."""
-
-    out: Path = Path("runs/bench/training.json")
-    """The JSON file to write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +113,6 @@ class PeersBenchmarkSettings(Common):
     cache: Path = Path(".peers_cache")
     """Where a peer is installed if it is not there yet, each in its own Python environment: 0.2 to 0.6 GB."""
 
-    out: Path = Path("runs/bench/peers.json")
-    """The JSON file to write."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreBenchmarkSettings(Common):
@@ -128,9 +127,6 @@ class ScoreBenchmarkSettings(Common):
     rounds: Positive = 3
     """How often scoring and decoding are measured, in turn."""
 
-    out: Path = Path("runs/bench/score.json")
-    """The JSON file to write."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommonOfModel(Common):
@@ -143,9 +139,6 @@ class CommonOfModel(Common):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityBenchmarkSettings(CommonOfModel):
     """The settings of `digits bench parity`."""
-
-    out: Path = Path("runs/bench/parity.json")
-    """The JSON file to write; the figures are written to the same folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +153,6 @@ class EngineBenchmarkSettings(CommonOfModel):
 
     repeats: Annotated[int | None, Parameter(validator=Number(gte=2))] = None
     """How often each is measured, in turn with the others: the more often, the shorter each time. Default: 5."""
-
-    out: Path = Path("runs/bench/engine.json")
-    """The JSON file to write; the figures are written to the same folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,12 +187,9 @@ class ServerBenchmarkSettings(CommonOfModel):
     seed: int = 0
     """Seed of the times at which the open loop calls, and of the order of mixed sizes."""
 
-    out: Path = Path("runs/bench/server.json")
-    """The JSON file to write."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompareBenchmarkSettings:
+class CompareBenchmarkSettings(Output):
     """The settings of `digits bench compare`."""
 
     limit: Annotated[float, Parameter(validator=Number(gt=0, lt=100))] = 5.0
@@ -218,12 +205,6 @@ class CompareBenchmarkSettings:
 
     seed: int = 0
     """Seed of the random numbers of the bootstrap, which gives the intervals."""
-
-    quick: bool = False
-    """Ten seconds: so few pairs that it is a first look, not a guard."""
-
-    out: Path = Path("runs/bench/compare.json")
-    """The JSON file to write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

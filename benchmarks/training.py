@@ -44,7 +44,7 @@ def run(settings: TrainingBenchmarkSettings) -> None:
                 print(f"seed {seed}: {name:<12} {seconds:7.2f} s, test accuracy {percent(accuracy)}", flush=True)
                 repeat = {"seed": seed, "seconds": round(seconds, 3), "test_accuracy": accuracy}
                 result.repeats(name, {"epochs": settings.epochs}).append(repeat)
-    training_section(result.json()).show(settings.out)
+    result.show(training_section)
 
 
 def _plain(settings: TrainSettings, data: Mnist) -> tuple[float, float]:

@@ -73,7 +73,7 @@ def _builds(paths: Mapping[str, Path], settings: CompareBenchmarkSettings) -> bo
         found = differences(samples, settings.limit, settings.seed)
         slower = any(one["slower"] for one in found)
         result.findings.update({"limit": settings.limit, "slower": slower, "differences": found})
-    compare_section(result.json()).show(settings.out)
+    result.show(compare_section)
     return slower
 
 

@@ -59,7 +59,7 @@ def run(a: Path, b: Path, settings: CompareBenchmarkSettings) -> None:
             table += [_row(key, name, *ratios) for name in ratios[0] if name in ratios[1]]
         left_out = [_left_out(key, *both) for key in keys if key not in common]
         result.findings.update({"indicative": True, "ratios": table, "left_out": left_out})
-    compare_section(result.json()).show(settings.out)
+    result.show(compare_section)
 
 
 def _medians(file: Path) -> dict[Key, dict[str, float]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from digits.benchmarks.engine.process import WARM_UP, EngineProcess
+from digits.benchmarks.engine.process import WARM_UP, EngineProcess, kill_processes
 from digits.benchmarks.engine.report import engine_section
 from digits.benchmarks.engine.roofline import roofline, work_of
 from digits.benchmarks.engine.systems import KERAS_WAYS, OPENVINO, without_folder
@@ -72,17 +72,18 @@ def run(settings: EngineBenchmarkSettings) -> None:
     version = open_repository(settings.models).open()
     print(f"starting a process for each number of threads: {comma_list(plan.threads)}", flush=True)
     with ExitStack() as stack:
-        processes = [stack.enter_context(EngineProcess(version, threads)) for threads in plan.threads]
         data = mnist.load(settings.data)
+        stack.callback(kill_processes)
+        processes = [EngineProcess(version, threads, data.x_test) for threads in plan.threads]
         written = stack.enter_context(measuring("engine", settings, data, warm_up=WARM, repeats=plan.repeats))
         model = {"version": version.number, "sha256": version.manifest.reference_sha256}
         written.findings.update({"model": model, "not_served": {}, "left_out": {}, "max_abs_diff": {}})
         result = EngineResult(written)
         for process in processes:
-            result.begin(process.threads, process.ready(data.x_test))
+            result.begin(process.threads, process.ready())
         _measure(plan, processes, result)
         result.find_roofline(version)
-    engine_section(written.json()).show(settings.out)
+    written.show(engine_section)
     result.require_agreement()
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped] # it has no types
@@ -21,18 +20,10 @@ SIDE = 512  # of the matrices: three of them are 3 MB
 LARGE = 2**28  # bytes, more than fit in a cache
 
 
-@dataclass(frozen=True, slots=True)
-class Peak:
-    """Something that the machine does as fast as it can.
+class Peak(NamedTuple):
+    """Work that the machine does as fast as it can: a run has this amount of its unit, `flop` or `bytes`."""
 
-    Attributes:
-        run: Does it once.
-        work: What that is, in words.
-        unit: `flop` or `bytes`.
-        amount: How many of them in a run.
-    """
-
-    run: Callable[[], object]
+    run: Callable[[object], object]  # takes anything
     work: str
     unit: str
     amount: int
@@ -52,13 +43,11 @@ def open_peaks(threads: int, version: ModelVersion) -> dict[str, Peak]:
 def _multiplying(blas: ThreadpoolController, threads: int) -> Peak:
     rng = np.random.default_rng(0)
     three = [[rng.random((SIDE, SIDE), np.float32) for _ in range(3)] for _ in range(threads)]
-
-    def multiply(own: int) -> None:
-        left, right, out = three[own]
-        np.matmul(left, right, out=out)
-
-    work = f"float32 multiplication of {SIDE} x {SIDE} matrices, by {_library(blas)}"
-    return Peak(_parallel(blas, threads, multiply), work, "flop", threads * 2 * SIDE**3)
+    run = _parallel(blas, threads, lambda own: np.matmul(three[own][0], three[own][1], out=three[own][2]))
+    found = [library for library in blas.info() if "numpy" in library["filepath"]] or blas.info()
+    names = [f"{one['internal_api']} {one['version']} ({one.get('architecture', 'any')})" for one in found[:1]]
+    by = " with ".join(["numpy", *names])
+    return Peak(run, f"float32 multiplication of {SIDE} x {SIDE} matrices, by {by}", "flop", threads * 2 * SIDE**3)
 
 
 def _reading(blas: ThreadpoolController, threads: int, size: int, work: str) -> Peak:
@@ -74,20 +63,12 @@ def _reading(blas: ThreadpoolController, threads: int, size: int, work: str) -> 
     return Peak(_parallel(blas, threads, read), f"{work}, by float32 dot products", "bytes", amount)
 
 
-def _parallel(blas: ThreadpoolController, threads: int, work: Callable[[int], None]) -> Callable[[], object]:
+def _parallel(blas: ThreadpoolController, threads: int, work: Callable[[int], object]) -> Callable[[object], object]:
     """Each thread does its own work, without the GIL. The threads of a BLAS would wait for each other, spinning."""
     pool = ThreadPoolExecutor(threads)
 
-    def run() -> None:
+    def run(_: object) -> None:
         with blas.limit(limits=1):
             list(pool.map(work, range(threads)))
 
     return run
-
-
-def _library(blas: ThreadpoolController) -> str:
-    """Of numpy's multiplication, such as `numpy with openblas 0.3.31 (Haswell)`."""
-    found = [library for library in blas.info() if "numpy" in library["filepath"]] or blas.info()
-    if not found:
-        return "numpy"
-    return f"numpy with {found[0]['internal_api']} {found[0]['version']} ({found[0].get('architecture', 'any')})"

@@ -5,21 +5,21 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from contextlib import suppress
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from digits.benchmarks.engine.peaks import open_peaks
 from digits.benchmarks.engine.systems import open_systems
 from digits.benchmarks.errors import BenchmarkError
-from digits.model.errors import ModelError
 from digits.model.golden import Golden
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.connection import Connection
+    from concurrent.futures import Future
     from typing import Any
 
     from numpy.typing import NDArray
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from digits.model.repository import ModelVersion
 
 WARM_UP = 2  # runs
+RUNS: dict[str, Callable[[NDArray[np.uint8]], object]] = {}  # in the process, by system or peak
+IMAGES: list[NDArray[np.uint8]] = []  # in the process: one array
+WARM: set[tuple[str, int]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,102 +52,64 @@ class Ready:
 
 
 class EngineProcess:
-    """Times systems with so many threads, one after the other. Leaving the context kills it."""
+    """Times systems with so many threads, one after the other, in batches of images uint8 [n, 28, 28]."""
 
-    def __init__(self, version: ModelVersion, threads: int) -> None:
+    def __init__(self, version: ModelVersion, threads: int, pixels: NDArray[np.uint8]) -> None:
         """Starts it without waiting for it."""
-        spawn = multiprocessing.get_context("spawn")
         self.threads = threads
-        self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_answer, args=(theirs, version, threads), daemon=True)
+        self._executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
         ours = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the parent handles Ctrl-C
         try:
-            self._process.start()
+            self._ready = self._executor.submit(_open, version, threads, pixels)
         finally:
             signal.signal(signal.SIGINT, ours)
-        theirs.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.join()
-
-    def ready(self, pixels: NDArray[np.uint8]) -> Ready:
-        """Waits until everything is open. Batches consist of images uint8 [n, 28, 28], repeated as needed.
-
-        Raises:
-            ModelError: fp32 cannot be run here.
-            BenchmarkError: the process has ended.
-        """
-        found: Ready = self._ask(pixels)
+    def ready(self) -> Ready:
+        """Waits until everything is open. Raises ModelError if fp32 cannot run here, BenchmarkError if it has ended."""
+        found: Ready = self._result(self._ready)
         return found
 
     def time(self, name: str, batch: int, seconds: float) -> NDArray[np.float64]:
-        """Seconds of each run [n] of a system or a peak: at least one, and more until the time is over.
-
-        Raises:
-            BenchmarkError: the process has ended.
-        """
-        runs: NDArray[np.float64] = self._ask((name, batch, seconds))
+        """Seconds of each run [n] of a system or a peak, at least one. Raises BenchmarkError if the process ended."""
+        runs: NDArray[np.float64] = self._result(self._executor.submit(_time, name, batch, seconds))
         return runs
 
-    def _ask(self, question: object) -> Any:
+    def _result(self, future: Future[Any]) -> Any:
         try:
-            self._pipe.send(question)
-            reply = self._pipe.recv()
-        except (EOFError, ConnectionError) as error:
-            self._process.join()
+            return future.result()
+        except BrokenProcessPool as error:
             raise BenchmarkError(
-                f"the process for --threads {self.threads} ended with exit code {self._process.exitcode}; "
+                f"the process for --threads {self.threads} was killed; "
                 "if there is no message above, it may lack memory: give smaller --batches"
             ) from error
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
 
 
-def _answer(pipe: Connection, version: ModelVersion, threads: int) -> None:
-    """In the process: opens everything, and times what it is asked to until the parent closes the pipe."""
-    with suppress(EOFError, ConnectionError):
-        try:
-            found = open_systems(version, threads)
-        except ModelError as error:
-            pipe.recv()
-            pipe.send(error)
-            return
-        peaks = open_peaks(threads, version)
-        does = {name: (peak.work, peak.unit, peak.amount) for name, peak in peaks.items()}
-        differences = found.differences(Golden.read(version.golden))
-        pixels = pipe.recv()
-        pipe.send(Ready(list(found.runs), found.not_served, found.left_out, differences, does))
-        warm: set[tuple[str, int]] = set()
-        while True:
-            name, batch, seconds = pipe.recv()
-            run = peaks[name].run if name in peaks else _of_batch(found.runs[name], pixels, batch)
-            if (name, batch) not in warm:
-                warm.add((name, batch))
-                for _ in range(WARM_UP):
-                    run()
-            pipe.send(_time_runs(run, seconds))
+def kill_processes() -> None:
+    """Ends all of them at once, in the middle of a run too."""
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
-def _of_batch(
-    run: Callable[[NDArray[np.uint8]], object], pixels: NDArray[np.uint8], batch: int
-) -> Callable[[], object]:
-    images = np.resize(pixels, (batch, 28, 28))
-    return lambda: run(images)
+def _open(version: ModelVersion, threads: int, pixels: NDArray[np.uint8]) -> Ready:
+    found, peaks = open_systems(version, threads), open_peaks(threads, version)
+    IMAGES.append(pixels)
+    RUNS.update(found.runs | {name: peak.run for name, peak in peaks.items()})
+    does = {name: (peak.work, peak.unit, peak.amount) for name, peak in peaks.items()}
+    differences = found.differences(Golden.read(version.golden))
+    return Ready(list(found.runs), found.not_served, found.left_out, differences, does)
 
 
-def _time_runs(run: Callable[[], object], seconds: float) -> NDArray[np.float64]:
-    taken = []
+def _time(name: str, batch: int, seconds: float) -> NDArray[np.float64]:
+    run, images = RUNS[name], np.resize(IMAGES[0], (batch, 28, 28))
+    for _ in range(0 if (name, batch) in WARM else WARM_UP):
+        run(images)
+    WARM.add((name, batch))
+    taken: list[float] = []
     before = time.perf_counter()
     end = before + seconds
-    while True:
-        run()
+    while before < end or not taken:
+        run(images)
         now = time.perf_counter()
         taken.append(now - before)
-        if now >= end:
-            return np.array(taken)
         before = now
+    return np.array(taken)

@@ -82,10 +82,10 @@ def run(folder: Path | None, settings: ParityBenchmarkSettings) -> None:
             print(row_text(row), flush=True)
             if row["disagrees"] and not row["excused"]:
                 failed.append(row_text(row))
-    write_figure(settings.out, "flipped", flipped(asked[0], {name: every[0] for name, every in answers.items()}))
-    parity_section(result.json()).show(settings.out)
+    write_figure(result.out, "flipped", flipped(asked[0], {name: every[0] for name, every in answers.items()}))
+    result.show(parity_section)
     if failed:
-        more = f" (and {len(failed) - 1} more, see {settings.out})" if len(failed) > 1 else ""
+        more = f" (and {len(failed) - 1} more, see {result.out})" if len(failed) > 1 else ""
         raise BenchmarkError(f"{failed[0]}{more}")
     print("everything that is served here agrees")
 

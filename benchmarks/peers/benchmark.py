@@ -83,7 +83,7 @@ def run(settings: PeersBenchmarkSettings) -> None:
             bench.measure()
         finally:
             result.findings["acceptance"] = acceptance(result.rows, result.findings)
-    peers_section(result.json()).show(settings.out)
+    result.show(peers_section)
 
 
 class Bench:

@@ -80,65 +80,32 @@ TRITON_PEER = Peer(
     lay=_lay_triton,
 )
 KSERVE_PEER = Peer(
-    name=KSERVE,
-    title="KServe",
-    requirements=("kserve==0.21.0",),
-    call=UINT8,
-    batching="none: another container does it",
-    command=(*SCRIPT, "{host}:{port}"),
+    KSERVE, "KServe", ("kserve==0.21.0",), UINT8, "none: another container does it", (*SCRIPT, "{host}:{port}")
 )
 MLSERVER_PEER = Peer(
-    name=MLSERVER,
-    title="MLServer",
-    requirements=("mlserver==1.7.1",),
-    call=UINT8,
-    batching="none, the default: with it, it was slower",
-    command=(*SCRIPT, "{host}", "{port}", "{other_port}"),
+    *(MLSERVER, "MLServer", ("mlserver==1.7.1",), UINT8, "none, the default: with it, it was slower"),
+    (*SCRIPT, "{host}", "{port}", "{other_port}"),
 )
 RAY_PEER = Peer(
-    name=RAY,
-    polls=True,
-    title="Ray Serve",
-    requirements=("ray[serve]==2.60.0", "protobuf==6.33.6"),
-    call=CLASSIFY,
-    batching=BATCHED,
-    command=(*SCRIPT, "{port}", "{other_port}"),
+    *(RAY, "Ray Serve", ("ray[serve]==2.60.0", "protobuf==6.33.6"), CLASSIFY, BATCHED),
+    (*SCRIPT, "{port}", "{other_port}"),
     # The second keeps Ray's own ports on the loopback interface, as it does elsewhere by default.
-    variables={
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "PYTHONPATH": "{folder}",
-    },
+    {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "PYTHONPATH": "{folder}"},
     lay=_lay_ray,
-)
-MOSEC_PEER = Peer(
-    name=MOSEC,
-    title="mosec",
-    requirements=("mosec==0.9.8",),
-    call=RAW,
-    batching=BATCHED,
-    command=(*SCRIPT, "--address", "{host}", "--port", "{port}"),
-)
-LITSERVE_PEER = Peer(
-    name=LITSERVE,
     polls=True,
-    title="LitServe",
-    requirements=("litserve==0.2.19",),
-    call=RAW,
-    batching=BATCHED,
-    command=(*SCRIPT, "{host}", "{port}"),
+)
+MOSEC_PEER = Peer(MOSEC, "mosec", ("mosec==0.9.8",), RAW, BATCHED, (*SCRIPT, "--address", "{host}", "--port", "{port}"))
+LITSERVE_PEER = Peer(
+    LITSERVE, "LitServe", ("litserve==0.2.19",), RAW, BATCHED, (*SCRIPT, "{host}", "{port}"), polls=True
 )
 BENTOML_PEER = Peer(
-    name=BENTOML,
-    title="BentoML",
-    requirements=("bentoml==1.4.40",),
-    call=JSON,
-    batching="none, the default: with it, a single caller waited for others after a load",
-    command=(
+    *(BENTOML, "BentoML", ("bentoml==1.4.40",), JSON),
+    "none, the default: with it, a single caller waited for others after a load",
+    (
         *("{environment}/bin/bentoml", "serve", "--working-dir", "{folder}"),
         *("--host", "{host}", "--port", "{port}", "server:Classifier"),
     ),
-    variables={"BENTOML_DO_NOT_TRACK": "True"},
+    {"BENTOML_DO_NOT_TRACK": "True"},
 )
 CATALOGUE = {
     peer.name: peer

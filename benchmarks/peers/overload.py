@@ -61,40 +61,40 @@ def overload(call: Call, seconds: float, variant: str = "auto") -> dict[str, Any
 def _load(call: Call, probe: Probe, factor: float, capacity: float, seconds: float) -> dict[str, Any]:
     rate = max(round(capacity * factor / call.images / CONNECTIONS), 1)  # calls a second of each connection
     (answered, failed), began = probe.answered_and_failed(), time.monotonic()
-    with probe.running() as seen:
+    with probe.running():
         drive(probe.server.address, call, connections=CONNECTIONS, seconds=seconds, streams=STREAMS, per_second=rate)
         took, after = time.monotonic() - began, probe.answered_and_failed()
     time.sleep(RECOVERY)
     goodput = (after[0] - answered) / took
-    print(f"overload: {factor:g} times: {goodput / capacity:.0%} answered; probe {dict(seen.codes)}", flush=True)
+    print(f"overload: {factor:g} times: {goodput / capacity:.0%} answered; probe {dict(probe.codes)}", flush=True)
     return {
         "factor": factor,
         "offered": rate * CONNECTIONS * call.images,
         "goodput": goodput,
         "failed": after[1] - failed,
-        "probe": dict(seen.codes),
-        "probe_longest": seen.longest,
-        "peak_mb": seen.peak_mb,
+        "probe": dict(probe.codes),
+        "probe_longest": probe.longest,
+        "peak_mb": probe.peak_mb,
         "after_mb": probe.resident_mb(),
         "single_after": probe.single(),
     }
 
 
 @dataclass(slots=True)
-class Seen:
-    """What the probe saw while it ran: statuses, and the most seconds and megabytes."""
-
-    codes: Counter[str] = field(default_factory=Counter)
-    longest: float = 0.0
-    peak_mb: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Probe:
-    """A caller of single images on its own connection, and a reader of the server's counters."""
+    """A caller of single images on its own connection, and a reader of the server's counters.
+
+    Attributes:
+        codes: By status, how many calls there were while it ran.
+        longest: Seconds of the longest of them.
+        peak_mb: The most that was resident meanwhile.
+    """
 
     server: ServerUnderTest
     channel: grpc.Channel
+    codes: Counter[str] = field(default_factory=Counter)
+    longest: float = 0.0
+    peak_mb: float = 0.0
 
     def answered_and_failed(self) -> tuple[int, int]:
         """The images that were answered, and the calls that were not."""
@@ -110,21 +110,22 @@ class Probe:
         return median(took if code == grpc.StatusCode.OK.name else math.inf for code, took in calls)
 
     @contextmanager
-    def running(self) -> Iterator[Seen]:
+    def running(self) -> Iterator[None]:
         """Calls in a thread until the end of the context."""
-        seen, over = Seen(), threading.Event()
+        self.codes, self.longest, self.peak_mb = Counter(), 0.0, 0.0
+        over = threading.Event()
 
         def calls() -> None:
             while not over.wait(EVERY):
                 code, took = self._call()
-                seen.codes[code] += 1
-                seen.longest = max(seen.longest, took)
-                seen.peak_mb = max(seen.peak_mb, self.resident_mb())
+                self.codes[code] += 1
+                self.longest = max(self.longest, took)
+                self.peak_mb = max(self.peak_mb, self.resident_mb())
 
         thread = threading.Thread(target=calls)
         thread.start()
         try:
-            yield seen
+            yield
         finally:
             over.set()
             thread.join()

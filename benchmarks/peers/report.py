@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from digits.benchmarks.load.call import CLASSIFY, JSON, RAW, point_text
 from digits.benchmarks.section import Drawing, Section
+from digits.benchmarks.server.report import server_table
 from digits.benchmarks.servers import TITLES
-from digits.benchmarks.settings import ECHO, OURS
+from digits.benchmarks.settings import OURS
 from digits.model.manifest import INT8
 from digits.report.figure import GREY, RUNS, tidy
 from digits.report.table import Table
@@ -58,7 +59,8 @@ def peers_section(result: dict[str, Any]) -> Section:
     text += [
         f"{peer['title']}, {load}: {why}." for peer in findings["peers"] for load, why in peer["failed_loads"].items()
     ]
-    tables = [_peers_table(pairs), _own_table(rows), _acceptance_table(findings["acceptance"])]
+    own = server_table([row for row in rows if row["system"] in TITLES.values()])
+    tables = [_peers_table(pairs), own, _acceptance_table(findings["acceptance"])]
     drawings = [Drawing("ratios", lambda: _ratios(pairs), "calls for each of the peers'", CAPTION)] if pairs else []
     return Section("Compared with other servers", result, text, [one for one in tables if one.rows], drawings)
 
@@ -100,29 +102,6 @@ def _peers_table(pairs: Sequence[Pair]) -> Table:
         for peer, row, ours, ratio in pairs
     ]
     return Table(head, rows, 3)
-
-
-def _own_table(rows: Sequence[Row]) -> Table:
-    """Our servers and the baseline, together by load."""
-    head = ("load", "server", "calls/s", "images/s", "of echo", "mean us", "p50 us", "p99 us", "CPU us a call")
-    own = [row for row in rows if row["system"] in TITLES.values()]
-    loads = list(dict.fromkeys(map(_point, own)))
-    return Table(head, [_own_cells(rows, row) for load in loads for row in own if _point(row) == load], 2)
-
-
-def _own_cells(rows: Sequence[Row], row: Row) -> list[str]:
-    repeats, echo = row["repeats"], repeats_of(rows, TITLES[ECHO], _point(row))
-    logged = [repeat["latency_us"] for repeat in repeats if repeat["latency_us"]]
-    return [
-        point_text(*_point(row)),
-        row["system"],
-        f"{_median(repeats, RATE):,.0f}",
-        f"{_median(repeats, 'images_per_second'):,.0f}",
-        f"{median(of_echo):.0%}" if (of_echo := ratios(repeats, echo, RATE)) else "",
-        f"{_median(repeats, 'mean_us'):,.0f}",
-        *(f"{_median(logged, share):,.0f}" if logged else "" for share in ("p50", "p99")),
-        f"{_median(repeats, CPU):,.1f}",
-    ]
 
 
 def _acceptance_table(lines: Sequence[Mapping[str, Any]]) -> Table:

@@ -81,7 +81,7 @@ def run(settings: ServerBenchmarkSettings) -> None:
         if not settings.quick:
             bench.mixed_sizes()
         bench.highest_rates(limits)
-    server_section(result.json()).show(settings.out)
+    result.show(server_section)
 
 
 @contextmanager

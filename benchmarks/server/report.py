@@ -40,8 +40,12 @@ TICKS = (0, 50, 90, 99, 99.9, 99.99)  # percentiles on the axis
 def server_section(result: dict[str, Any]) -> Section:
     rows = result["measurements"]
     text = [HOW, *(f"{row['system']}: {slo_text(row)}." for row in rows if "at_least" in row)]
-    table = Table(HEAD, [_cells(row) for row in sorted(rows, key=_order)], 2)
-    return Section("A server under load", result, text, [table], _drawings(rows))
+    return Section("A server under load", result, text, [server_table(rows)], _drawings(rows))
+
+
+def server_table(rows: Sequence[Row]) -> Table:
+    """Servers under the same load are next to each other."""
+    return Table(HEAD, [_cells(row) for row in sorted(rows, key=_order)], 2)
 
 
 def slo_text(row: Row) -> str:
@@ -54,7 +58,6 @@ def slo_text(row: Row) -> str:
 
 
 def _order(row: Row) -> tuple[object, ...]:
-    """Servers under one load are next to each other."""
     load = row["load"]
     how = (load["loop"], "slo_ms" in load, load["generator"], load["method"])
     return (*how, str(load["images"]), load["connections"], load.get("share", load.get("rate", 0)))
@@ -62,7 +65,7 @@ def _order(row: Row) -> tuple[object, ...]:
 
 def _rarest(repeat: dict[str, Any]) -> float:
     """The highest percentile that there are enough calls for."""
-    return 100 - 100 * BEYOND / max(int(repeat["calls"]), BEYOND)
+    return 100 - 100 * BEYOND / max(int(repeat.get("calls", 0)), BEYOND)
 
 
 def _cells(row: Row) -> list[str]:

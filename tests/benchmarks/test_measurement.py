@@ -34,11 +34,11 @@ def test_an_early_end_never_replaces_a_complete_result(tmp_path: Path) -> None:
     settings = ServerBenchmarkSettings(out=tmp_path / "server.json")
     with measuring("server", settings) as result:
         result.repeats("echo", {}).append({})
-    whole = settings.out.read_text()
+    whole = result.out.read_text()
     with pytest.raises(KeyboardInterrupt), measuring("server", settings) as result:  # noqa: PT012 as Ctrl-C
         result.repeats("echo", {}).append({})
         raise KeyboardInterrupt
-    assert settings.out.read_text() == whole
+    assert result.out.read_text() == whole
     assert json.loads((tmp_path / "server.partial.json").read_text())["ended_by"] == "KeyboardInterrupt"
     with measuring("server", settings) as result:
         result.repeats("echo", {}).append({})
