@@ -3,8 +3,6 @@
 `python -m digits.benchmarks.echo_server HOST:PORT`
 """
 
-from __future__ import annotations
-
 import sys
 
 from pygrpc_native import EVENT_CALL, NativeGrpcFront

@@ -5,37 +5,30 @@ the rounds, `microseconds_per_image`, and the median and quartiles of their rati
 has for each run, in their order, what the export recorded of its `variants` and `left_out`.
 """
 
-from __future__ import annotations
-
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import quantiles
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.benchmarks.measurement import measuring
+from digits.benchmarks.section import Row
+from digits.benchmarks.settings import ExportBenchmarkSettings
 from digits.benchmarks.tables import export_section
 from digits.export.errors import ExportError
 from digits.export.evidence import TIMED
 from digits.export.publishing import other_ways, write_version
 from digits.export.settings import ImportSettings
-from digits.export.source import read_source
+from digits.export.source import Source, read_source
 from digits.model.engine import Engine
 from digits.model.limits import Limits
 from digits.model.manifest import FP16, FP32, INT8, Manifest
 from digits.model.repository import MANIFEST
 from digits.model.timing import seconds_per_run, speedup
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from digits.benchmarks.section import Row
-    from digits.benchmarks.settings import ExportBenchmarkSettings
-    from digits.export.source import Source
 
 LEAST = 2e-2  # seconds of a measurement
 

@@ -1,9 +1,11 @@
 """The Keras model behind a published version: that of its run, or rebuilt from its fp32 ONNX graph."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.export.dense_layers import dense_layers
@@ -14,17 +16,10 @@ from digits.images.digit import PIXELS, flatten
 from digits.model.golden import Golden
 from digits.model.manifest import FP32
 from digits.model.parity import compare
+from digits.model.repository import ModelVersion
 from digits.model.tensorflow import keras
 from digits.storage.checksums import file_sha256
 from digits.train.run_folder import MODEL
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from digits.model.repository import ModelVersion
 
 TOLERANCE = 1e-5  # of a probability, from the one that was recorded at the export
 

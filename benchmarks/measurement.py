@@ -1,26 +1,21 @@
 """The JSON of every benchmark: its head, and that it is written however the benchmark ends. See schema.json."""
 
-from __future__ import annotations
-
 import contextlib
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.section import Row, Section
+from digits.benchmarks.settings import BenchmarkSettings
+from digits.images.mnist import Mnist
 from digits.report.number_format import comma_list
 from digits.report.provenance import now, provenance
 from digits.storage.json_file import write_json
 from digits.storage.text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from digits.benchmarks.section import Row, Section
-    from digits.benchmarks.settings import BenchmarkSettings
-    from digits.images.mnist import Mnist
 
 SCHEMA = 1
 PATHS = {"cache", "data", "models", "out"}  # settings that name paths of this machine, which are left out

@@ -1,7 +1,5 @@
 """A server as a process of its own: its start, processor time and memory, and its end however the benchmark ends."""
 
-from __future__ import annotations
-
 import os
 import select
 import shlex
@@ -9,15 +7,12 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from digits.benchmarks.errors import BenchmarkError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 PATIENCE = 60.0  # seconds until a server is ready
 GRACE = 10.0  # seconds that it has to end itself

@@ -3,8 +3,6 @@
 `python -m digits.benchmarks.readme` puts it into README.md, between the two marks.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from statistics import median

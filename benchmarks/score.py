@@ -4,8 +4,6 @@ The JSON has measurements of `digits score` and of `Pillow`, with a repeat for e
 scored; and of `imports`, with the seconds of `import digits.client` and of `import numpy, grpc`.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import shlex
 import subprocess
@@ -13,10 +11,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -24,16 +22,12 @@ from PIL import Image
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.measurement import measuring
 from digits.benchmarks.process import environment, resident_mb
+from digits.benchmarks.settings import ScoreBenchmarkSettings
 from digits.benchmarks.tables import DECODING, IMPORTS, PICTURES, ROWS, score_section
 from digits.client.local import LocalClassifier
 from digits.images import mnist
+from digits.images.mnist import Mnist
 from digits.report.cores import usable_cores
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from digits.benchmarks.settings import ScoreBenchmarkSettings
-    from digits.images.mnist import Mnist
 
 CHUNK = 128  # pictures that a process decodes in one task, as in a scoring
 FEW = 1_000  # pictures of a run that consists of its start

@@ -1,31 +1,25 @@
 """A benchmark's results for people: the terminal, the Markdown and the page are made from the same section."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.report.figure import png
+from digits.report.table import Table
 from digits.storage.atomic_file import write_bytes
 from digits.storage.text import one_line
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from matplotlib.figure import Figure
-
-    from digits.report.table import Table
-
-    Row = dict[str, Any]  # a measurement of the JSON
+Row = dict[str, Any]  # a measurement of the JSON
+MakeFigure = Callable[[], Any]  # a Figure of matplotlib, which is imported only where one is drawn
 
 
 class Drawing(NamedTuple):
     """A figure, which is written next to STEM.json as STEM-NAME.png."""
 
     name: str
-    draw: Callable[[], Figure]
+    draw: MakeFigure
     alt: str
     caption: str
 
@@ -69,7 +63,7 @@ class Section:
         print("", *(table.text() for table in self.tables if table.rows), *self.text, sep="\n\n", flush=True)
 
 
-def write_figure(out: Path, name: str, figure: Figure) -> bytes:
+def write_figure(out: Path, name: str, figure: Any) -> bytes:
     """Writes a figure of the results in STEM.json as STEM-NAME.png. Raises BenchmarkError if it cannot be written."""
     file, content = out.with_name(f"{out.stem}-{name}.png"), png(figure)
     try:

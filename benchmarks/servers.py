@@ -1,19 +1,14 @@
 """The servers that are started here to be measured: the options of each, by one name for each."""
 
-from __future__ import annotations
-
 import socket
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from digits.benchmarks.load.measure import ServerUnderTest
 from digits.benchmarks.process import started
 from digits.benchmarks.settings import BASELINE, ECHO, GRPCIO, OURS, SLOWED, SPINNING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 TITLES = {
     OURS: "digits",

@@ -1,19 +1,14 @@
 """The settings of the benchmarks."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from digits.images.settings import list_option
 from digits.report.number_format import comma_list
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 OURS, SPINNING, GRPCIO, ECHO, BASELINE = "ours", "spinning", "grpcio", "echo", "baseline"
 TRITON, KSERVE, MLSERVER, RAY = "triton", "kserve", "mlserver", "ray"
@@ -28,21 +23,27 @@ Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 Duration = Annotated[float, Parameter(validator=Number(gte=0.1))]
 
 
-def _numbers(given: str, parts: list[str]) -> Iterable[int]:
-    numbers = [int(part) for part in parts if part.isdecimal()]
-    if len(numbers) < len(parts) or min(numbers) < 1:
+def _numbers(_type: object, tokens: Sequence[Token]) -> tuple[int, ...]:
+    given = ",".join(token.value for token in tokens)
+    try:
+        numbers = tuple(dict.fromkeys(int(part) for part in given.split(",")))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
         raise ValueError(f'"{given}" is not a list of whole numbers of at least 1, such as 1,16,64')
-    return dict.fromkeys(numbers)
+    return numbers
 
 
-def _servers(_given: str, parts: list[str]) -> Iterable[str]:
+def _servers(_type: object, tokens: Sequence[Token]) -> tuple[str, ...]:
+    given = ",".join(token.value for token in tokens)  # several tokens where a TOML file has a list
+    parts = tuple(dict.fromkeys(part.strip() for part in given.split(",")))
     if unknown := [part for part in parts if part not in SERVERS]:
         raise ValueError(f'"{unknown[0]}" is not a server; give some of {comma_list(SERVERS)}')
-    return dict.fromkeys(parts)
+    return parts
 
 
-Numbers = Annotated[tuple[int, ...], list_option(_numbers)]
-Choice = Annotated[tuple[int, ...], list_option(_numbers, show_default=False)]
+Numbers = Annotated[tuple[int, ...], Parameter(converter=_numbers, n_tokens=1, show_default=comma_list)]
+Choice = Annotated[tuple[int, ...], Parameter(converter=_numbers, n_tokens=1, show_default=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ class TrainingBenchmarkSettings(Common):
 class PeersBenchmarkSettings(Common):
     """The settings of `digits bench peers`."""
 
-    servers: Annotated[tuple[str, ...], list_option(_servers)] = SERVERS
+    servers: Annotated[tuple[str, ...], Parameter(converter=_servers, n_tokens=1, show_default=comma_list)] = SERVERS
     """Which servers: `ours`, also `spinning` (polls for calls for 100 us before it sleeps) and over `grpcio`; an
     `echo`; a plain grpc.aio server as
     the `baseline`; and the peers `triton`, `kserve`, `mlserver`, `ray`, `mosec`, `litserve`, `bentoml`."""

@@ -1,7 +1,5 @@
 """The results of the benchmarks that are tables only: exported runs, training and scoring."""
 
-from __future__ import annotations
-
 from statistics import mean, median
 from typing import Any
 

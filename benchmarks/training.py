@@ -4,28 +4,24 @@ A repeat has the `seed`, the `seconds` of the whole training, with what TensorFl
 epoch and, for `digits train`, with its checkpoints, and the `test_accuracy`.
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from digits.benchmarks.measurement import measuring
+from digits.benchmarks.settings import TrainingBenchmarkSettings
 from digits.benchmarks.tables import OURS, PLAIN, training_section
 from digits.images import mnist
 from digits.images.digit import CLASSES, PIXELS, flatten, one_hot
+from digits.images.mnist import Mnist
 from digits.model.tensorflow import keras
 from digits.report.number_format import percent
 from digits.train.dataset import split
 from digits.train.progress import Progress
 from digits.train.settings import TrainSettings
 from digits.train.training import fit, prepare
-
-if TYPE_CHECKING:
-    from digits.benchmarks.settings import TrainingBenchmarkSettings
-    from digits.images.mnist import Mnist
 
 
 def run(settings: TrainingBenchmarkSettings) -> None:

@@ -9,32 +9,22 @@ in the rate far more than in the server's own processor time.
 The JSON has measurements of A and B by load, with a repeat for each pair; `findings` has the differences in percent.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
 from digits.benchmarks.compare import build, files
-from digits.benchmarks.compare.verdict import CPU, GRID, RATE, A, B, compare_section, differences
+from digits.benchmarks.compare.verdict import CPU, GRID, RATE, A, B, Point, Samples, compare_section, differences
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import call_of, clear_images, point_text
 from digits.benchmarks.load.h2load import installed, require_h2load
-from digits.benchmarks.load.measure import ASYNCIO, H2LOAD, ClosedLoop
-from digits.benchmarks.measurement import measuring
-from digits.benchmarks.settings import OURS
+from digits.benchmarks.load.measure import ASYNCIO, H2LOAD, ClosedLoop, ServerUnderTest
+from digits.benchmarks.measurement import Result, measuring
+from digits.benchmarks.settings import OURS, CompareBenchmarkSettings
 from digits.model.golden import Golden
 from digits.model.repository import open_repository
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from digits.benchmarks.compare.verdict import Point, Samples
-    from digits.benchmarks.load.measure import ServerUnderTest
-    from digits.benchmarks.measurement import Result
-    from digits.benchmarks.settings import CompareBenchmarkSettings
 
 WARM_UP = 0.2  # seconds of each load
 QUICK = 8  # pairs

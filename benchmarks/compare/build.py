@@ -1,25 +1,20 @@
 """Another build of digits: a wheel, a checkout or an installation, served with the libraries of this Python."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.measure import ServerUnderTest
 from digits.benchmarks.process import environment, started
 from digits.benchmarks.servers import SERVING, free_address
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ENTRY = Path("cli", "app.py")  # that every build has
 # Prints the files of all modules of digits that serving imports.

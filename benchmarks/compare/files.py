@@ -5,25 +5,19 @@ loops are compared, since the rate of the open loop is given. The JSON's measure
 its ratios to the echo; `findings` says what was not compared, and why.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Self
 
 from digits.benchmarks.compare.verdict import CPU, RATE, WORDS, compare_section
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import load_text
 from digits.benchmarks.measurement import measuring
-from digits.benchmarks.settings import ECHO
+from digits.benchmarks.settings import ECHO, CompareBenchmarkSettings
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from digits.benchmarks.settings import CompareBenchmarkSettings
-
-    Medians = Mapping["Key", Mapping[str, float]]
+Medians = Mapping["Key", Mapping[str, float]]
 
 MEASURES = (RATE, CPU)
 
@@ -36,7 +30,7 @@ class Key(NamedTuple):
     text: str  # the load in a few words
 
     @property
-    def echo(self) -> Key:
+    def echo(self) -> Self:
         return self._replace(server=ECHO)
 
 

@@ -1,26 +1,21 @@
 """By how much B differs from A under each load, how sure that is, and whether B is too slow."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from digits.benchmarks.load.call import CLASSIFY, point_text
 from digits.benchmarks.section import Section
 from digits.report.table import Table
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    Point = tuple[str, int, int]  # method, images in a call, connections
-    Samples = Mapping[tuple[Point, str], Sequence[Mapping[str, float]]]  # by load and build, one for each pair
-    Difference = dict[str, Any]
+Point = tuple[str, int, int]  # method, images in a call, connections
+Samples = Mapping[tuple[Point, str], Sequence[Mapping[str, float]]]  # by load and build, one for each pair
+Difference = dict[str, Any]
 
 A, B = "A", "B"
 RATE, CPU = "calls_per_second", "cpu_us"

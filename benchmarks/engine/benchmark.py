@@ -6,38 +6,30 @@ would run on this host (`not_served`), what could not be timed (`left_out`), by 
 golden set's answers (`max_abs_diff`), and the `roofline` (see engine/roofline.py).
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from digits.benchmarks.engine.process import WARM_UP, EngineProcess, kill_processes
+import numpy as np
+from numpy.typing import NDArray
+
+from digits.benchmarks.engine.process import WARM_UP, EngineProcess, Ready, kill_processes
 from digits.benchmarks.engine.report import engine_section
 from digits.benchmarks.engine.roofline import roofline, work_of
 from digits.benchmarks.engine.systems import KERAS_WAYS, OPENVINO, without_folder
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.latency import latency_us
-from digits.benchmarks.measurement import measuring
+from digits.benchmarks.measurement import Result, measuring
+from digits.benchmarks.settings import EngineBenchmarkSettings
 from digits.export.errors import ExportError
 from digits.images import mnist
 from digits.model.golden import REFERENCE_TOLERANCE
 from digits.model.manifest import FP32
-from digits.model.repository import open_repository
+from digits.model.repository import ModelVersion, open_repository
 from digits.report.cores import usable_cores
 from digits.report.number_format import comma_list
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from digits.benchmarks.engine.process import Ready
-    from digits.benchmarks.measurement import Result
-    from digits.benchmarks.settings import EngineBenchmarkSettings
-    from digits.model.repository import ModelVersion
 
 LEAST, MOST = 0.01, 0.2  # seconds of a measurement, unless a single run takes longer
 PEAK = 0.1  # seconds of a measurement of a peak, of which the fastest run counts
@@ -104,22 +96,6 @@ def planned(settings: EngineBenchmarkSettings, cores: int) -> Plan:
     if more := sorted(set(threads) - set(fitting)):
         print(f"left out: --threads {comma_list(more)}, more than the cores of this process, {cores}", flush=True)
     return Plan(sorted(batches), sorted(fitting), settings.repeats or usual.repeats, usual.seconds)
-
-
-def _measure(plan: Plan, processes: Sequence[EngineProcess], result: EngineResult) -> None:
-    """Everything once in each repeat, in turn."""
-    systems = sum(len(result.ready[process.threads].systems) for process in processes)
-    seconds = min(max(plan.seconds / (systems * len(plan.batches) * plan.repeats), LEAST), MOST)
-    for repeat in range(1, plan.repeats + 1):
-        print(f"repeat {repeat} of {plan.repeats}: peaks of the machine", flush=True)
-        for process in processes:
-            for name in result.ready[process.threads].peaks:
-                result.add_peak(name, process.threads, process.time(name, 0, PEAK))
-        for batch in plan.batches:
-            print(f"repeat {repeat} of {plan.repeats}: batches of {batch:,}", flush=True)
-            for process in processes:
-                for name in result.ready[process.threads].systems:
-                    result.add(name, batch, process.threads, process.time(name, batch, seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +173,22 @@ class EngineResult:
         if key not in self.repeats:
             self.repeats[key] = self.written.repeats(system, load)
         self.repeats[key].append({"runs": len(seconds), **repeat, "latency_us": latency_us(seconds)})
+
+
+def _measure(plan: Plan, processes: Sequence[EngineProcess], result: EngineResult) -> None:
+    """Everything once in each repeat, in turn."""
+    systems = sum(len(result.ready[process.threads].systems) for process in processes)
+    seconds = min(max(plan.seconds / (systems * len(plan.batches) * plan.repeats), LEAST), MOST)
+    for repeat in range(1, plan.repeats + 1):
+        print(f"repeat {repeat} of {plan.repeats}: peaks of the machine", flush=True)
+        for process in processes:
+            for name in result.ready[process.threads].peaks:
+                result.add_peak(name, process.threads, process.time(name, 0, PEAK))
+        for batch in plan.batches:
+            print(f"repeat {repeat} of {plan.repeats}: batches of {batch:,}", flush=True)
+            for process in processes:
+                for name in result.ready[process.threads].systems:
+                    result.add(name, batch, process.threads, process.time(name, batch, seconds))
 
 
 def _rounded(rate: float) -> float:

@@ -1,20 +1,15 @@
 """The measured peaks of this machine that bound a network: float32 matrix multiplication, memory and cache reads."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped] # it has no types
 
 from digits.benchmarks.engine.roofline import CACHE, MEMORY, MULTIPLY
 from digits.model.manifest import FP32
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from digits.model.repository import ModelVersion
+from digits.model.repository import ModelVersion
 
 SIDE = 512  # of the matrices: three of them are 3 MB
 LARGE = 2**28  # bytes, more than fit in a cache

@@ -1,30 +1,22 @@
 """One process for each number of threads, since TensorFlow's threads cannot be changed once it runs."""
 
-from __future__ import annotations
-
 import multiprocessing
 import signal
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.benchmarks.engine.peaks import open_peaks
 from digits.benchmarks.engine.systems import open_systems
 from digits.benchmarks.errors import BenchmarkError
 from digits.model.golden import Golden
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from concurrent.futures import Future
-    from typing import Any
-
-    from numpy.typing import NDArray
-
-    from digits.model.repository import ModelVersion
+from digits.model.repository import ModelVersion
 
 WARM_UP = 2  # runs
 RUNS: dict[str, Callable[[NDArray[np.uint8]], object]] = {}  # in the process, by system or peak

@@ -3,32 +3,25 @@
 Colours: M. Okabe and K. Ito, "Color Universal Design", 2008.
 """
 
-from __future__ import annotations
-
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from digits.benchmarks.engine.roofline import CACHE, MEMORY, MULTIPLY, roof
 from digits.benchmarks.engine.systems import CALL, FUNCTION, OPENVINO, PREDICT
-from digits.benchmarks.section import Drawing, Section
+from digits.benchmarks.section import Drawing, Row, Section
 from digits.model.manifest import FP16, FP32, INT8
 from digits.report.figure import BLUE, GREY, ORANGE, tidy
 from digits.report.table import Table
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-
-    from digits.benchmarks.section import Row
-
-    Roofline = Mapping[str, Any]
+Roofline = Mapping[str, Any]
 
 LOOKS = {
     INT8: (ORANGE, "D"),

@@ -4,20 +4,15 @@ S. Williams, A. Waterman, D. Patterson, "Roofline: An Insightful Visual Performa
 Communications of the ACM 52 (4), 2009.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from digits.export.dense_layers import dense_layers
 from digits.export.imported_model import read_onnx
 from digits.export.settings import ImportSettings
 from digits.model.manifest import FP16, FP32, INT8
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from digits.model.repository import ModelVersion
+from digits.model.repository import ModelVersion
 
 MULTIPLY, MEMORY, CACHE = "multiply", "memory", "cache"
 NUMBER = {FP32: 4, FP16: 2, INT8: 1}  # bytes of a weight or an activation

@@ -1,28 +1,23 @@
 """What `digits bench engine` times: each variant of a version, and what else can run its network."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.export.openvino import openvino_run
 from digits.model.engine import Engine
 from digits.model.errors import ModelError
+from digits.model.golden import Golden
 from digits.model.manifest import FP32
 from digits.model.parity import compare
+from digits.model.repository import ModelVersion
 from digits.model.selection import select
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from digits.model.golden import Golden
-    from digits.model.repository import ModelVersion
-
-    Run = Callable[[NDArray[np.uint8]], Any]  # from uint8 [n, 28, 28] to probabilities float32 [n, 10]
+Run = Callable[[NDArray[np.uint8]], Any]  # from uint8 [n, 28, 28] to probabilities float32 [n, 10]
 
 OPENVINO = "OpenVINO"
 PREDICT, CALL, FUNCTION = KERAS_WAYS = ("Keras predict", "Keras call", "tf.function")

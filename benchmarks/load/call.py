@@ -1,31 +1,25 @@
 """The calls that a load consists of, and the check of their answers."""
 
-from __future__ import annotations
-
 import http.client
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.settings import ECHO, TRITON
 from digits.model.engine import Engine
 from digits.model.manifest import FP32 as FP32_VARIANT
+from digits.model.repository import ModelVersion
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.inference.v2 import inference_pb2
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from digits.model.repository import ModelVersion
-
-    Images = tuple[NDArray[np.uint8], NDArray[np.int64]]  # uint8 [n, 28, 28] and the digits that they show, int64 [n]
+Images = tuple[NDArray[np.uint8], NDArray[np.int64]]  # uint8 [n, 28, 28] and the digits that they show, int64 [n]
 
 CLASSIFY, UINT8, FP32 = "Classify", "ModelInfer UINT8", "ModelInfer FP32"
 RAW, JSON = "HTTP bytes", "HTTP JSON"  # for peers without gRPC

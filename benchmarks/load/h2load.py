@@ -1,7 +1,5 @@
 """A load made by h2load, the load generator of nghttp2."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import struct
@@ -9,13 +7,10 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.load.call import Call
 from digits.benchmarks.load.latency import latency_us
-
-if TYPE_CHECKING:
-    from digits.benchmarks.load.call import Call
 
 H2LOAD = "h2load"
 GRPC = ["-H", "content-type: application/grpc", "-H", "te: trailers"]  # its body is framed and not compressed

@@ -1,13 +1,7 @@
 """Latencies as every benchmark writes them down."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 SHARES = (0, 10, 25, 50, 75, 90, 95, 99, 99.9, 99.99, 100)  # percent of the calls
 

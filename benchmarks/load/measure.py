@@ -7,26 +7,18 @@ of a server that was started here `cpu_us` of a call and `resident_mb`; of a ser
 meanwhile are in the server's account too.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.load.call import unary
-from digits.benchmarks.load.generator import closed_loop, open_loop, poisson
-from digits.benchmarks.load.h2load import drive
+from digits.benchmarks.load.call import Call, unary
+from digits.benchmarks.load.generator import Traffic, closed_loop, open_loop, poisson
+from digits.benchmarks.load.h2load import H2loadResult, drive
+from digits.benchmarks.process import ServerProcess
 from digits.protos.inference.v2 import inference_pb2
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from digits.benchmarks.load.call import Call
-    from digits.benchmarks.load.generator import Traffic
-    from digits.benchmarks.load.h2load import H2loadResult
-    from digits.benchmarks.process import ServerProcess
 
 H2LOAD, ASYNCIO = "h2load", "asyncio"
 WARM_UP = 0.1  # seconds of the same load before a measurement, at most half as many as of that

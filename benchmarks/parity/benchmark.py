@@ -19,38 +19,28 @@ The whole test set must meet the version's limits. A sample of it (`--quick`), o
 one-sided exact binomial test, at the level of 0.001, rejects that the whole meets its limit. A limit of 0 stays 0.
 """
 
-from __future__ import annotations
-
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.keras_model import keras_model
+from digits.benchmarks.keras_model import KerasModel, keras_model
 from digits.benchmarks.measurement import measuring
 from digits.benchmarks.parity.images import SEED, image_sets
 from digits.benchmarks.parity.report import flipped, parity_section, row_text
 from digits.benchmarks.parity.server import CALLS, differing
-from digits.benchmarks.parity.variant import Asked, compared, not_served, variant_of
-from digits.benchmarks.section import write_figure
+from digits.benchmarks.parity.variant import Asked, Variant, compared, not_served, variant_of
+from digits.benchmarks.section import Row, write_figure
 from digits.benchmarks.servers import TRANSPORTS, serving
+from digits.benchmarks.settings import ParityBenchmarkSettings
 from digits.images import mnist
-from digits.model.repository import open_repository
+from digits.images.mnist import Mnist
+from digits.model.acceptance import Measured
+from digits.model.repository import ModelVersion, open_repository
 
-if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-    from pathlib import Path
-
-    from digits.benchmarks.keras_model import KerasModel
-    from digits.benchmarks.parity.variant import Variant
-    from digits.benchmarks.section import Row
-    from digits.benchmarks.settings import ParityBenchmarkSettings
-    from digits.images.mnist import Mnist
-    from digits.model.acceptance import Measured
-    from digits.model.repository import ModelVersion
-
-    Answers = dict[str, list[Measured]]  # by variant, of each kind of images
+Answers = dict[str, list[Measured]]  # by variant, of each kind of images
 
 
 def run(folder: Path | None, settings: ParityBenchmarkSettings) -> None:

@@ -1,16 +1,11 @@
 """The images that the variants are compared on: the test images, and synthetic extremes unlike any handwriting."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from digits.images.mnist import Mnist
+from digits.images.mnist import Mnist
 
 TEST = "test images"
 QUICK = 2_000  # test images

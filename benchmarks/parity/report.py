@@ -1,29 +1,22 @@
 """The results of `digits bench parity`: how much each variant differs from Keras, and the server from the process."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from digits.benchmarks.parity.images import TEST
 from digits.benchmarks.parity.statistics import EDGES
-from digits.benchmarks.section import Drawing, Section
+from digits.benchmarks.parity.variant import Asked
+from digits.benchmarks.section import Drawing, Row, Section
+from digits.model.acceptance import Measured
 from digits.report.figure import BLUE, GREY, ORANGE, tidy
 from digits.report.number_format import percent
 from digits.report.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from digits.benchmarks.parity.variant import Asked
-    from digits.benchmarks.section import Row
-    from digits.model.acceptance import Measured
 
 HEAD = ("variant", "images", "max |dp|", "mean |dp|", "Keras's digit", "95 % interval", "right", "Keras", "McNemar p")
 TESTS = (

@@ -1,11 +1,11 @@
 """Whether the server answers each kind of call with the same bytes as the model in this process."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import status_text
@@ -14,13 +14,8 @@ from digits.protos.digits.v1.digits_pb2_grpc import DigitClassifierStub
 from digits.protos.inference.v2 import inference_pb2
 from digits.protos.inference.v2.inference_pb2_grpc import GRPCInferenceServiceStub
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    Pixels = NDArray[np.uint8]
-    Rows = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+Rows = NDArray[np.float32]
 
 BATCH = 1024  # images in a call of Classify and of ModelInfer
 PATIENCE = 60.0  # seconds for a call

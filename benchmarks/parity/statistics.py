@@ -1,16 +1,12 @@
 """Statistics of the differences between the answers of two models."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Probabilities = NDArray[np.float32]
+Probabilities = NDArray[np.float32]
 
 EDGES = np.logspace(-12, 0, 37)  # of the histogram's bins: three a decade
 

@@ -1,26 +1,21 @@
 """A variant in this process compared with Keras: its answers, their differences, and whether these are acceptable."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from digits.benchmarks.parity.images import Images
 from digits.benchmarks.parity.statistics import agreement_interval, histogram, mcnemar
-from digits.model.acceptance import failure, measure
+from digits.model.acceptance import Measured, failure, measure
 from digits.model.engine import Engine
 from digits.model.errors import ModelError, SelfTestError
 from digits.model.golden import REFERENCE_TOLERANCE
 from digits.model.limits import Limits
 from digits.model.manifest import FP32
+from digits.model.repository import ModelVersion
 from digits.model.selection import select
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from digits.benchmarks.parity.images import Images
-    from digits.model.acceptance import Measured
-    from digits.model.repository import ModelVersion
 
 LISTED = 100  # flipped images that the JSON names
 

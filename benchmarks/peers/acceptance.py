@@ -1,24 +1,19 @@
 """What our server must reach, most of it as ratios within one round, and whether it does."""
 
-from __future__ import annotations
-
 import operator
+from collections.abc import Sequence
 from statistics import StatisticsError, median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from digits.benchmarks.load.call import CLASSIFY, FP32, UINT8
 from digits.benchmarks.peers.catalogue import TRITON_PEER
 from digits.benchmarks.peers.overload import PATIENCE
 from digits.benchmarks.peers.report import in_turn, ratios, repeats_of
+from digits.benchmarks.section import Row
 from digits.benchmarks.servers import TITLES
 from digits.benchmarks.settings import BASELINE, ECHO, OURS, SPINNING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from digits.benchmarks.section import Row
-
-    Line = dict[str, Any]  # `what`, `value`, `wanted` (a bound such as ">= 10", or empty) and `met`
+Line = dict[str, Any]  # `what`, `value`, `wanted` (a bound such as ">= 10", or empty) and `met`
 
 RATE, IMAGES, CPU = "calls_per_second", "images_per_second", "cpu_us"
 LATE = 0.1  # seconds after its deadline in which a call's status may arrive

@@ -6,13 +6,11 @@ are ours, measured in the same rounds as the peer X. `findings` has the `model` 
 or one of its loads is missing, and the `acceptance`: what our server must reach.
 """
 
-from __future__ import annotations
-
 import re
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import (
@@ -26,27 +24,22 @@ from digits.benchmarks.load.call import (
     point_text,
 )
 from digits.benchmarks.load.h2load import drive, require_h2load
-from digits.benchmarks.load.measure import ClosedLoop, require_bodies
-from digits.benchmarks.measurement import measuring
+from digits.benchmarks.load.measure import ClosedLoop, ServerUnderTest, require_bodies
+from digits.benchmarks.measurement import Result, measuring
 from digits.benchmarks.peers.acceptance import acceptance
 from digits.benchmarks.peers.catalogue import CATALOGUE
 from digits.benchmarks.peers.overload import overload
+from digits.benchmarks.peers.peer import Peer
 from digits.benchmarks.peers.peer import serving as serving_peer
 from digits.benchmarks.peers.report import in_turn, peers_section
 from digits.benchmarks.servers import TITLES, all_serving, serving
-from digits.benchmarks.settings import BASELINE, ECHO, GRPCIO, OURS, OWN, SPINNING
+from digits.benchmarks.settings import BASELINE, ECHO, GRPCIO, OURS, OWN, SPINNING, PeersBenchmarkSettings
 from digits.images import mnist
 from digits.model.repository import open_repository
 from digits.model.selection import select
 from digits.model.timing import seconds_per_run
 
-if TYPE_CHECKING:
-    from digits.benchmarks.load.measure import ServerUnderTest
-    from digits.benchmarks.measurement import Result
-    from digits.benchmarks.peers.peer import Peer
-    from digits.benchmarks.settings import PeersBenchmarkSettings
-
-    Point = tuple[str, int, int]  # kind of call, images in a call, connections
+Point = tuple[str, int, int]  # kind of call, images in a call, connections
 
 # By load, which of our own servers it is for. Loads that are compared with each other are next to each other.
 GRID: dict[Point, tuple[str, ...]] = {

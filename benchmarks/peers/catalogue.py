@@ -1,18 +1,13 @@
 """The peers by name: their versions, and how each is started. Each listens on this host only, and sends nothing out."""
 
-from __future__ import annotations
-
 import shutil
 import sysconfig
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import CLASSIFY, JSON, RAW, UINT8
 from digits.benchmarks.peers.peer import HERE, PYTHON, Peer, lay_script
 from digits.benchmarks.settings import BENTOML, KSERVE, LITSERVE, MLSERVER, MOSEC, RAY, TRITON
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SCRIPT = ("{environment}/bin/python", "{folder}/server.py")
 BATCHED = "up to 64 calls, of at most 1 ms"

@@ -3,30 +3,24 @@
 The server's model takes 5 ms longer for each batch, so that the load generator has enough processor time.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
+from digits.benchmarks.load.call import Call
 from digits.benchmarks.load.h2load import drive
-from digits.benchmarks.load.measure import statistics
+from digits.benchmarks.load.measure import ServerUnderTest, statistics
 from digits.benchmarks.servers import serving
 from digits.benchmarks.settings import SLOWED
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from digits.benchmarks.load.call import Call
-    from digits.benchmarks.load.measure import ServerUnderTest
 
 FACTORS = (1.5, 2.0)  # times the capacity
 CAPACITY_SECONDS = 5.0
@@ -35,49 +29,6 @@ EVERY = 0.05  # seconds between two calls of the probe
 PATIENCE = 0.5  # seconds: the probe's deadline
 RECOVERY = 1.0  # seconds after which the server must be as before
 SINGLE = 40  # calls of a single caller
-
-
-def overload(call: Call, seconds: float, variant: str = "auto") -> dict[str, Any]:
-    """Measures the capacity, and then so many seconds of each factor of it.
-
-    Returns:
-        `capacity`, images a second of closed-loop callers, by the server's own counters; `start_mb`, resident before
-        anything; `single_seconds`, the median of a single caller's calls before anything; and `loads`, by factor:
-        `offered` and `goodput` (answered) images a second; `failed` calls that were rejected or expired; `probe`, the
-        statuses of 20 calls a second of one image with a deadline of half a second, and `probe_longest` seconds of
-        them; `peak_mb`; and a second later `after_mb` and `single_after`.
-    """
-    with serving(SLOWED, variant) as server, grpc.insecure_channel(server.address) as channel:
-        probe = Probe(server, channel)
-        found: dict[str, Any] = {"single_seconds": probe.single(), "start_mb": probe.resident_mb()}
-        before, began = probe.answered_and_failed()[0], time.monotonic()
-        drive(server.address, call, connections=32, seconds=CAPACITY_SECONDS)
-        found["capacity"] = (probe.answered_and_failed()[0] - before) / (time.monotonic() - began)
-        print(f"overload: capacity {found['capacity']:,.0f} images/s", flush=True)
-        found["loads"] = [_load(call, probe, factor, found["capacity"], seconds) for factor in FACTORS]
-    return found
-
-
-def _load(call: Call, probe: Probe, factor: float, capacity: float, seconds: float) -> dict[str, Any]:
-    rate = max(round(capacity * factor / call.images / CONNECTIONS), 1)  # calls a second of each connection
-    (answered, failed), began = probe.answered_and_failed(), time.monotonic()
-    with probe.running():
-        drive(probe.server.address, call, connections=CONNECTIONS, seconds=seconds, streams=STREAMS, per_second=rate)
-        took, after = time.monotonic() - began, probe.answered_and_failed()
-    time.sleep(RECOVERY)
-    goodput = (after[0] - answered) / took
-    print(f"overload: {factor:g} times: {goodput / capacity:.0%} answered; probe {dict(probe.codes)}", flush=True)
-    return {
-        "factor": factor,
-        "offered": rate * CONNECTIONS * call.images,
-        "goodput": goodput,
-        "failed": after[1] - failed,
-        "probe": dict(probe.codes),
-        "probe_longest": probe.longest,
-        "peak_mb": probe.peak_mb,
-        "after_mb": probe.resident_mb(),
-        "single_after": probe.single(),
-    }
 
 
 @dataclass(slots=True)
@@ -138,3 +89,46 @@ class Probe:
         except grpc.RpcError as error:
             code = error.code()
         return code.name, time.monotonic() - began
+
+
+def overload(call: Call, seconds: float, variant: str = "auto") -> dict[str, Any]:
+    """Measures the capacity, and then so many seconds of each factor of it.
+
+    Returns:
+        `capacity`, images a second of closed-loop callers, by the server's own counters; `start_mb`, resident before
+        anything; `single_seconds`, the median of a single caller's calls before anything; and `loads`, by factor:
+        `offered` and `goodput` (answered) images a second; `failed` calls that were rejected or expired; `probe`, the
+        statuses of 20 calls a second of one image with a deadline of half a second, and `probe_longest` seconds of
+        them; `peak_mb`; and a second later `after_mb` and `single_after`.
+    """
+    with serving(SLOWED, variant) as server, grpc.insecure_channel(server.address) as channel:
+        probe = Probe(server, channel)
+        found: dict[str, Any] = {"single_seconds": probe.single(), "start_mb": probe.resident_mb()}
+        before, began = probe.answered_and_failed()[0], time.monotonic()
+        drive(server.address, call, connections=32, seconds=CAPACITY_SECONDS)
+        found["capacity"] = (probe.answered_and_failed()[0] - before) / (time.monotonic() - began)
+        print(f"overload: capacity {found['capacity']:,.0f} images/s", flush=True)
+        found["loads"] = [_load(call, probe, factor, found["capacity"], seconds) for factor in FACTORS]
+    return found
+
+
+def _load(call: Call, probe: Probe, factor: float, capacity: float, seconds: float) -> dict[str, Any]:
+    rate = max(round(capacity * factor / call.images / CONNECTIONS), 1)  # calls a second of each connection
+    (answered, failed), began = probe.answered_and_failed(), time.monotonic()
+    with probe.running():
+        drive(probe.server.address, call, connections=CONNECTIONS, seconds=seconds, streams=STREAMS, per_second=rate)
+        took, after = time.monotonic() - began, probe.answered_and_failed()
+    time.sleep(RECOVERY)
+    goodput = (after[0] - answered) / took
+    print(f"overload: {factor:g} times: {goodput / capacity:.0%} answered; probe {dict(probe.codes)}", flush=True)
+    return {
+        "factor": factor,
+        "offered": rate * CONNECTIONS * call.images,
+        "goodput": goodput,
+        "failed": after[1] - failed,
+        "probe": dict(probe.codes),
+        "probe_longest": probe.longest,
+        "peak_mb": probe.peak_mb,
+        "after_mb": probe.resident_mb(),
+        "single_after": probe.single(),
+    }

@@ -1,28 +1,22 @@
 """A model server of another project, in its own Python environment and folder, reachable from this host only."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from digits.benchmarks.errors import BenchmarkError
+from digits.benchmarks.load.call import Call
 from digits.benchmarks.load.measure import ServerUnderTest
 from digits.benchmarks.process import started
 from digits.benchmarks.servers import free_address
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from digits.benchmarks.load.call import Call
 
 HERE = Path(__file__).parent
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"  # of the environments: the same as ours

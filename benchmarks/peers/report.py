@@ -1,14 +1,13 @@
 """The results of `digits bench peers`: our calls for each of a peer's, and our servers compared with an echo."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from digits.benchmarks.load.call import CLASSIFY, JSON, RAW, point_text
-from digits.benchmarks.section import Drawing, Section
+from digits.benchmarks.section import Drawing, Row, Section
 from digits.benchmarks.server.report import server_table
 from digits.benchmarks.servers import TITLES
 from digits.benchmarks.settings import OURS
@@ -16,13 +15,8 @@ from digits.model.manifest import INT8
 from digits.report.figure import GREY, RUNS, tidy
 from digits.report.table import Table
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from digits.benchmarks.section import Row
-
-    Repeats = Sequence[Mapping[str, Any]]
-    Pair = tuple[dict[str, Any], Row, Repeats, float]  # peer, its measurement, repeats of ours, the ratio
+Repeats = Sequence[Mapping[str, Any]]
+Pair = tuple[dict[str, Any], Row, Repeats, float]  # peer, its measurement, repeats of ours, the ratio
 
 PAIRED = (
     "A peer and digits serve the same ONNX file and take turns; a ratio is the median of the rounds'. A peer is called "

@@ -1,28 +1,23 @@
 """The report: README.md with its figures, and one page that contains all of it, from the benchmarks' JSON files."""
 
-from __future__ import annotations
-
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from digits.benchmarks.compare.verdict import compare_section
 from digits.benchmarks.engine.report import engine_section
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.parity.report import parity_section
 from digits.benchmarks.peers.report import peers_section
+from digits.benchmarks.section import Section
 from digits.benchmarks.server.report import server_section
+from digits.benchmarks.settings import ReportBenchmarkSettings
 from digits.benchmarks.tables import export_section, score_section, training_section
 from digits.report.figure import png
 from digits.report.page import render
 from digits.storage.atomic_file import write_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from digits.benchmarks.section import Section
-    from digits.benchmarks.settings import ReportBenchmarkSettings
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], Section]] = {
     "parity": parity_section,

@@ -7,16 +7,15 @@ was tried, `highest_calls_per_second`, and `at_least` where our generator reache
 load/measure.py describes the repeats.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.load.call import CLASSIFY, UINT8, call_of, clear_images, load_text
+from digits.benchmarks.load.call import CLASSIFY, UINT8, Call, Images, call_of, clear_images, load_text
 from digits.benchmarks.load.h2load import installed, require_h2load
 from digits.benchmarks.load.measure import (
     ASYNCIO,
@@ -27,23 +26,16 @@ from digits.benchmarks.load.measure import (
     ServerUnderTest,
     open_repeat,
 )
-from digits.benchmarks.measurement import measuring
+from digits.benchmarks.measurement import Result, measuring
+from digits.benchmarks.section import Row
 from digits.benchmarks.server.report import server_section, slo_text
 from digits.benchmarks.server.search import Search
 from digits.benchmarks.servers import TRANSPORTS, serving
-from digits.benchmarks.settings import ECHO, OURS
+from digits.benchmarks.settings import ECHO, OURS, ServerBenchmarkSettings
 from digits.client import Client
 from digits.client.errors import ClientError
 from digits.images import mnist
 from digits.model.repository import open_repository
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from digits.benchmarks.load.call import Call, Images
-    from digits.benchmarks.measurement import Result
-    from digits.benchmarks.section import Row
-    from digits.benchmarks.settings import ServerBenchmarkSettings
 
 MANY = 64  # images in a call, over few connections: there the model is the limit, not the transport
 BOTH = 16  # connections, at which both protocols are measured

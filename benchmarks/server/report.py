@@ -1,23 +1,16 @@
 """The results of `digits bench server`: latency by percentile, calls by connections, and all of it in a table."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from digits.benchmarks.load.call import load_text
-from digits.benchmarks.section import Drawing, Section
+from digits.benchmarks.section import Drawing, Row, Section
 from digits.report.figure import RUNS, tidy
 from digits.report.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from matplotlib.axes import Axes
-
-    from digits.benchmarks.section import Row
 
 HEAD = (
     *("server", "load", "calls/s", "failed", "p50 us", "p99 us", "p99.9 us", "sent late p99"),

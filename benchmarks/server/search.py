@@ -1,15 +1,10 @@
 """The search for the highest rate at which a server meets its SLO: a bound on the 99th percentile of the open loop."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from digits.benchmarks.load.measure import open_repeat
-
-if TYPE_CHECKING:
-    from digits.benchmarks.load.call import Call
-    from digits.benchmarks.load.measure import ServerUnderTest
+from digits.benchmarks.load.call import Call
+from digits.benchmarks.load.measure import ServerUnderTest, open_repeat
 
 LONG = 20  # times the SLO, at least, that a rate is tried for: above the capacity, calls queue up for so long
 LATE = 0.25  # of the SLO, by which the generator may be late: beyond, it is the limit and not the server

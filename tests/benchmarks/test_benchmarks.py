@@ -1,22 +1,18 @@
 """The committed results meet their targets; the benchmarks of training, export and scoring measure what they say."""
 
-from __future__ import annotations
-
 import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 from statistics import mean, median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from digits.benchmarks import readme
 from digits.benchmarks.measurement import RESULTS
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
+Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def committed(name: str) -> dict[str, Any]:

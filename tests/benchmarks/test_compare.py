@@ -1,26 +1,22 @@
 """`digits bench compare`: it measures the build that it says, finds a slower one, and keeps the pairs it has."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import shutil
 import signal
+import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from digits.benchmarks.compare.build import opened
 from digits.benchmarks.errors import BenchmarkError
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
+Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[2]
 # In the batcher's loop: after each batch its thread is busy for a share of the processor time that the batch took.

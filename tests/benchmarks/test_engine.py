@@ -1,15 +1,15 @@
 """`digits bench engine`: every subject timed, the roofline right, and what is measured kept however it ends."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import shutil
 import signal
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,11 +28,7 @@ from digits.model.limits import Limits
 from digits.model.repository import BUNDLED, open_repository
 from digits.model.selection import select
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
+Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 ONE = ("bench", "engine", "--data", "embedded", "--threads", 1)  # thread
 PARAMETERS = 535_818  # of the bundled model

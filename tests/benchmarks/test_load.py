@@ -1,19 +1,18 @@
 """Load: calls and answers, our generator compared with h2load and with queueing theory, and h2load's output."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import struct
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from digits.benchmarks import servers
 from digits.benchmarks.errors import BenchmarkError
@@ -25,11 +24,6 @@ from digits.benchmarks.load.measure import ClosedLoop, require_bodies
 from digits.benchmarks.process import started
 from digits.benchmarks.servers import free_address
 from digits.benchmarks.settings import BENTOML, ECHO, OURS, TRITON
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
 METHOD = "/stub/Serve"
 STUB = (sys.executable, str(Path(__file__).with_name("stub_server.py")))

@@ -1,7 +1,5 @@
 """The JSON of a benchmark is written however the benchmark ends, and says where it was measured."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

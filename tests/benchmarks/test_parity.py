@@ -1,19 +1,20 @@
 """The benchmark of parity: its numbers are the real ones, and what disagrees is found, told and kept."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
 import shutil
 import signal
+import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from digits.benchmarks.errors import BenchmarkError
@@ -21,6 +22,7 @@ from digits.benchmarks.keras_model import keras_model
 from digits.benchmarks.parity.images import extremes, image_sets
 from digits.benchmarks.parity.server import CALLS, differing
 from digits.benchmarks.parity.statistics import agreement_interval, histogram, mcnemar
+from digits.images.mnist import Mnist
 from digits.lab import comparison
 from digits.model.checksums import write_checksums
 from digits.model.engine import Engine
@@ -29,16 +31,8 @@ from digits.model.parity import compare
 from digits.model.repository import ModelVersion, Repository
 from digits.train.evaluation import read_predictions
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from digits.images.mnist import Mnist
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
-    Damage = Callable[[str], Path]
+Digits = Callable[..., subprocess.CompletedProcess[str]]
+Damage = Callable[[str], Path]
 
 SETS = ["test images", "all 0", "all 255", "noise", "one pixel"]
 

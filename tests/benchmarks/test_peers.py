@@ -1,19 +1,20 @@
 """`digits bench peers`: a peer is measured in turn with ours, what is wrong with it is reported, nothing is lost."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from digits.benchmarks import servers
 from digits.benchmarks.errors import BenchmarkError
@@ -28,17 +29,10 @@ from digits.benchmarks.peers.peer import serving
 from digits.benchmarks.peers.report import in_turn, peers_section
 from digits.benchmarks.process import started
 from digits.benchmarks.settings import MOSEC, OURS, OWN, SERVERS, PeersBenchmarkSettings
+from digits.images.mnist import Mnist
 from digits.model.repository import open_repository
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable, Iterator
-
-    from numpy.typing import NDArray
-
-    from digits.images.mnist import Mnist
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
+Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 needs_h2load = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
 

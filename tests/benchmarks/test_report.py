@@ -1,22 +1,17 @@
 """The report of the benchmarks: tables and figures of what was measured, and one page that needs nothing else."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from typing import TYPE_CHECKING
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import jsonschema
 import pytest
 
 from digits.benchmarks import readme
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
+Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 COMMITTED = sorted(readme.RESULTS.glob("*.json"))
 SCHEMA = json.loads((readme.HERE / "schema.json").read_text(encoding="utf-8"))

@@ -1,10 +1,11 @@
 """The benchmark of a server: what it measures is real, and what was measured is kept whatever ends it."""
 
-from __future__ import annotations
-
 import json
 import signal
-from typing import TYPE_CHECKING, Any
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -12,12 +13,7 @@ import pytest
 from digits.benchmarks.load.measure import ServerUnderTest
 from digits.benchmarks.server.search import Search, meets
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Digits = Callable[..., subprocess.CompletedProcess[str]]
+Digits = Callable[..., subprocess.CompletedProcess[str]]
 
 QUICK = ("--data", "embedded", "--quick")
 

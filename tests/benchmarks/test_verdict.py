@@ -1,7 +1,5 @@
 """The verdict of `digits bench compare` on its pairs heeds noise and limit."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
