@@ -265,7 +265,11 @@ def test_an_existing_table_is_not_overwritten_unless_told(folders: Path, tmp_pat
         (("x",), {"out": Path("no/table.csv")}, "--out no/table.csv: the folder no does not exist"),
         (("-", "-"), {"out": Path("t.csv")}, "the standard input can be read once; say - once"),
         (("--ouch",), {"out": Path("t.csv")}, "unknown option --ouch; see digits score --help"),
-        (("x",), {"out": Path("t.csv"), "labels": "y"}, "--labels y: y cannot be read"),
+        (
+            ("x",),
+            {"out": Path("t.csv"), "labels": "y"},
+            "--labels y: [Errno 2] No such file or directory: 'y'; say from-folder",
+        ),
     ],
 )
 def test_a_scoring_that_cannot_begin_says_why(
