@@ -1,9 +1,13 @@
-"""Pictures as digits: every mode, both polarities, and every way in which a file can be no digit."""
+"""Pictures as digits: every mode, both polarities, and every way in which a file or a path is not a digit."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
+import re
+import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +21,6 @@ from digits.images.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -123,8 +126,8 @@ def test_strokes_on_transparency_are_seen(digits: Digits, pen: int) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_drawing_that_brings_its_own_paper_keeps_it(digits: Digits, dark: bool) -> None:
-    """What is around the paper is no ink."""
+def test_a_drawing_with_its_own_paper_keeps_it(digits: Digits, dark: bool) -> None:
+    """What is around the paper is not ink."""
     ink = drawn(digits[3])
     image = grey(ink if dark else WHITE - ink).convert("RGBA")
     image.putalpha(Image.fromarray(np.pad(np.full((140, 180), 255, np.uint8), 10)))
@@ -137,19 +140,22 @@ def test_a_palettes_transparent_entry_is_transparent_whatever_its_colour(digits:
     assert_like(picture.read(saved(image, "GIF", transparency=0)), digits[4])
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
-def test_mnist_images_pass_byte_for_byte(digits: Digits, mode: str) -> None:
-    for digit in digits:
-        file = saved(Image.fromarray(digit).convert(mode), "PNG")
-        np.testing.assert_array_equal(picture.read(file), digit)
+@pytest.mark.parametrize(
+    ("form", "mode"),
+    [*(("PNG", mode) for mode in ("L", "RGB", "RGBA", "P")), *((form, "L") for form in ("WebP", "GIF", "BMP", "TIFF"))],
+)
+def test_mnist_images_pass_byte_for_byte(digits: Digits, form: str, mode: str) -> None:
+    for digit in digits[:20]:
+        content = saved(Image.fromarray(digit).convert(mode), form, lossless=True)
+        np.testing.assert_array_equal(picture.read(content), digit)
 
 
-def test_a_small_image_of_dark_ink_is_no_mnist_image_yet(digits: Digits) -> None:
+def test_a_small_image_of_dark_ink_is_placed_like_others(digits: Digits) -> None:
     for digit in digits:
         assert_like(seen(dark_on_white(digit)), digit)
 
 
-def test_uneven_light_noise_and_dust_are_no_ink(digits: Digits) -> None:
+def test_uneven_light_noise_and_dust_are_not_ink(digits: Digits) -> None:
     rng = np.random.default_rng(1)
     for digit in digits:
         values = (230 - drawn(digit) * 0.6) * np.linspace(1, 0.6, 200) + rng.normal(0, 5, (160, 200))
@@ -157,7 +163,7 @@ def test_uneven_light_noise_and_dust_are_no_ink(digits: Digits) -> None:
         assert_like(picture.read(saved(grey(values.clip(0, 255)), "JPEG")), digit)
 
 
-def test_a_black_speck_beside_pale_strokes_is_dust_all_the_same(digits: Digits) -> None:
+def test_a_black_speck_next_to_pale_strokes_is_dust(digits: Digits) -> None:
     for digit in digits[:10]:
         values = 230 - drawn(digit) / 255 * 60
         values[5:7, 5:7] = 0
@@ -197,7 +203,10 @@ NO_DIGIT = {
     "noise": (grey(np.random.default_rng(0).normal(128, 12, (160, 200))), *BLANK),
     "a shadow": (grey(np.tile(np.linspace(100, 250, 200), (160, 1))), *BLANK),
     "wholly transparent": (Image.new("RGBA", (50, 50), (0, 0, 0, 0)), BlankError, "wholly transparent"),
-    "no numbers": (Image.fromarray(np.full((50, 50), np.nan, np.float32)), PictureError, "not finite"),
+    **{
+        str(value): (Image.fromarray(np.pad([[np.float32(value)]], 20)), PictureError, "not finite numbers")
+        for value in (np.nan, np.inf, -np.inf)
+    },
 }
 
 
@@ -209,7 +218,7 @@ def test_a_picture_on_which_nothing_stands_out_is_refused(
         seen(image)
 
 
-def test_of_a_file_that_is_no_picture_the_error_leaves_the_name_to_the_caller(tmp_path: Path) -> None:
+def test_the_error_of_a_file_that_is_not_a_picture_does_not_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "notes.png"
     path.write_text("hello")
     for given_path in (path, str(path)):
@@ -265,3 +274,39 @@ def test_of_twelve_megapixels_one_in_four_is_decoded(digits: Digits) -> None:
     decoded, _ = jpeg.opened(content, Limits())
     assert (decoded.mode, decoded.size) == ("L", (2000, 1500))
     assert_like(picture.read(content), digits[8])
+
+
+def test_a_named_pipe_a_socket_or_a_device_is_refused_at_once(tmp_path: Path) -> None:
+    """Nobody writes to the pipe, and /dev/zero never ends."""
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        for path, kind in (
+            (tmp_path / "pipe", "a named pipe"),
+            (tmp_path / "socket", "a socket"),
+            ("/dev/zero", "a device"),
+        ):
+            with pytest.raises(PictureError, match=f"^{kind}, not a file; give a picture file$"):
+                picture.read(path)
+
+
+@pytest.mark.parametrize("url", ["https://x.org/7.png", "s3://b/7.png"])
+def test_a_url_is_not_read(url: str) -> None:
+    for path in (url, Path(url)):
+        with pytest.raises(PictureError, match=r"^a URL; URLs are not read: download the file and give its path$"):
+            picture.read(path)
+
+
+def test_a_missing_file_and_a_folder_are_pythons_own_errors(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.png"):
+        picture.read(tmp_path / "nowhere.png")
+    with pytest.raises(IsADirectoryError, match=re.escape(str(tmp_path))):
+        picture.read(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_so_is_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "secret.png"
+    path.touch(mode=0)
+    with pytest.raises(PermissionError, match=r"secret\.png"):
+        picture.read(path)
