@@ -1,10 +1,9 @@
 """Both clients behind one interface, and a server whose answers a test decides."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import grpc
 import numpy as np
@@ -13,9 +12,6 @@ import pytest
 from digits.client import AsyncClient, Client
 from digits.client.channel import SERVICE
 from digits.protos.digits.v1 import digits_pb2
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 class BlockingAsyncClient:
@@ -26,40 +22,33 @@ class BlockingAsyncClient:
         self.client = AsyncClient(address, **options)
         self._calls = self.client._calls
 
-    def classify(self, *arguments: Any, **options: Any) -> Any:
-        return self._runner.run(self.client.classify(*arguments, **options))
-
-    def model(self, **options: Any) -> Any:
-        return self._runner.run(self.client.model(**options))
-
-    def ready(self, **options: Any) -> Any:
-        return self._runner.run(self.client.ready(**options))
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *arguments, **options: self._runner.run(getattr(self.client, name)(*arguments, **options))
 
     def stream(self, *arguments: Any, **options: Any) -> Iterator[Any]:
         return self._answers(self.client.stream(*arguments, **options))
 
     def _answers(self, answers: Any) -> Iterator[Any]:
         async def following() -> Any:
-            return await anext(answers)
+            return await anext(answers, None)
 
         try:
-            while True:
-                try:
-                    yield self._runner.run(following())
-                except StopAsyncIteration:
-                    return
+            while (answer := self._runner.run(following())) is not None:
+                yield answer
         finally:
             self._runner.run(answers.aclose())
-
-    def close(self) -> None:
-        self._runner.run(self.client.close())
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._runner.run(self.client.close())
         self._runner.close()
+
+
+@pytest.fixture
+def kinds() -> tuple[Any, Any]:
+    return Client, BlockingAsyncClient
 
 
 @pytest.fixture(params=[Client, BlockingAsyncClient], ids=["sync", "async"])
@@ -74,17 +63,16 @@ class ScriptedServer:
 
     Attributes:
         address: Where it listens.
-        model: What GetModel answers.
         calls: The images of each call of Classify so far, by their first pixels.
-        before: Is called with each of these before it is answered; may abort the call.
+        asked: How often GetModel was called.
+        before: Is called before an answer, with the images of Classify, or none for GetModel. It may abort the call.
     """
 
     def __init__(self) -> None:
         self.address = ""
-        self.model = digits_pb2.GetModelResponse()
         self.calls: list[list[int]] = []
+        self.asked = 0
         self.before: Callable[[list[int], grpc.ServicerContext], object] = lambda _images, _context: None
-        self.get_model: Callable[[grpc.ServicerContext], object] = lambda _context: None
 
     def classify(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         pixels = digits_pb2.ClassifyRequest.FromString(request).pixels
@@ -94,21 +82,30 @@ class ScriptedServer:
         answer = digits_pb2.ClassifyResponse(digits=images, confidences=[1.0] * len(images), model_version="1")
         return answer.SerializeToString()
 
-    def describe(self, _request: bytes, context: grpc.ServicerContext) -> bytes:
-        self.get_model(context)
-        return self.model.SerializeToString()
+    def get_model(self, _request: bytes, context: grpc.ServicerContext) -> bytes:
+        self.asked += 1
+        self.before([], context)
+        return digits_pb2.GetModelResponse(version="7").SerializeToString()
 
 
 @pytest.fixture
 def scripted() -> Iterator[ScriptedServer]:
     with ThreadPoolExecutor(8) as pool:
-        server, answers = grpc.server(pool), ScriptedServer()
+        server, script = grpc.server(pool), ScriptedServer()
         handlers: dict[str, Any] = {
-            "Classify": grpc.unary_unary_rpc_method_handler(answers.classify),
-            "GetModel": grpc.unary_unary_rpc_method_handler(answers.describe),
+            "Classify": grpc.unary_unary_rpc_method_handler(script.classify),
+            "GetModel": grpc.unary_unary_rpc_method_handler(script.get_model),
         }
         server.add_registered_method_handlers(SERVICE, handlers)
-        answers.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        script.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
-        yield answers
+        yield script
         server.stop(None).wait()
+
+
+@pytest.fixture(scope="session")
+def small(serving: Callable[..., Any], models: Any, transport: str) -> Iterator[Any]:
+    """A server that takes 5 ms for a batch of at most 16 images, and lets one call wait."""
+    limits = ("--max-batch-size", 16, "--max-queue-size", 1, "--slow-down-microseconds", 5_000)
+    with serving("--models", models, "--precision", "int8", "--transport", transport, "--no-warmup", *limits) as server:
+        yield server

@@ -1,69 +1,37 @@
-"""What a client makes of a server's limits: calls are cut, overloads waited for, and lost servers replaced."""
-
-from __future__ import annotations
+"""What a client makes of a server's limits: calls are split, overloads waited for, and lost servers replaced."""
 
 import asyncio
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from digits.client import AsyncClient, Client, ClientError, OverloadedError, Predictions, RequestError
 from digits.client.calls import Calls
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-BATCH = 16  # images
-MESSAGE = 4096  # bytes: five images
-BURST = 24  # calls at a time: more than may wait
-
-
-@pytest.fixture(scope="module")
-def small(serving: Callable[..., Any], models: Path, transport: str) -> Iterator[Any]:
-    """A server that takes 20 ms a batch of at most 16 images, and lets one call wait."""
-    limits = ("--max-batch-size", BATCH, "--max-queue-size", 1, "--slow-down-microseconds", 20_000)
-    with serving("--models", models, "--precision", "int8", "--transport", transport, "--no-warmup", *limits) as server:
-        yield server
+BATCH = 16  # images that the small server takes in a call
+BURST = 24  # concurrent calls: more than may wait
 
 
 @pytest.fixture(scope="module")
 def narrow(serving: Callable[..., Any], models: Path, transport: str) -> Iterator[Any]:
-    """A server that takes messages of five images, and 20 ms a batch of as many as there are."""
-    limits = ("--max-message-bytes", MESSAGE, "--slow-down-microseconds", 20_000)
+    """A server that takes messages of five images, and 20 ms for a batch."""
+    limits = ("--max-message-bytes", 4096, "--slow-down-microseconds", 20_000)
     with serving("--models", models, "--precision", "int8", "--transport", transport, "--no-warmup", *limits) as server:
         yield server
 
 
-@pytest.fixture(params=["sync", "async"])
-def classify(request: pytest.FixtureRequest) -> Callable[..., Predictions]:
-    """Classifies at an address, by either client."""
-
-    def sync(address: str, images: Any, **options: Any) -> Predictions:
-        with Client(address) as client:
-            return client.classify(images, **options)
-
-    def asynchronous(address: str, images: Any, **options: Any) -> Predictions:
-        async def call() -> Predictions:
-            async with AsyncClient(address, channels=2) as client:
-                return await client.classify(images, **options)
-
-        return asyncio.run(call())
-
-    return sync if request.param == "sync" else asynchronous
-
-
 def refusals(address: str, digit: NDArray[np.uint8]) -> list[grpc.RpcError]:
-    """What bursts of calls without this library are refused with, in the end."""
+    """The refusals of bursts of calls without this library."""
     request = digits_pb2.ClassifyRequest(pixels=digit.tobytes())
     refused: list[grpc.RpcError] = []
     with grpc.insecure_channel(address) as channel:
@@ -74,19 +42,19 @@ def refusals(address: str, digit: NDArray[np.uint8]) -> list[grpc.RpcError]:
     return refused
 
 
-def test_a_call_that_is_too_large_is_cut_and_joined(
-    small: Any, narrow: Any, client: Client, classify: Callable[..., Predictions], test_digits: NDArray[np.uint8]
+def test_a_call_that_is_too_large_is_split_and_joined(
+    small: Any, narrow: Any, client: Client, connect: Callable[..., Any], test_digits: NDArray[np.uint8]
 ) -> None:
     """By the images in a batch, or by the bytes in a message; the answers are those of a single call.
 
-    No more than two parts a channel are under way at a time, or more than four would have met in a batch.
+    No more than two parts a channel run concurrently, or more than four would have met in a batch.
     """
     images = test_digits[:101]
     whole = client.classify(images, include_probabilities=True)
     assert whole.probabilities is not None
     for server, largest in ((small, BATCH), (narrow, 4 * 5)):
-        parts = classify(server.address, images, include_probabilities=True, timeout=60)
-        assert parts.probabilities is not None
+        with connect(server.address, timeout=60, channels=2) as other:
+            parts = other.classify(images, include_probabilities=True)
         assert np.array_equal(parts.digits, whole.digits)
         assert np.array_equal(parts.confidences, parts.probabilities.max(axis=1))
         assert parts.probabilities.shape == whole.probabilities.shape
@@ -106,11 +74,11 @@ def test_the_limits_are_asked_for_when_they_may_matter(small: Any, test_digits: 
         assert client._calls.limits is limits
 
 
-def test_a_message_that_is_too_large_is_the_callers_fault_and_the_limits_are_forgotten(
-    narrow: Any, test_digits: NDArray[np.uint8]
+def test_a_message_that_is_too_large_is_the_callers_fault_and_the_limits_are_asked_for_again(
+    narrow: Any, connect: Callable[..., Any], test_digits: NDArray[np.uint8]
 ) -> None:
-    """As after a restart with smaller limits: the next call is cut by the new ones."""
-    with Client(narrow.address) as client:
+    """As after a restart with smaller limits: the next call is split by the new ones."""
+    with connect(narrow.address, timeout=60) as client:
         client._calls.limits = digits_pb2.Limits(max_batch_size=1024, max_message_bytes=2**24)
         with pytest.raises(RequestError) as error:
             client.classify(test_digits[:20])
@@ -130,7 +98,7 @@ def test_an_overload_is_waited_for(small: Any, test_digits: NDArray[np.uint8]) -
 
     answers = asyncio.run(burst())
     with Client(small.address, timeout=60, channels=4) as client:
-        parts = client.classify(np.repeat(images, BATCH, axis=0))  # eight parts are under way at a time
+        parts = client.classify(np.repeat(images, BATCH, axis=0))  # eight parts run concurrently
     found = np.concatenate([answer.digits for answer in answers])
     assert np.array_equal(np.repeat(found, BATCH), parts.digits)
 
@@ -152,24 +120,23 @@ def test_an_overload_is_waited_for_as_long_as_the_server_says_and_an_outage_with
 ) -> None:
     """If so much time is left. Other errors are not retried."""
     calls = Calls("host:1", 10)
-    after = grpc.aio.Metadata(("retry-after-ms", str(milliseconds)))
 
-    def pause(code: grpc.StatusCode, metadata: grpc.aio.Metadata, left: float, calls: Calls = calls) -> float | None:
-        error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), metadata, "")
+    def pause(code: str, after: object, left: float, calls: Calls = calls) -> float | None:
+        metadata = grpc.aio.Metadata(("retry-after-ms", str(after)))
+        error = grpc.aio.AioRpcError(grpc.StatusCode[code], grpc.aio.Metadata(), metadata)
         try:
             return next(calls.pauses(error, time.monotonic() + left, tries=9))
         except ClientError:
             return None
 
-    overloaded, away = grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE
-    assert pause(overloaded, after, milliseconds / 1e3 + left) == milliseconds / 1e3
-    assert pause(overloaded, after, milliseconds / 1e3) is None
+    assert pause("RESOURCE_EXHAUSTED", milliseconds, milliseconds / 1e3 + left) == milliseconds / 1e3
+    assert pause("RESOURCE_EXHAUSTED", milliseconds, milliseconds / 1e3) is None
     for nonsense in ("soon", "-1", "0", ""):
-        assert pause(overloaded, grpc.aio.Metadata(("retry-after-ms", nonsense)), left) is None
-    assert 0.5 <= (pause(away, after, 1 + left) or 0) <= 1
-    assert pause(away, after, 0.4) is None
-    assert pause(away, after, left, Calls("host:1", 10, wait_for_ready=False)) is None
-    assert pause(grpc.StatusCode.INTERNAL, after, left) is None
+        assert pause("RESOURCE_EXHAUSTED", nonsense, left) is None
+    assert 0.5 <= (pause("UNAVAILABLE", milliseconds, 1 + left) or 0) <= 1
+    assert pause("UNAVAILABLE", milliseconds, 0.4) is None
+    assert pause("UNAVAILABLE", milliseconds, left, Calls("host:1", 10, wait_for_ready=False)) is None
+    assert pause("INTERNAL", milliseconds, left) is None
 
 
 @given(st.integers(1, 300), st.integers(1, 100), st.integers(1024, 100_000))
@@ -181,12 +148,9 @@ def test_parts_are_the_images_in_order_and_within_the_limits(count: int, images:
     parts = calls.parts(pixels)
     assert np.array_equal(np.concatenate(parts), pixels)
     for part in parts:
-        request = digits_pb2.ClassifyRequest(
-            pixels=part.tobytes(), include_probabilities=True, priority=2**32 - 1, timeout_microseconds=2**62
-        )
-        item = digits_pb2.ClassifyStreamRequest(request_id=str(2**62), request=request)
+        request = digits_pb2.ClassifyRequest(pixels=part.tobytes(), include_probabilities=True, priority=2**32 - 1)
         assert len(part) <= images
-        assert item.ByteSize() <= size
+        assert request.ByteSize() <= size
 
 
 def test_all_servers_of_a_name_are_used_and_one_may_go(
@@ -206,10 +170,3 @@ def test_all_servers_of_a_name_are_used_and_one_may_go(
         for _ in range(20):
             assert client.model().transport == transport
             client.classify(test_digits[0])
-
-
-@pytest.mark.parametrize("target", ["dns:///{}", "ipv4:{}", "dns:{}"])
-def test_an_address_may_be_any_of_grpcs_targets(
-    server: Any, classify: Callable[..., Predictions], test_digits: NDArray[np.uint8], target: str
-) -> None:
-    assert len(classify(target.format(server.address), test_digits[:2])) == 2
