@@ -46,20 +46,17 @@ OPTIONS = [
 
 @dataclass(slots=True)
 class Traffic:
-    """The result of a load. Times are seconds from its beginning, of the answered calls, in the order of the answers.
+    """The result of a load.
 
     Attributes:
-        intended: When each call was to be sent; in the closed loop, when it was sent.
-        sent: When it was sent.
-        done: When it was answered.
-        images: In all of them.
+        times: Of each answered call, in the order of the answers: when it was to be sent, when it was sent, and when it
+            was answered, seconds from the beginning. In the closed loop the first two are the same.
+        images: In all answered calls.
         failed: Calls that were not answered, by status.
         seconds: From the beginning to the last answer.
     """
 
-    intended: list[float] = field(default_factory=list)
-    sent: list[float] = field(default_factory=list)
-    done: list[float] = field(default_factory=list)
+    times: list[tuple[float, float, float]] = field(default_factory=list)
     images: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -67,23 +64,24 @@ class Traffic:
     @property
     def calls_per_second(self) -> float:
         """That were answered."""
-        return len(self.done) / self.seconds if self.done else 0.0
+        return len(self.times) / self.seconds if self.times else 0.0
 
     @property
     def latencies(self) -> NDArray[np.float64]:
         """Seconds of each answered call, from when it was to be sent."""
-        return np.subtract(self.done, self.intended)
+        times = np.reshape(np.array(self.times), (-1, 3))
+        return np.subtract(times[:, 2], times[:, 0])
 
     def numbers(self) -> dict[str, object]:
         """A repeat of a measurement, as the JSON has it."""
-        lateness = np.subtract(self.sent, self.intended)
+        intended, sent, _ = np.reshape(self.times, (-1, 3)).T
         return {
-            "calls": len(self.done),
+            "calls": len(self.times),
             "calls_per_second": round(self.calls_per_second, 1),
-            "images_per_second": round(self.images / self.seconds if self.done else 0.0, 1),
+            "images_per_second": round(self.images / self.seconds if self.times else 0.0, 1),
             "failed": dict(self.failed),
-            "latency_us": latency_us(self.latencies) if self.done else None,
-            "sent_late_us": latency_us(lateness) if self.done else None,
+            "latency_us": latency_us(self.latencies) if self.times else None,
+            "sent_late_us": latency_us(sent - intended) if self.times else None,
         }
 
 
@@ -155,15 +153,13 @@ class _Caller:
         except grpc.aio.AioRpcError as error:
             code = error.code()
             if code in GONE:
-                done = f"{len(traffic.done):,} calls"
+                done = f"{len(traffic.times):,} calls"
                 raise BenchmarkError(f"the server is gone after {done}: {status_text(error)}") from error
             traffic.failed[code.name] += 1
             return
         if not call.is_right(reply):
-            raise BenchmarkError(f"a wrong answer to {call.images} images, after {len(traffic.done):,} right answers")
-        traffic.intended.append(intended)
-        traffic.sent.append(sent)
-        traffic.done.append(self.now())
+            raise BenchmarkError(f"a wrong answer to {call.images} images, after {len(traffic.times):,} right answers")
+        traffic.times.append((intended, sent, self.now()))
         traffic.images += call.images
 
 
@@ -171,16 +167,16 @@ def _run(address: str, calls: Sequence[Call], connections: int, load: Load) -> T
     # An exception raised by a signal inside one of gRPC's callbacks would abort the process: cancel the load instead.
     with deferred() as interruption, asyncio.Runner(loop_factory=_loop) as runner:
         loop = runner.get_loop()
-        task = loop.create_task(_loaded(address, calls, connections, load))
-        interruption.act = lambda: loop.call_soon_threadsafe(task.cancel)
+
+        async def loaded() -> Traffic:
+            task = asyncio.current_task()
+            interruption.act = lambda: loop.call_soon_threadsafe(task.cancel) if task else None
+            return await _loaded(address, calls, connections, load)
+
         try:
-            return runner.run(_result(task))
+            return runner.run(loaded())
         except* BenchmarkError as group:
             raise group.exceptions[0] from None
-
-
-async def _result(task: asyncio.Task[Traffic]) -> Traffic:
-    return await task
 
 
 def _loop() -> asyncio.SelectorEventLoop:

@@ -9,9 +9,11 @@ meanwhile are in the server's account too.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import Call, unary
@@ -93,14 +95,14 @@ class ClosedLoop:
         size = call.require_answer(server.address)
         if self.warm_up:
             drive(server.address, call, **how, seconds=_warm_up(seconds))
-        meter = Meter(server)
+        before = _totals(server)
         load = drive(server.address, call, **how, seconds=seconds, percentiles=self.percentiles)
         if not load.answered:  # no processor time for so long
             load = drive(server.address, call, **how, seconds=LONGER * seconds, percentiles=self.percentiles)
         if not load.answered or (load.failed and call.content_type is None):
             call.require_answer(server.address)  # raises an error if the server is gone
-        cost = meter.numbers(load.answered)
-        refused = cost.pop("refused", 0)  # h2load counts these as answered
+        cost = _cost(server, before, load.answered)
+        refused = cost.pop("refused")  # h2load counts these as answered
         require_bodies(load, call, size)
         rate = load.calls_per_second * max(load.answered - load.failed - refused, 0) / max(load.answered, 1)
         failed = {reason: count for reason, count in (("refused", refused), ("no answer", load.failed)) if count}
@@ -150,57 +152,29 @@ def statistics(address: str) -> inference_pb2.ModelStatistics:
     return model
 
 
-class Counts(NamedTuple):
-    """Totals since the server's start."""
+def _totals(server: ServerUnderTest) -> NDArray[np.float64]:
+    """Since its start: processor seconds; calls, images, batches, failed calls, ns in the queue and computing."""
+    cpu = server.process.cpu_seconds() if server.process else 0.0
+    if not server.counts:
+        return np.array([cpu, *[0.0] * 6])
+    model = statistics(server.address)
+    own = model.inference_stats
+    counts = (own.success.count, model.inference_count, model.execution_count, own.fail.count)
+    return np.array([cpu, *counts, own.queue.ns, own.compute_infer.ns])
 
-    cpu_seconds: float
-    calls: int = 0
-    images: int = 0
-    batches: int = 0
-    failed: int = 0
-    queue_ns: int = 0
-    compute_ns: int = 0
 
-
-class Meter:
-    """What a load costs a server, from the creation of the meter on."""
-
-    def __init__(self, server: ServerUnderTest) -> None:
-        self._server = server
-        self._before = self._counts()
-
-    def numbers(self, calls: int) -> dict[str, Any]:
-        """The cost of so many answered calls, by its names in a repeat; `refused` counts the calls that failed."""
-        process, counts = self._server.process, self._counts()
-        grown = Counts._make(after - before for after, before in zip(counts, self._before, strict=True))
-        found: dict[str, Any] = {}
-        if process is not None and calls:
-            found["cpu_us"] = round(grown.cpu_seconds / calls * 1e6, 2)
-            found["resident_mb"] = round(process.resident_mb(), 2)
-        if grown.calls:
-            found["server_queue_us"] = round(grown.queue_ns / grown.calls / 1e3, 2)
-            found["server_compute_us"] = round(grown.compute_ns / grown.calls / 1e3, 2)
-            found["images_a_batch"] = round(grown.images / grown.batches, 2)
-        if self._server.counts:
-            found["refused"] = grown.failed
-        return found
-
-    def _counts(self) -> Counts:
-        server = self._server
-        cpu = server.process.cpu_seconds() if server.process else 0.0
-        if not server.counts:
-            return Counts(cpu)
-        model = statistics(server.address)
-        own = model.inference_stats
-        return Counts(
-            cpu,
-            calls=own.success.count,
-            images=model.inference_count,
-            batches=model.execution_count,
-            failed=own.fail.count,
-            queue_ns=own.queue.ns,
-            compute_ns=own.compute_infer.ns,
-        )
+def _cost(server: ServerUnderTest, before: NDArray[np.float64], answered: int) -> dict[str, Any]:
+    """What so many answered calls cost the server since `before`, by its names in a repeat; and `refused` calls."""
+    cpu, calls, images, batches, failed, queue, compute = (_totals(server) - before).tolist()
+    found: dict[str, Any] = {}
+    if server.process is not None and answered:
+        found["cpu_us"] = round(cpu / answered * 1e6, 2)
+        found["resident_mb"] = round(server.process.resident_mb(), 2)
+    if calls:
+        found["server_queue_us"] = round(queue / calls / 1e3, 2)
+        found["server_compute_us"] = round(compute / calls / 1e3, 2)
+        found["images_a_batch"] = round(images / batches, 2)
+    return found | {"refused": int(failed)}
 
 
 def _metered(
@@ -209,10 +183,10 @@ def _metered(
     """A load of our own generator, after a moment of the same."""
     if warm_up:
         load(_warm_up(seconds))
-    meter = Meter(server)
+    before = _totals(server)
     traffic = load(seconds)
-    cost = meter.numbers(len(traffic.done))
-    cost.pop("refused", None)  # the generator counts them itself, by status
+    cost = _cost(server, before, len(traffic.times))
+    del cost["refused"]  # the generator counts them itself, by status
     return {**traffic.numbers(), **cost}
 
 

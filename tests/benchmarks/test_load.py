@@ -100,7 +100,7 @@ def test_in_the_closed_loop_a_stream_has_one_call_in_flight() -> None:
     began, ended = np.array(times).T
     at_once = [int(((began <= moment) & (moment < ended)).sum()) for moment in began]
     assert max(at_once) == 6
-    assert len(traffic.done) == len(times) - 2 > 6  # that connected
+    assert len(traffic.times) == len(times) - 2 > 6  # that connected
     assert not traffic.failed
     assert (traffic.latencies >= 0.01).all()
 
@@ -109,10 +109,10 @@ def test_the_open_loop_sends_on_time_even_if_others_wait() -> None:
     """Twenty calls arrive at once at a server that takes 50 ms for each, one after the other."""
     with stub("--service-ms", 50, "--one-at-a-time") as address:
         traffic = open_loop(address, [ANY], np.full(20, 0.01), connections=2)
-    assert len(traffic.done) == 20
+    assert len(traffic.times) == 20
     assert traffic.latencies.max() >= 20 * 0.05
     assert np.sort(traffic.latencies)[0] < 10 * 0.05
-    np.testing.assert_allclose(traffic.intended, 0.01)
+    np.testing.assert_allclose(np.array(traffic.times)[:, 0], 0.01)
 
 
 def test_requests_are_taken_in_turn() -> None:
@@ -176,9 +176,10 @@ def test_waiting_times_are_those_of_lindleys_recursion(load: float) -> None:
     with stub("--service-ms", 80, "--one-at-a-time") as address:
         traffic = open_loop(address, [Call(METHOD, b"1", keep)], arrivals, connections=4)
     services = services[4:]  # without the calls that connected
-    order = np.argsort(traffic.intended)  # answers arrive in the order of the calls, unless two have overtaken
+    intended = np.array(traffic.times)[:, 0]
+    order = np.argsort(intended)  # answers arrive in the order of the calls, unless two have overtaken
     waits = (traffic.latencies - services)[order]
-    expected = lindley(np.sort(traffic.intended), np.array(services)[order])
+    expected = lindley(np.sort(intended), np.array(services)[order])
     assert len(waits) == len(arrivals) > 100
     assert waits.mean() == pytest.approx(expected.mean(), rel=0.1)
 
