@@ -32,11 +32,7 @@ class ServerProcess:
 
     def cpu_seconds(self) -> float:
         """Processor time until now of all running processes, and of those whose end their parents have awaited."""
-        family = _family(self.pid)
-        # cutime and cstime, counted from after the name, which may contain spaces.
-        stats = [_text(PROC / str(pid) / "stat").rpartition(")")[2].split() for pid in family]
-        ended = sum(int(ticks) for stat in stats for ticks in stat[13:15]) / TICKS
-        return ended + sum(map(_own_cpu_seconds, family))
+        return sum(map(_cpu_seconds, _family(self.pid)))
 
     def resident_mb(self) -> float:
         return resident_mb(self.pid)
@@ -74,40 +70,46 @@ def started(
     Raises:
         BenchmarkError: it ended, or was not ready within a minute.
     """
-    began = time.perf_counter()
+    began, within = time.perf_counter(), {**environment(), **(more or {})}
     with (
         tempfile.NamedTemporaryFile(prefix="digits-bench-", suffix=".log") as log,
         subprocess.Popen(  # noqa: S603 our own
-            command,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env={**environment(), **(more or {})},
-            start_new_session=True,
+            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=within, start_new_session=True
         ) as process,
     ):
         try:
             _wait(process, shlex.join(command), Path(log.name), ready)
             yield ServerProcess(process.pid, address, time.perf_counter() - began)
         finally:
-            _end(process)
-
-
-def _own_cpu_seconds(pid: int) -> float:
-    """Of all threads of a process, including ended ones, to the nanosecond; /proc counts in steps of 10 ms.
-
-    The number of the clock is that of clock_getcpuclockid(3), which Python has for threads only.
-    """
-    try:
-        return time.clock_gettime((~pid << 3) | PROCESS_CLOCK)
-    except OSError:
-        return 0.0  # it has just ended
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE)
+            with suppress(ProcessLookupError):  # usually its session is empty by now
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def resident_mb(pid: int) -> float:
     """The memory of a process and its descendants, MB; shared memory counts for each of them."""
-    pages = [_text(PROC / str(member) / "statm").split() for member in _family(pid)]
-    return sum(int(sizes[1]) for sizes in pages if sizes) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    sizes = [_text(PROC / str(member) / "statm").split() for member in _family(pid)]
+    return sum(int(pages[1]) for pages in sizes if pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def environment() -> dict[str, str]:
+    """The environment without the user's DIGITS_* settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("DIGITS_")}
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Of all threads of a process, including ended ones, to the nanosecond; and of its children that have ended.
+
+    /proc counts in steps of 10 ms. The number of the clock is that of clock_getcpuclockid(3), which Python has for
+    threads only.
+    """
+    after_name = _text(PROC / str(pid) / "stat").rpartition(")")[2].split()  # the name may contain spaces
+    ended = sum(map(int, after_name[13:15])) / TICKS  # cutime and cstime
+    with suppress(OSError):  # it has just ended
+        return ended + time.clock_gettime((~pid << 3) | PROCESS_CLOCK)
+    return ended
 
 
 def _wait(process: subprocess.Popen[bytes], command: str, log: Path, ready: str | Callable[[], bool]) -> None:
@@ -122,17 +124,6 @@ def _wait(process: subprocess.Popen[bytes], command: str, log: Path, ready: str 
         if time.perf_counter() > end:
             raise BenchmarkError(f"{command} was not ready within {PATIENCE:g} s: {last}")
         time.sleep(POLL)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    finally:
-        with suppress(ProcessLookupError):  # usually its session is empty by now
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _family(pid: int) -> list[int]:
@@ -152,8 +143,3 @@ def _text(file: Path) -> str:
         return file.read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""  # the process has just ended
-
-
-def environment() -> dict[str, str]:
-    """The environment without the user's DIGITS_* settings."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("DIGITS_")}

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from digits.benchmarks.parity.images import TEST
-from digits.benchmarks.parity.statistics import EDGES
-from digits.benchmarks.parity.variant import Asked
+from digits.benchmarks.parity.variant import EDGES, Asked
 from digits.benchmarks.section import Drawing, Row, Section
 from digits.model.acceptance import Measured
 from digits.report.figure import BLUE, GREY, ORANGE, tidy

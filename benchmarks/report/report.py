@@ -46,11 +46,7 @@ class Figure(NamedTuple):
     caption: str
 
 
-class Part(NamedTuple):
-    """A section with its figures."""
-
-    section: Section
-    figures: list[Figure]
+Part = tuple[Section, list[Figure]]
 
 
 def run(settings: ReportBenchmarkSettings) -> None:
@@ -61,7 +57,7 @@ def run(settings: ReportBenchmarkSettings) -> None:
     """
     folder, readme = settings.results, settings.readme or settings.results / "README.md"
     parts = [_part(name, result, folder) for name, result in results(folder).items()]
-    files = {folder / figure.file: figure.content for part in parts for figure in part.figures}
+    files = {folder / figure.file: figure.content for _, figures in parts for figure in figures}
     files[folder / "report.html"] = render(TEMPLATE, title=TITLE, introduction=INTRODUCTION, parts=parts).encode()
     files[readme] = markdown(parts, Path(os.path.relpath(folder, readme.parent))).encode()
     for file, content in files.items():
@@ -83,27 +79,25 @@ def _part(name: str, result: dict[str, Any], folder: Path) -> Part:
         file = folder / f"{name}-{kept}.png"
         if file.exists():
             figures.append(Figure(file.name, file.read_bytes(), alt, caption))
-    return Part(section, figures)
+    return section, figures
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
-    """The benchmarks' JSON by name, in the report's order.
+    """The benchmarks' JSON by name, in the report's order; if one is not complete, what was kept when it ended early.
 
     Raises:
         BenchmarkError: there are no results, or one is damaged.
     """
-    files = {name: _file(folder, name) for name in SECTIONS}
-    found = {name: read(file) for name, file in files.items() if file.exists()}
+    found = {}
+    for name in SECTIONS:
+        whole, partial = folder / f"{name}.json", folder / f"{name}.partial.json"
+        file = partial if partial.exists() and not whole.exists() else whole
+        if file.exists():
+            found[name] = read(file)
     if not found:
         names = ", ".join(f"{name}.json" for name in SECTIONS)
         raise BenchmarkError(f"{folder}: has no result of a benchmark ({names}); run `digits bench server` first")
     return found
-
-
-def _file(folder: Path, name: str) -> Path:
-    """A benchmark's complete result, or if there is none, what was kept of one that ended early."""
-    whole, partial = folder / f"{name}.json", folder / f"{name}.partial.json"
-    return partial if partial.exists() and not whole.exists() else whole
 
 
 def read(file: Path) -> dict[str, Any]:

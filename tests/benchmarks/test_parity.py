@@ -21,7 +21,7 @@ from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.keras_model import keras_model
 from digits.benchmarks.parity.images import extremes, image_sets
 from digits.benchmarks.parity.server import CALLS, differing
-from digits.benchmarks.parity.statistics import agreement_interval, histogram, mcnemar
+from digits.benchmarks.parity.variant import agreement_interval, histogram, mcnemar
 from digits.images.mnist import Mnist
 from digits.lab import comparison
 from digits.model.checksums import write_checksums
