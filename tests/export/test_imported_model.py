@@ -116,33 +116,6 @@ def test_a_model_that_reads_nothing_is_published_with_a_warning(
     assert "warning: that is below 90%; do --input-scale, --mean, --std and --output fit the model?" in completed.stdout
 
 
-@pytest.mark.parametrize(
-    ("ending", "output", "expected"),
-    [
-        (
-            None,
-            "probabilities",
-            r"its output cannot be probabilities: those of test image 0 sum to .*; say --output",
-        ),
-        ("Softmax", "logits", "its output is probabilities already, not logits; say --output probabilities"),
-        ("Softmax", "log-probabilities", "its output cannot be log-probabilities: those of test image 0 sum to"),
-    ],
-)
-def test_an_output_that_is_not_what_the_settings_say_is_refused(
-    published: Published,
-    torch_form: TorchForm,
-    classifier: Any,
-    tmp_path: Path,
-    ending: str | None,
-    output: str,
-    expected: str,
-) -> None:
-    """Its digits may be right and its probabilities wrong."""
-    model = torch_form(classifier.coefs_, classifier.intercepts_, (784,), ending=ending)
-    with pytest.raises(ExportError, match=expected):
-        published(tmp_path / "model.onnx", model, output=output)
-
-
 def test_a_failing_variant_is_left_out_and_the_others_are_published(
     published: Published, torch_form: TorchForm, classifier: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,14 +139,23 @@ def test_a_tree_is_published_without_int8(published: Published, data: Mnist, tmp
     assert version.manifest.left_out["int8"] == "it has no dense layer with constant weights"
 
 
-def test_options_that_have_no_effect_are_refused(models: Path, run_folder: Path, tmp_path: Path) -> None:
+def test_options_without_effect_and_files_that_are_not_models_are_refused(
+    models: Path, run_folder: Path, tmp_path: Path
+) -> None:
     scaled = ImportSettings(mean=0.5)
     with pytest.raises(ExportError, match="takes uint8 pixels as they are; --input-scale, --mean and --std are for"):
         read_source(models / "digits" / "1" / "model.onnx", None, scaled)
     with pytest.raises(ExportError, match="is a run; --input-scale, --mean, --std and --output are for imported"):
         read_source(run_folder, None, scaled)
+    (tmp_path / "text.onnx").write_text("not a model")
+    with pytest.raises(ExportError, match=r"text\.onnx: cannot be read as an ONNX model \([^\n]*\)$"):
+        read_source(tmp_path / "text.onnx", None, ImportSettings())
     with pytest.raises(ExportError, match="there is no such run folder, ONNX file, Keras file or SavedModel folder"):
         read_source(tmp_path / "nothing", None, ImportSettings())
+
+
+def resize(node: onnx.ValueInfoProto, dimension: int, size: int) -> None:
+    node.type.tensor_type.shape.dim[dimension].dim_value = size
 
 
 def fixed_batch(model: onnx.ModelProto) -> None:
@@ -183,34 +165,44 @@ def fixed_batch(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("change", "ending", "output", "expected"),
     [
-        (lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[2], "dim_value", 32), r"its input is image"),
-        (lambda m: setattr(m.graph.output[0].type.tensor_type.shape.dim[1], "dim_value", 7), r"say --output-name"),
-        (lambda m: setattr(m.opset_import[0], "version", 9), "opset 9; convert it to 13 or later"),
-        (fixed_batch, "cannot be run on batches of any size"),
-        (lambda m: setattr(m.graph.node[0], "op_type", "Flaten"), "cannot be read as an ONNX model"),
+        (
+            lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[2], "dim_value", 32),
+            None,
+            None,
+            "its input is",
+        ),
+        (
+            lambda m: setattr(m.graph.output[0].type.tensor_type.shape.dim[1], "dim_value", 7),
+            None,
+            None,
+            "say --output-",
+        ),
+        (lambda m: setattr(m.opset_import[0], "version", 9), None, None, "opset 9; convert it to 13 or later"),
+        (fixed_batch, None, None, "cannot be run on batches of any size"),
+        (lambda m: setattr(m.graph.node[0], "op_type", "Flaten"), None, None, "cannot be read as an ONNX model"),
+        (None, None, "probabilities", "cannot be probabilities: those of test image 0 sum to .*; say --output"),
+        (None, "Softmax", "logits", "its output is probabilities already, not logits; say --output probabilities"),
+        (None, "Softmax", "log-probabilities", "cannot be log-probabilities: those of test image 0 sum to"),
     ],
 )
-def test_what_cannot_be_served_says_why(
+def test_a_model_that_cannot_be_served_is_refused_in_one_line(
     published: Published,
     torch_form: TorchForm,
     classifier: Any,
     tmp_path: Path,
-    change: Callable[[onnx.ModelProto], object],
+    change: Callable[[onnx.ModelProto], object] | None,
+    ending: str | None,
+    output: str | None,
     expected: str,
 ) -> None:
-    model = torch_form(classifier.coefs_, classifier.intercepts_, (1, 28, 28))
-    change(model)
+    """If its output is not what the settings say, its digits may be right and its probabilities wrong."""
+    model = torch_form(classifier.coefs_, classifier.intercepts_, (1, 28, 28), ending=ending)
+    if change is not None:
+        change(model)
     with pytest.raises(ExportError, match=expected) as error:
-        published(tmp_path / "model.onnx", model)
-    assert "\n" not in str(error.value)
-    assert not (tmp_path / "models").exists()
-
-
-def test_a_file_that_is_not_a_model_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "model.onnx").write_text("not a model")
-    with pytest.raises(ExportError, match="cannot be read as an ONNX model") as error:
-        read_source(tmp_path / "model.onnx", None, ImportSettings())
+        published(tmp_path / "model.onnx", model, output=output)
     assert str(error.value).startswith(f"{tmp_path}/model.onnx: ")
     assert "\n" not in str(error.value)
+    assert not (tmp_path / "models").exists()
