@@ -92,7 +92,7 @@ COMMANDS = {
     digits export cnn.keras --input-scale 255
     ```
 
-    Takes a run, or a model made elsewhere: an ONNX file, a Keras file (.keras, .h5) or a SavedModel folder. Makes fp32,
+    Takes a run, or imports a model: an ONNX file, a Keras file (.keras, .h5) or a SavedModel folder. Makes fp32,
     int8 (several times as fast on the CPU) and fp16 (for CUDA). Every test image goes through each of them and through
     the original. A variant that is too far off is left out and its worst image named; without fp32 nothing is
     published. Scales of int8 are chosen by training images alone.

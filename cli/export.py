@@ -25,11 +25,11 @@ def export(
     """Exports a model.
 
     Args:
-        source: The run folder that `digits train` left, or a model made elsewhere: an ONNX file, a Keras
+        source: The run folder that `digits train` left, or a model to import: an ONNX file, a Keras
             file (.keras, .h5) or a SavedModel folder.
         settings: How.
         limits: How near it has to be.
-        imported: What a model made elsewhere takes and gives.
+        imported: What an imported model takes and gives.
     """
     from digits.export.publishing import export as publish
     from digits.model.manifest import FP32

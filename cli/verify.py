@@ -27,7 +27,7 @@ def verify(
         version: A version's number in the repository, a version's folder, or an ONNX file.
         settings: On what, and against what.
         limits: How near it has to be.
-        imported: What the model of --against takes and gives, if it was made elsewhere.
+        imported: What the model of --against takes and gives, if it is an imported one.
     """
     from digits.export.verification import verify as run_verification
 
