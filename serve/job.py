@@ -14,48 +14,30 @@ FOREVER = float("inf")  # seconds
 
 @dataclass(slots=True, eq=False)
 class Answers:
-    """What the model answered to one batch of n images, as the bytes that responses are cut from.
+    """What the model answered to one batch of n images, as the bytes that responses are cut from."""
 
-    Attributes:
-        digits: The most probable digits, uint8 [n].
-        confidences: Their probabilities, float32 [n], little-endian as all that follows.
-        probabilities: Of the digits 0 to 9, float32 [n, 10].
-        batch_size: n.
-        compute_microseconds: How long the model ran on the batch.
-        model_version: The version that ran.
-        memo: For an encoder, what all responses of the batch have in common.
-    """
-
-    digits: bytes
-    confidences: bytes
-    probabilities: bytes
-    batch_size: int
-    compute_microseconds: int
-    model_version: str
-    memo: dict[object, bytes] = field(default_factory=dict)
+    digits: bytes  # the most probable digits, uint8 [n]
+    confidences: bytes  # their probabilities, float32 [n], little-endian as all that follows
+    probabilities: bytes  # of the digits 0 to 9, float32 [n, 10]
+    batch_size: int  # n
+    compute_microseconds: int  # how long the model ran on the batch
+    model_version: str  # the version that ran
+    memo: dict[object, bytes] = field(default_factory=dict)  # for an encoder: what all responses share
 
 
+# encode(answers, start, stop, queue_microseconds) gives the bytes of a response to images start to stop of the batch.
 Encode = Callable[[Answers, int, int, int], bytes]
 
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """What the bytes of a call ask for.
+    """What the bytes of a call ask for."""
 
-    Attributes:
-        pixels: Its images, uint8 [count, 28, 28], row-major: count x 784 bytes.
-        count: How many.
-        encode: Gives the bytes of the response: encode(answers, start, stop, queue_microseconds), where the images of
-            this call are start to stop of the batch.
-        priority: 1 is the highest level; 0 takes the default level.
-        timeout: Seconds that it may wait for its batch.
-    """
-
-    pixels: bytes | memoryview
-    count: int
+    pixels: bytes | memoryview  # its images, uint8 [count, 28, 28], row-major: count x 784 bytes
+    count: int  # how many
     encode: Encode
-    priority: int = 0
-    timeout: float = FOREVER
+    priority: int = 0  # 1 is the highest level; 0 takes the default level
+    timeout: float = FOREVER  # seconds that it may wait for its batch
 
 
 class Job(ABC):

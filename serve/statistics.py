@@ -25,29 +25,17 @@ LARGEST = 2**63 - 1  # after which a sum restarts from 0: with 1,000 callers tha
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The totals of all workers.
+    """The totals of all workers."""
 
-    Attributes:
-        batches: How many batches the model ran on.
-        calls: How many were answered.
-        images: How many were in them.
-        queue_ns: How long these calls waited for their batches, together.
-        compute_ns: How long their batches took, together: a batch counts once for each of its calls.
-        last_ms: When the last batch ended, in milliseconds since 1970; 0 if there was none.
-        failures: By reason, the number of calls that were not answered, if it is not 0.
-        failure_ns: How long these were in the server, together.
-        batch_sizes: By size in images, up to LARGEST_SIZE: how many batches, and how long they took together.
-    """
-
-    batches: int
-    calls: int
-    images: int
-    queue_ns: int
-    compute_ns: int
-    last_ms: int
-    failures: dict[Reason, int]
-    failure_ns: int
-    batch_sizes: dict[int, tuple[int, int]]
+    batches: int  # how many batches the model ran on
+    calls: int  # how many were answered
+    images: int  # how many were in them
+    queue_ns: int  # how long these calls waited for their batches, together
+    compute_ns: int  # how long their batches took, together: a batch counts once for each of its calls
+    last_ms: int  # when the last batch ended, in milliseconds since 1970; 0 if there was none
+    failures: dict[Reason, int]  # by reason, the number of calls that were not answered, if it is not 0
+    failure_ns: int  # how long these were in the server, together
+    batch_sizes: dict[int, tuple[int, int]]  # by images, up to LARGEST_SIZE: how many batches, and their time together
 
 
 def create(workers: int) -> int:

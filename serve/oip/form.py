@@ -27,21 +27,13 @@ CLASSIFICATION = "classification"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What all requests of one form have in common.
+    """What all requests of one form have in common."""
 
-    Attributes:
-        pixels: How their pixels are written.
-        encode: Gives the response to one without an id.
-        encode_with_id: The same for one with an id: it takes `identity(id)` first.
-        priority: As in Request.
-        timeout: As in Request.
-    """
-
-    pixels: PixelFormat
-    encode: Encode
-    encode_with_id: Callable[[bytes, Answers, int, int, int], bytes]
-    priority: int
-    timeout: float
+    pixels: PixelFormat  # how their pixels are written
+    encode: Encode  # gives the response to one without an id
+    encode_with_id: Callable[[bytes, Answers, int, int, int], bytes]  # to one with an id: takes `identity(id)` first
+    priority: int  # as in Request
+    timeout: float  # as in Request
 
     def request(self, data: bytes, identifier: str) -> Request:
         """The request of this form with these raw elements. Raises InvalidRequest if they do not fit."""

@@ -11,23 +11,14 @@ LONGEST_QUOTE = 100
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A tensor of the model's answers, [n, columns].
+    """A tensor of the model's answers, [n, columns]."""
 
-    Attributes:
-        name: Its name.
-        datatype: UINT8 or FP32.
-        columns: How many elements a row has.
-        source: The attribute of Answers that has its bytes.
-        labels: What its columns mean, if that is more than their number.
-        classes: How many classes of each row a caller wants instead of the elements; 0 for the elements.
-    """
-
-    name: str
-    datatype: str
-    columns: int
-    source: str
-    labels: tuple[str, ...] = ()
-    classes: int = 0
+    name: str  # its name
+    datatype: str  # UINT8 or FP32
+    columns: int  # how many elements a row has
+    source: str  # the attribute of Answers that has its bytes
+    labels: tuple[str, ...] = ()  # what its columns mean, if that is more than their number
+    classes: int = 0  # how many classes of each row a caller wants instead of the elements; 0 for the elements
 
     @property
     def row_bytes(self) -> int:
@@ -36,21 +27,14 @@ class Output:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelInfo:
-    """One version of one model: its names in the repository, and what runs it. Hashed by identity, for caches.
-
-    Attributes:
-        labels: What each column of the probabilities means.
-        precision: The variant that runs, such as int8.
-        provider: ONNX Runtime's execution provider that runs it.
-        file: The variant's file in the version's folder.
-    """
+    """One version of one model: its names in the repository, and what runs it. Hashed by identity, for caches."""
 
     name: str
     version: str
-    labels: tuple[str, ...] = tuple("0123456789")
-    precision: str = "fp32"
-    provider: str = CPU
-    file: str = "model.onnx"
+    labels: tuple[str, ...] = tuple("0123456789")  # what each column of the probabilities means
+    precision: str = "fp32"  # the variant that runs, such as int8
+    provider: str = CPU  # ONNX Runtime's execution provider that runs it
+    file: str = "model.onnx"  # the variant's file in the version's folder
 
     @property
     def outputs(self) -> tuple[Output, ...]:

@@ -32,21 +32,13 @@ OTHER_RANGE = "the request parameter pixel_range '{}' takes the other range"
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """How the pixels of a call are written.
+    """How the pixels of a call are written."""
 
-    Attributes:
-        model_name: Whose input they are, for errors.
-        count: How many images.
-        datatype: One of ELEMENTS.
-        pixel_range: What floats are: "0-1" or "0-255".
-        size: How many bytes all elements have.
-    """
-
-    model_name: str
-    count: int
-    datatype: str
-    pixel_range: PixelRange
-    size: int
+    model_name: str  # whose input they are, for errors
+    count: int  # how many images
+    datatype: str  # one of ELEMENTS
+    pixel_range: PixelRange  # what floats are: "0-1" or "0-255"
+    size: int  # how many bytes all elements have
 
     def to_bytes(self, data: bytes) -> bytes:
         """The model's pixels, uint8 [count, 28, 28], of raw ones: as they are if UINT8, otherwise by `images.arrays`.

@@ -30,17 +30,11 @@ RAISE = "raise the limit of processes (the cgroup's pids.max, docker's --pids-li
 
 @dataclass(frozen=True, slots=True)
 class CallThreads:
-    """The calls that grpcio's server may have in progress. Each of them holds a thread.
+    """The calls that grpcio's server may have in progress. Each of them holds a thread."""
 
-    Attributes:
-        queue_size: Calls that may wait at each level of priority.
-        batched: Calls that wait for a batch or are in one; 0 if another transport takes them.
-        streams: Streams. Each holds a second thread, which reads it.
-    """
-
-    queue_size: int
-    batched: int
-    streams: int
+    queue_size: int  # calls that may wait at each level of priority
+    batched: int  # calls that wait for a batch or are in one; 0 if another transport takes them
+    streams: int  # streams. Each holds a second thread, which reads it.
 
     @property
     def calls(self) -> int:

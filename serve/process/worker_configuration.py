@@ -10,21 +10,13 @@ from digits.serve.settings import ServeSettings
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfiguration:
-    """Of one worker, or of a server that is alone.
+    """Of one worker, or of a server that is alone."""
 
-    Attributes:
-        settings: For several workers, with the real port.
-        statistics: A descriptor of memory from `statistics.create`, which all workers inherit; None for a server alone.
-        number: Its row there, and its name for people.
-        version: Which version to serve; None is the newest.
-        reason: Why the settings have that precision; None if it is the user's.
-    """
-
-    settings: ServeSettings
-    statistics: int | None = None
-    number: int = 0
-    version: int | None = None
-    reason: str | None = None
+    settings: ServeSettings  # for several workers, with the real port
+    statistics: int | None = None  # descriptor of the memory that all workers count in; None for a server alone
+    number: int = 0  # its row there, and its name for people
+    version: int | None = None  # which version to serve; None is the newest
+    reason: str | None = None  # why the settings have that precision; None if it is the user's
 
     @property
     def shared(self) -> bool:
@@ -34,15 +26,10 @@ class WorkerConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Of a worker that is ready.
+    """Of a worker that is ready."""
 
-    Attributes:
-        line: The line that says what it serves, and where.
-        configuration: Its own, with the version, the precision and the provider that it has chosen.
-    """
-
-    line: str
-    configuration: WorkerConfiguration
+    line: str  # the line that says what it serves, and where
+    configuration: WorkerConfiguration  # its own, with the version, the precision and the provider that it has chosen
 
 
 def send(pipe: IO[bytes], message: WorkerConfiguration | Report | Exception) -> None:

@@ -23,13 +23,9 @@ FINAL = inference_pb2.InferParameter(bool_param=True)
 
 
 class StreamMethod(ABC):
-    """The messages of one streaming method.
+    """The messages of one streaming method."""
 
-    Attributes:
-        ordered: Whether answers come in the order of the requests, or as they are done.
-    """
-
-    ordered: bool
+    ordered: bool  # whether answers come in the order of the requests, or as they are done
 
     @abstractmethod
     def read(self, message: bytes) -> tuple[str, Any]:

@@ -134,8 +134,8 @@ def test_another_user_cannot_reach_the_private_socket(serving: Serving, open_fol
     ("command", "option"),
     [
         (("score", BUNDLED / "digits/1/golden.npz", "--out", "{}/table.csv"), "--out"),
-        (("train", "--out", "{}/runs/first"), "--out"),
-        (("sweep", "--out", "{}/sweep"), "--out"),
+        pytest.param(("train", "--out", "{}/runs/first"), "--out", marks=pytest.mark.slow),
+        pytest.param(("sweep", "--out", "{}/sweep"), "--out", marks=pytest.mark.slow),
         (("models", "prune", "--keep", "1", "--models", "{}"), "--models"),
         (("bench", "report", "--results", "{}/results"), "--results"),
     ],
