@@ -180,7 +180,7 @@ COMMANDS = {
     keeps what is done, in table.csv.journal beside the table, and the same command goes on from there. Uses all cores,
     by the model that comes with digits or by the newest of --models; or a server.
     """,
-    "bench parity": """Hold every variant against Keras, image by image, in this process and through the server.
+    "bench parity": """Compare every variant with Keras, image by image, in this process and through the server.
 
     ```
     digits bench parity --data path/to/mnist.npz
@@ -188,32 +188,33 @@ COMMANDS = {
     digits bench parity runs/first --models models
     ```
 
-    All test images, and made-up extremes: all 0, all 255, noise, one pixel. Exit code 1 if a variant disagrees by more
-    than its version was published with, if an answer depends on its batch, or if the server's answer is not the
-    process's own, byte for byte. A variant that a server on this host would refuse, such as int8 on some older CPUs, is
-    compared and said to be refused, and is no failure; fp32 always has to agree.
+    All test images, and synthetic extremes: all 0, all 255, noise, one pixel. Exit code 1 if a variant disagrees by
+    more than its version was published with, if an answer depends on its batch, or if the server's answer has other
+    bytes than the process's own. A variant that a server on this host would reject, such as int8 on some older CPUs, is
+    compared and marked, and is no failure; fp32 always has to agree.
     """,
-    "bench engine": """Time the model by batch size and threads, beside Keras, TensorFlow and OpenVINO.
+    "bench engine": """Time the model by batch size and threads, compared with Keras, TensorFlow and OpenVINO.
 
     ```
     digits bench engine
     digits bench engine --quick --batches 1,64
     ```
 
-    Everything is timed in turn, one run at a time, from pixels to probabilities. The roofline, from the measured peaks
-    of this machine's float32 products, cache and memory, says what could be reached; it is drawn beside the JSON, and
-    so are the images a second. A variant that no server would run on this host is timed too, and marked.
+    Everything is timed in turn, one run after the other, from pixels to probabilities. The roofline shows what the
+    measured peaks of this machine (float32 matrix multiplication, cache, memory) allow. Two figures are written next to
+    the JSON. A variant that no server would run on this host is timed too, and marked.
     """,
-    "bench server": """Load a server: closed loop, open loop, mixed sizes, and the highest rate that keeps a promise.
+    "bench server": """Load a server: closed loop, open loop, mixed sizes, and the highest rate that meets an SLO.
 
     ```
     digits bench server
     digits bench server --server localhost:50051 --rates 500,1000 --slo 5
     ```
 
-    Without --server, the bundled model is served over both transports. An echo stands beside them: the native front
-    alone, giving each message back, which is the most that any server could reach here, and any generator of load. In
-    the open loop calls are sent at random times whether or not others wait, and count from then, so that a stall shows.
+    Without --server, the bundled model is served over both transports. An echo is measured too: the native frontend
+    without a model, sending each message back, the upper bound for every server and every load generator here. In the
+    open loop calls are sent at random times whether or not others wait, and latencies count from then, so that a stall
+    shows.
     """,
     "bench compare": """Tell whether one build is slower than another: a guard for CI.
 
@@ -222,11 +223,11 @@ COMMANDS = {
     digits bench compare old/server.json new/server.json
     ```
 
-    A build is a wheel, a checkout, or a folder that holds digits/; nothing is installed, and both run with the
-    libraries that are here. They are measured in turn, pair after pair, so that whatever else the machine does meets
+    A build is a wheel, a checkout, or a folder that contains digits/; nothing is installed, and both run with the
+    libraries of this Python. They are measured in turn, pair after pair, so that whatever else the machine does affects
     both. Exit code 1 if B answers fewer calls a second, or takes more processor time for a call, by more than --limit
-    and beyond the pairs' noise (and, as everywhere, if they cannot be measured: the last line tells). Two files, from
-    different times, can be compared by their ratios to the echo alone, which is an indication and never fails.
+    and beyond the noise of the pairs (and, as everywhere, if they cannot be measured: the last line says which). Two
+    files, from different times, are compared by their ratios to the echo, which is an indication and never fails.
     """,
     "bench report": """Make tables, figures and one HTML page from the JSON files of the benchmarks.
 
@@ -235,27 +236,27 @@ COMMANDS = {
     digits bench report --results benchmarks/results --readme benchmarks/README.md
     ```
 
-    Reads NAME.json of every benchmark in the folder, or else what was kept in NAME.partial.json; writes the figures,
-    report.html, which holds all of it, and README.md.
+    Reads NAME.json of every benchmark in the folder, or what was kept in NAME.partial.json; writes the figures,
+    report.html, which contains everything, and README.md.
     """,
-    "bench export": """Time the variants of exported runs beside each other, Keras and OpenVINO, in turn.
+    "bench export": """Time the variants of exported runs, Keras and OpenVINO, in turn.
 
     ```
     digits bench export runs/first runs/best --out export.json
     ```
 
-    Exports each run into a folder that vanishes. OpenVINO is measured where it is installed (digits-serving[bench]).
+    Exports each run into a temporary folder. OpenVINO is measured where it is installed (digits-serving[bench]).
     """,
-    "bench score": """Time the scoring of PNG files beside their decoding alone, in turn; look at its memory.
+    "bench score": """Time the scoring of PNG files and only decoding them, in turn; measure its memory.
 
     ```
     digits bench score --data path/to/mnist.npz --out score.json
     digits bench score --pictures 10000 --rows 100000 --rounds 1
     ```
 
-    Also measures what `import digits.client` takes over `import numpy, grpc`. Scores by the bundled model.
+    Also measures the time of `import digits.client` compared with `import numpy, grpc`. Scores with the bundled model.
     """,
-    "bench peers": """Load the server beside an echo, a plain grpc.aio server, and the model servers of others.
+    "bench peers": """Compare the server with an echo, a plain grpc.aio server, and model servers of other projects.
 
     ```
     digits bench peers
@@ -263,12 +264,12 @@ COMMANDS = {
     digits bench peers --servers ours,echo --rounds 1 --seconds 1 --memory-requests 0 --overload-seconds 0
     ```
 
-    Triton, KServe, MLServer, Ray Serve, mosec, LitServe and BentoML serve the same model file, one at a time, each in
-    turn with digits. Each is installed into --cache, a minute and 0.2 to 0.6 GB; one that cannot be had is a row that
-    says why. The load comes from h2load (Debian: nghttp2-client). Twenty minutes with all of them; Ctrl-C keeps what is
-    measured. Says whether digits' server is as fast as it has to be.
+    Triton, KServe, MLServer, Ray Serve, mosec, LitServe and BentoML serve the same model file, one after the other,
+    each in turn with digits. Each is installed into --cache, a minute and 0.2 to 0.6 GB; if one cannot be installed,
+    the report says why. The load comes from h2load (Debian: nghttp2-client). Twenty minutes with all of them; Ctrl-C
+    keeps what is measured. Says whether digits' server is as fast as required.
     """,
-    "bench training": """Time the training loop beside plain model.fit, in turn.
+    "bench training": """Time the training loop and plain model.fit, in turn.
 
     ```
     digits bench training --data path/to/mnist.npz --repeats 3 --out training.json
