@@ -1,9 +1,9 @@
-"""Arrays of digits as people have them, to uint8 [n, 28, 28]: the intake of training, scoring, client and server.
+"""Converts arrays of digits to uint8 [n, 28, 28], for training, scoring, the client and the server.
 
 Shapes: `SHAPES`, and [28, 28, 1] as one image with its channel; [1, 28, 28] is a batch of one image. Types: uint8;
 other integers if all are 0 to 255; bool, where True is ink, 255; floats of any size. Any memory order. The range of
-floats is never guessed from a single array: the caller says "0-1" or "0-255". They are rounded to the nearest of 256
-shades; a value may be out of the range by `SLACK`, the rounding error of a division or an interpolation.
+floats is never guessed from a single array: the caller gives "0-1" or "0-255". Floats are rounded to the nearest of
+256 shades; a value may be out of range by `SLACK`, the rounding error of a division or an interpolation.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 
 def count(shape: Sequence[int]) -> int | None:
-    """How many images an array of this shape holds, which may be below 1; None for any other shape."""
+    """The number of images in an array of this shape, possibly 0; None for a shape that is not accepted."""
     match tuple(shape):
         case (784,) | (28, 28) | (28, 28, 1):
             return 1
@@ -40,12 +40,12 @@ def count(shape: Sequence[int]) -> int | None:
 def to_pixels(
     array: NDArray[Any], pixel_range: PixelRange = "0-1", other_range: str = OTHER_RANGE, first: int = 0
 ) -> Pixels:
-    """The images of an array, uint8 [n, 28, 28] in C order: the array's own memory, if it is that already.
+    """The images of an array, uint8 [n, 28, 28] in C order: a view of the array, if it is that already.
 
     Args:
         array: As the module says.
         pixel_range: What floats are.
-        other_range: For the error about a float that is in the other range: how to say that.
+        other_range: For errors: the remedy for a float that is in the other range.
         first: For errors: the number of its first image.
 
     Raises:
@@ -95,7 +95,7 @@ def decided(maxima: list[float], name: str, say: Callable[[str], None]) -> Pixel
 
 
 def turned(pixels: Pixels, *, invert: bool, transpose: bool) -> Pixels:
-    """Images with black and white swapped, and with rows and columns swapped, if so told; contiguous."""
+    """Images with black and white swapped if `invert`, and rows and columns if `transpose`; contiguous."""
     if invert:
         pixels = WHITE - pixels
     return np.ascontiguousarray(pixels.swapaxes(1, 2)) if transpose else pixels

@@ -1,4 +1,4 @@
-"""CSV in Kaggle's layout: a row an image, `label,pixel0,...,pixel783` or pixels alone; with a header or not."""
+"""CSV in Kaggle's layout: one image in each row, `label,pixel0,...,pixel783` or only pixels; a header is optional."""
 
 import csv
 import io
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from digits.images.digit import PIXELS
 
-ROWS = 1024  # that are parsed at once
+ROWS = 1024  # that are parsed together
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 class Rows(NamedTuple):
-    """Some rows of a file: pixels as they are written, float32 [n, 784], and labels, float32 [n], if there are any."""
+    """Rows of a file: its numbers of pixels, float32 [n, 784], and labels, float32 [n], if it has any."""
 
     pixels: NDArray[np.float32]
     labels: NDArray[np.float32] | None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 GZIP = b"\x1f\x8b"
 NPZ, NPY, IDX, CSV = "an .npz file", "an .npy file", "an IDX file", "a CSV file"
-UNKNOWN = "in none of the formats that are read"
+UNKNOWN = "in an unknown format"
 SIGNATURES = {
     b"PK\x03\x04": NPZ,
     b"\x93NUMPY": NPY,
@@ -38,7 +38,7 @@ DAMAGE = (OSError, EOFError, ValueError, RuntimeError, MemoryError, struct.error
 
 
 def url_refusal(path: str | Path) -> str | None:
-    """Why a path that is a URL is not read; None for any other. A `Path` has one of its two slashes left."""
+    """The reason to refuse a path that is a URL; None for any other. A `Path` keeps one of a URL's two slashes."""
     if URL.match(str(path)) and not Path(path).exists():
         return "a URL; URLs are not read: download the file and give its path"
     return None
@@ -58,7 +58,7 @@ def opened(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def kind(file: IO[bytes]) -> str:
-    """What an open file is by its first bytes: NPZ, NPY, IDX, CSV, UNKNOWN or other words. Rewinds it."""
+    """The format of an open file by its first bytes: NPZ, NPY, IDX, CSV, UNKNOWN or other words. Rewinds it."""
     head = file.read(256)
     file.seek(0)
     if not head:

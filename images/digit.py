@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 SIDE = 28
 PIXELS = SIDE * SIDE
-WHITE = 255  # the greatest pixel value, which is ink
+WHITE = 255  # the largest pixel value: ink
 CLASSES = 10
 
 

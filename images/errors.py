@@ -1,4 +1,4 @@
-"""What can be wrong with a source of digits."""
+"""Errors of sources of digits."""
 
 
 class DataError(Exception):
@@ -6,11 +6,11 @@ class DataError(Exception):
 
 
 class ArrayError(ValueError):
-    """An array that does not hold digits; the text says what is wrong and what is expected."""
+    """An array that does not hold digits."""
 
 
 class PictureError(Exception):
-    """A file that is no picture of one digit."""
+    """A file that is not a picture of one digit."""
 
 
 class BlankError(PictureError):
@@ -22,4 +22,4 @@ class SeveralDigitsError(PictureError):
 
 
 class UnclearError(PictureError):
-    """A picture whose ink is no one digit's."""
+    """A picture whose ink is not one digit."""

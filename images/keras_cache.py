@@ -1,4 +1,4 @@
-"""Keras's copy of MNIST: where it is cached, and how it gets there without Keras, never waiting long for a network."""
+"""Keras's copy of MNIST: where it is cached, and how it is downloaded, without Keras and without a long wait."""
 
 import hashlib
 import http.client

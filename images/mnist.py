@@ -60,7 +60,7 @@ def load(
     download: bool = True,
     say: Callable[[str], None] = print,
 ) -> Mnist:
-    """MNIST from `data`, or else from the first source there is: Keras's cache, its download, the embedded subset.
+    """MNIST from `data`, or from the first source available: Keras's cache, a download, the embedded subset.
 
     An unreachable network costs at most ten seconds and one line through `say`. Images are of any shape and type of
     `digits.images.arrays`; a CSV without test images keeps a seventh of its own for them, stratified.
@@ -70,8 +70,8 @@ def load(
             torchvision's MNIST/raw, with mnist_train.csv and mnist_test.csv, or with Kaggle's train.csv; or "embedded".
         settings: how arrays are read.
         download: whether MNIST (11 MB) may be downloaded into Keras's cache.
-        say: takes the line that says why there was no download, and what is used instead; what the range of floats is
-            taken for; and what looks wrong with the images.
+        say: takes the lines that say why there was no download and what is used instead, which range floats are taken
+            for, and what looks wrong with the images.
 
     Raises:
         DataError: the source cannot be used.
@@ -94,7 +94,7 @@ def load(
 
 
 def _first(*, download: bool, say: Callable[[str], None]) -> tuple[Found, str]:
-    """The arrays of the first source there is, and its location."""
+    """The arrays of the first source available, and its location."""
     if (cached := keras_cache.path()).is_file():
         return mnist_files.npz(cached, "Keras cache"), str(cached)
     if download:

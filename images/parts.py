@@ -44,11 +44,11 @@ def boxes(labels: Labels) -> Labels:
 def connected(mask: Mask) -> Labels:
     """A number for each part connected along rows and columns, intp [h, w], 0 outside: its last pixel's, from 1.
 
-    Runs along rows that touch are joined: every run hooks onto the largest that it touches, until none touches a larger
-    one. Two rounds at least halve what is left to join, so that no maze takes longer than a few milliseconds.
+    Runs of pixels in neighbouring rows that touch are joined: each run takes the largest number that it touches, until
+    nothing changes. Two rounds at least halve the runs to join, so any maze takes a few milliseconds at most.
     """
     height, width = mask.shape
-    flat = np.pad(mask, ((0, 0), (0, 1))).ravel()  # a column of nothing, so that no run crosses rows
+    flat = np.pad(mask, ((0, 0), (0, 1))).ravel()  # a column of False, so that no run crosses rows
     starts = flat & ~np.concatenate([[False], flat[:-1]])
     runs = np.where(flat, np.cumsum(starts), 0).reshape(height, width + 1)[:, :-1]
     ends = np.flatnonzero(flat & ~np.concatenate([flat[1:], [False]]))

@@ -2,7 +2,7 @@
 
 PNG, JPEG and WebP are taken from anyone: each format's module checks the file before its pixels are decoded, and gives
 the decoder only what the first frame's pixels need. Text, profiles, thumbnails and further frames, in which Pillow
-would allocate, loop, warn or log, are skipped. Any number of threads may decode at the same time.
+would allocate, loop, warn or log, are skipped. Any number of threads may decode concurrently.
 
 Pillow's other formats are taken from the user's own files only.
 """
@@ -103,7 +103,7 @@ def _decoded(content: bytes, name: str, limits: Limits) -> Digit:
 
 
 def _format(head: bytes) -> str | None:
-    """The name of the format that a file's first bytes are of, if it is a known one."""
+    """The name of a known format, by a file's first bytes."""
     return next((name for name, pattern in PATTERNS.items() if pattern.match(head)), None)
 
 
@@ -116,6 +116,6 @@ def _picture_error(what: str, size: int, error: Exception) -> PictureError:
             return PictureError(f"the picture is too large: {one_line(error)[:200]}")
         case MemoryError():
             return PictureError("the picture needs more memory than there is")
-        case struct.error() | IndexError():  # of our own walk through the file
+        case struct.error() | IndexError():  # of our own reading of the header
             return PictureError(f"{what} is cut short: it has {size:,} bytes and refers to more")
     return PictureError(f"{what} is damaged: {one_line(error)[:200]}")

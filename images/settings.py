@@ -39,4 +39,4 @@ class ArraySettings:
     """Swap black and white, for arrays whose background is bright and whose ink is dark."""
 
     transpose: Annotated[bool, Parameter(group=ARRAYS)] = False
-    """Swap rows and columns, as the files of EMNIST need it."""
+    """Swap rows and columns, as for the files of EMNIST."""

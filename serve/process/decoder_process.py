@@ -1,4 +1,4 @@
-"""A process that decodes pictures of strangers, with limits of memory and time. A picture that ends it harms no other.
+"""A process that decodes callers' pictures, with limits of memory and time. A picture that ends it harms no other.
 
 The process is started with the first picture, in 0.2 s, and takes 54 MB. A picture costs 0.02 ms more than in the
 caller's process, whose other threads do not wait for the interpreter lock meanwhile.

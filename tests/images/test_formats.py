@@ -1,4 +1,4 @@
-"""PNG, JPEG and WebP from anyone: whatever the bytes are, a digit or PictureError, cheaply, and never a warning."""
+"""PNG, JPEG and WebP from anyone: any bytes give a digit or PictureError, cheaply, and never a warning."""
 
 from __future__ import annotations
 

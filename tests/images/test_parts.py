@@ -1,4 +1,4 @@
-"""Connected parts, as the simplest procedure finds them, in few steps in any maze."""
+"""Connected parts are those that the simplest algorithm finds, in few steps for any maze."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def flooded(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """What `connected` promises, step by step: every pixel takes the largest number beside it, until none does."""
+    """The definition of `connected`: every pixel takes the largest number next to it, until nothing changes."""
     labels = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
     while True:
         wide = np.pad(labels, 1)

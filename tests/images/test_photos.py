@@ -1,4 +1,4 @@
-"""Photos of handwritten digits: what the procedure makes of them, and what it refuses."""
+"""Photos of handwritten digits: which digits they become, and which are refused."""
 
 from __future__ import annotations
 
@@ -192,30 +192,30 @@ def assert_read_well(raw: Digits, labels: NDArray[np.uint8], sides: tuple[int, i
     assert len(errors) <= 0.003 * len(raw), errors
 
 
-def share_said_as_several(digits: Digits, count: int) -> float:
+def share_refused_as_several(digits: Digits, count: int) -> float:
     """Of rows and columns of two to five digits, those that are refused as several."""
-    said = 0
+    several = 0
     for seed in range(count):
         some = digits[np.random.default_rng(seed).integers(0, len(digits), 2 + seed // 2 % 4)]
         try:
             picture.decode(photo(some, seed, (30, 120), vertical=bool(seed % 2)).content)
         except SeveralDigitsError:
-            said += 1
+            several += 1
         except PictureError as error:
             print(seed, error)
-    return said / count
+    return several / count
 
 
 def test_photos_of_digits_are_read_nearly_as_well_as_the_digits_raw(data: Mnist) -> None:
     assert_read_well(data.x_test[:334], data.y_test[:334], (30, 200))
 
 
-def test_digits_side_by_side_or_one_above_another_are_said_to_be_several(test_digits: Digits) -> None:
-    assert share_said_as_several(test_digits, 60) >= 0.95
+def test_digits_side_by_side_or_one_above_another_are_refused_as_several(test_digits: Digits) -> None:
+    assert share_refused_as_several(test_digits, 60) >= 0.95
 
 
 @pytest.mark.parametrize(("vertical", "where"), [(False, "side by side"), (True, "one above another")])
-def test_the_error_counts_the_digits_and_says_how_they_stand(test_digits: Digits, where: str, vertical: bool) -> None:
+def test_the_error_counts_the_digits_and_says_where_they_are(test_digits: Digits, where: str, vertical: bool) -> None:
     taken = photo(test_digits[[0, 1, 3]], 0, (60, 60), vertical=vertical)
     with pytest.raises(SeveralDigitsError, match=f"^the picture shows 3 digits {where}; crop it to one$"):
         picture.decode(taken.content)
@@ -273,7 +273,7 @@ def test_textures_blots_text_and_scenes_are_blank_or_unclear(values: NDArray[Any
     assert "\n" not in str(caught.value)
 
 
-def test_a_mnist_image_is_never_asked_whether_it_is_clear(test_digits: Digits) -> None:
+def test_a_mnist_image_is_never_refused_as_unclear(test_digits: Digits) -> None:
     """Two digits, and a full box, as long as they are in MNIST's form."""
     two = np.pad(np.concatenate([test_digits[0, ::2, ::2]] * 2, axis=1), ((7, 7), (0, 0)))
     full = np.pad(np.full((20, 20), 255, np.uint8), 4)
@@ -296,7 +296,7 @@ def test_photos_of_all_test_digits_are_read_nearly_as_well_as_the_digits_raw(all
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif("DIGITS_DATA" not in os.environ, reason="DIGITS_DATA does not say where all of MNIST is")
-def test_of_all_test_digits_in_rows_and_columns_95_percent_are_said_to_be_several(all_of_mnist: Mnist) -> None:
-    share = share_said_as_several(all_of_mnist.x_test, 2000)
+def test_of_all_test_digits_in_rows_and_columns_95_percent_are_refused_as_several(all_of_mnist: Mnist) -> None:
+    share = share_refused_as_several(all_of_mnist.x_test, 2000)
     print(f"{share:.2%}")
     assert share >= 0.95

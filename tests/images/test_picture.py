@@ -241,7 +241,7 @@ def test_large_and_small_files_are_read_by_path_as_they_are_open(digits: Digits,
 
 @pytest.mark.parametrize("form", ["GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000"])
 def test_other_formats_of_pillows_are_read_up_to_the_same_size(digits: Digits, form: str) -> None:
-    """Their first frame; whatever is damaged is a PictureError."""
+    """Their first frame counts; damage is a PictureError."""
     more = {"save_all": True, "append_images": [dark_on_white(drawn(digits[1]))]} if form in {"GIF", "TIFF"} else {}
     whole = saved(dark_on_white(drawn(digits[0])), form, **more)
     assert_like(picture.read(whole), digits[0])
