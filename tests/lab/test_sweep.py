@@ -34,25 +34,14 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A sweep of twelve trials that was interrupted while its sixth ran, and then called again."""
+    """A sweep of twelve trials that a signal interrupted while its sixth ran, and that was then called again."""
 
     out: Path
+    signal: signal.Signals
     interrupted: str  # what it printed until then
     code: int
     states: Counter[str]  # of its trials then
     completed: subprocess.CompletedProcess[str]
-
-    def check(self) -> None:
-        """All trials are done, and none was run twice."""
-        assert self.completed.returncode == 0, self.completed.stderr
-        assert self.completed.stderr == ""
-        assert "sweep: 12 trials, 5 done, in " in self.completed.stdout
-        printed = self.interrupted + self.completed.stdout
-        assert [int(n) for n in re.findall(r"^trial (\d+) of 12: ", printed, re.MULTILINE)] == list(range(1, 13))
-        done = trials(self.out)
-        assert {trial.state for trial in done} == {optuna.trial.TrialState.COMPLETE}
-        assert [trial.number for trial in done] == list(range(12))
-        assert len({tuple(trial.params.items()) for trial in done}) == 12
 
 
 def trials(out: Path) -> list[optuna.trial.FrozenTrial]:
@@ -69,46 +58,42 @@ def states(out: Path) -> Counter[str]:
         return Counter(state for (state,) in database.execute("SELECT state FROM trials"))
 
 
-@pytest.fixture(scope="module")
-def interrupted_by(
-    digits: Digits, starting: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Interrupted]:
-    def run(number: signal.Signals) -> Interrupted:
-        out = tmp_path_factory.mktemp("sweep")
-        with starting("sweep", "--out", out, *GRID) as (process, stderr):
-            printed = ""
-            while "trial 5 of 12" not in printed:
-                assert process.poll() is None, stderr.read_text()
-                printed += process.stdout.readline()
-            while not states(out)["RUNNING"]:
-                assert process.poll() is None, stderr.read_text()
-            process.send_signal(number)
-            printed += process.stdout.read()
-            code = process.wait(timeout=60)
-        return Interrupted(out, printed, code, states(out), digits("sweep", "--out", out, *GRID))
-
-    return run
+@pytest.fixture(scope="module", params=[signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+def swept(
+    request: pytest.FixtureRequest,
+    digits: Digits,
+    starting: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Interrupted:
+    out = tmp_path_factory.mktemp("sweep")
+    with starting("sweep", "--out", out, *GRID) as (process, stderr):
+        printed = ""
+        while "trial 5 of 12" not in printed or not states(out)["RUNNING"]:
+            assert process.poll() is None, stderr.read_text()
+            printed += process.stdout.readline() if "trial 5 of 12" not in printed else ""
+        process.send_signal(request.param)
+        printed += process.stdout.read()
+        code = process.wait(timeout=60)
+    return Interrupted(out, request.param, printed, code, states(out), digits("sweep", "--out", out, *GRID))
 
 
-@pytest.fixture(scope="module")
-def swept(interrupted_by: Callable[..., Interrupted]) -> Interrupted:
-    return interrupted_by(signal.SIGINT)
-
-
-def test_it_continues_after_ctrl_c(swept: Interrupted) -> None:
-    assert swept.code == 130
-    assert swept.interrupted.endswith(
-        "unfinished: 5 of 12 trials are done and kept\nnext: the same command again continues\n"
-    )
-    assert swept.states == {"COMPLETE": 5, "WAITING": 7}
-    swept.check()
-
-
-@pytest.mark.slow
-def test_it_continues_after_kill_9(interrupted_by: Callable[..., Interrupted]) -> None:
-    swept = interrupted_by(signal.SIGKILL)
-    assert swept.states == {"COMPLETE": 5, "RUNNING": 1, "WAITING": 6}
-    swept.check()
+def test_it_continues_after_an_interruption_and_runs_no_trial_twice(swept: Interrupted) -> None:
+    if swept.signal == signal.SIGINT:
+        assert swept.code == 130
+        ending = "unfinished: 5 of 12 trials are done and kept\nnext: the same command again continues\n"
+        assert swept.interrupted.endswith(ending)
+        assert swept.states == {"COMPLETE": 5, "WAITING": 7}
+    else:
+        assert swept.states == {"COMPLETE": 5, "RUNNING": 1, "WAITING": 6}
+    assert swept.completed.returncode == 0, swept.completed.stderr
+    assert swept.completed.stderr == ""
+    assert "sweep: 12 trials, 5 done, in " in swept.completed.stdout
+    printed = swept.interrupted + swept.completed.stdout
+    assert [int(n) for n in re.findall(r"^trial (\d+) of 12: ", printed, re.MULTILINE)] == list(range(1, 13))
+    done = trials(swept.out)
+    assert {trial.state for trial in done} == {optuna.trial.TrialState.COMPLETE}
+    assert [trial.number for trial in done] == list(range(12))
+    assert len({tuple(trial.params.items()) for trial in done}) == 12
 
 
 def test_its_results_are_a_csv_figures_and_a_page_that_loads_nothing(swept: Interrupted) -> None:
