@@ -29,15 +29,7 @@ def measure_all(
     reference: Probabilities,
     others: Mapping[str, Callable[[Pixels], object]],
 ) -> tuple[dict[str, Measured], Times]:
-    """Measures the answers of engines, and their times and those of other ways to run the model.
-
-    Args:
-        engines: By variant.
-        pixels: Images uint8 [n, 28, 28].
-        labels: The digits that they show, uint8 [n], if known.
-        reference: The probabilities to compare with, float32 [n, 10].
-        others: Other ways to run the model, by name.
-    """
+    """Measures the answers of engines by variant, as `measure` does, and their times and those of other ways to run."""
     measured = {name: measure(engine.run, pixels, labels, reference) for name, engine in engines.items()}
     runs = {name: engine.run for name, engine in engines.items()} | dict(others)
     times: Times = {name: {} for name in runs}

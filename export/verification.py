@@ -1,7 +1,7 @@
 """Verification: the acceptance checks again, on this host. Works where only digits-serving[serve] is installed."""
 
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,30 +20,18 @@ from digits.model.parity import compare
 from digits.model.repository import MANIFEST, ModelVersion, open_repository, open_version
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is verified.
-
-    Attributes:
-        files: The ONNX files by variant.
-        version: Their version and its golden set; None for an ONNX file outside a version.
-    """
+class Subject(NamedTuple):
+    """What is verified: ONNX files by variant, and their version and its golden set if they are in a version."""
 
     files: dict[str, Path]
     version: tuple[ModelVersion, Golden] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Questions:
-    """Images, and the answers to compare with.
+class Questions(NamedTuple):
+    """Images uint8 [n, 28, 28], named for people, and the answers to compare with, float32 [n, 10].
 
-    Attributes:
-        images: What the images are, for people.
-        pixels: uint8 [n, 28, 28].
-        labels: uint8 [n], or None if they are not known.
-        reference: float32 [n, 10].
-        against: The name of what gave the reference.
-        sample: Whether the images are another test set than the one that the version was published with.
+    The labels, uint8 [n], are None if they are not known. The images are a sample if they are another test set than the
+    one that the version was published with.
     """
 
     images: str
@@ -119,7 +107,7 @@ def _questions(subject: Subject, engines: dict[str, Engine], settings: VerifySet
         model, golden = subject.version
         return Questions("golden images", golden.pixels, None, golden.reference, model.manifest.reference)
     data = mnist.load(settings.test_data, settings, download=False)
-    engine, against, sample = next(iter(engines.values())), "itself, for want of --against", False
+    engine, against, sample = next(iter(engines.values())), "itself (no --against)", False
     if subject.version is not None:
         model, _ = subject.version
         engine, against = Engine(model.file(FP32), provider="cpu"), "its fp32"
@@ -144,4 +132,4 @@ def _compared(
     off = compare(answers, questions.reference).max_abs_diff
     if questions.labels is None and not off <= limits.max_abs_diff:
         wrong = [f"{settings.against}: not what was exported, its answers are off the recorded ones by {off:.2g}"]
-    return replace(questions, reference=answers, against=str(settings.against)), wrong
+    return questions._replace(reference=answers, against=str(settings.against)), wrong

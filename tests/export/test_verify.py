@@ -102,7 +102,7 @@ def test_a_file_outside_a_version_is_compared_with_itself(
     assert verify(str(tmp_path / "bare.onnx"), VerifySettings(test_data=str(npz))) == 0
     said = capsys.readouterr().out
     assert said.startswith("acceptance checks: 1,000 test images of ")
-    assert "mnist.npz against itself, for want of --against; " in said.splitlines()[0]
+    assert "mnist.npz against itself (no --against); " in said.splitlines()[0]
     assert list(table(said)) == ["int8"]
     assert said.endswith("\npassed\n")
 
