@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from digits.images.digit import SIDE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SIDE = 28  # pixels: one column each, and half a line
 BAR = 12  # columns of a probability of 1
 RAMP = " .:-=+*#%@"  # from black to white, for where there are no colours
 EIGHTHS = " ▏▎▍▌▋▊▉█"

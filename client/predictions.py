@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from digits.images.digit import CLASSES
 from digits.protos.digits.v1.digits_pb2 import ClassifyResponse
-
-CLASSES = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from digits.images.digit import SIDE
 from digits.score.journal import Uncertain
 from digits.storage.atomic_file import replacing
 from digits.storage.text import one_line
 
 COLUMNS = 10
 SCALE = 4
-TILE = 28 * SCALE
+TILE = SIDE * SCALE
 MARGIN = 10
 CAPTION = 34  # pixels below a tile: two lines
 PAPER, INK, FAINT = "#ffffff", "#1a1a1a", "#707070"

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from digits.images.digit import PIXELS
 from digits.serve.errors import CallError, DeadlinePassed
 
-IMAGE_BYTES = 28 * 28
+IMAGE_BYTES = PIXELS  # a byte each
 FOREVER = float("inf")  # seconds
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from digits.images.digit import SIDE
 from digits.images.mnist import Mnist
 
 TEST = "test images"
 QUICK = 2_000  # test images
 SEED = 0
 NOISE = 1_000  # images of it
-SIDE = 28
 
 
 @dataclass(frozen=True, slots=True, eq=False)
