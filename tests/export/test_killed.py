@@ -1,4 +1,4 @@
-"""`kill -9` in an export: wherever it strikes, what there is of versions is whole, and the next export clears up."""
+"""`kill -9` in an export: at every step the versions stay complete, and the next export cleans up."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from digits.model.repository import CONFIG, STAGING, Repository
 from digits.model.triton import config_pbtxt
 
 TorchForm = Callable[..., onnx.ModelProto]
+Run = Callable[..., list[list[str]] | int]
 
 KILLED = -9
 # Imports once, then forks for every export, since the imports take longer. A line of JSON goes in for each: repository,
@@ -60,27 +60,12 @@ for line in sys.stdin:
 """
 
 
-@dataclass(frozen=True)
-class Exports:
-    """Exports that can be killed."""
-
-    process: subprocess.Popen[str]
-    file: Path
-    data: Path
-
-    def run(self, models: Path, deadly: int = 0) -> list[list[str]] | int:
-        """Kills it before it takes that step, counted from 1; gives all steps if it survived, or the exit code."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps([str(models), str(self.file), str(self.data), deadly]) + "\n")
-        self.process.stdin.flush()
-        answer: list[list[str]] | int = json.loads(self.process.stdout.readline())
-        return answer
-
-
 @pytest.fixture(scope="module")
-def exports(torch_form: TorchForm, data: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exports]:
-    """Of a small network that has learnt nothing: it answers as it does."""
+def run(torch_form: TorchForm, data: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Exports an untrained small network to a repository. Kills the export before a step, counted from 1; 0 is none.
+
+    Gives all steps of an export that was not killed, or else the exit code.
+    """
     folder = tmp_path_factory.mktemp("killed")
     random = np.random.default_rng(0)
     weights = [random.normal(0, 0.1, shape).astype(np.float32) for shape in ((784, 16), (16, 10))]
@@ -88,34 +73,38 @@ def exports(torch_form: TorchForm, data: Mnist, tmp_path_factory: pytest.TempPat
     np.savez(folder / "mnist.npz", x_train=data.x_train, y_train=data.y_train, x_test=data.x_test, y_test=data.y_test)
     alone = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
     alone |= {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # pandas imports pyarrow where it is there
-    with subprocess.Popen(
-        [sys.executable, "-c", EXPORTS],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | alone,
-    ) as process:
-        yield Exports(process, folder / "model.onnx", folder / "mnist.npz")
+    command, pipe = [sys.executable, "-c", EXPORTS], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=os.environ | alone) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def run(models: Path, deadly: int = 0) -> list[list[str]] | int:
+            order = json.dumps([str(models), str(folder / "model.onnx"), str(folder / "mnist.npz"), deadly])
+            print(order, file=process.stdin, flush=True)
+            answer: list[list[str]] | int = json.loads(process.stdout.readline())  # type: ignore[union-attr] # above
+            return answer
+
+        yield run
 
 
 @pytest.fixture(scope="module")
-def first(exports: Exports, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def first(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with one version."""
     models = tmp_path_factory.mktemp("first") / "models"
-    assert isinstance(exports.run(models), list)
+    assert isinstance(run(models), list)
     assert Repository(models).open().manifest.variants.keys() == {"fp32", "fp16"}
     return models
 
 
-def strike(exports: Exports, first: Path, models: Path, deadly: int = 0) -> tuple[list[list[str]] | int, int]:
+def strike(run: Run, first: Path, models: Path, deadly: int = 0) -> tuple[list[list[str]] | int, int]:
     """Kills the export of version 2 at a step, and checks what it left and that the next version clears up.
 
     Returns:
-        What `Exports.run` gave, and the newest version that it left.
+        What `run` gave, and the newest version that it left.
     """
     shutil.copytree(first, models)
     repository = Repository(models)
-    ended = exports.run(models, deadly)
+    ended = run(models, deadly)
     assert repository.versions() in ([1], [1, 2])
     newest = repository.versions()[-1]
     for number in repository.versions():
@@ -139,10 +128,10 @@ def position(steps: list[list[str]], event: str, target: Path) -> int:
     return next(number for number, step in enumerate(steps, 1) if step[0] == event and step[-1] == str(target))
 
 
-def test_an_export_that_is_killed_leaves_no_half_version(exports: Exports, first: Path, tmp_path: Path) -> None:
+def test_an_export_that_is_killed_leaves_no_half_version(run: Run, first: Path, tmp_path: Path) -> None:
     """At the first step, in the middle, just before the version appears and just after."""
     models = tmp_path / "models"
-    steps, newest = strike(exports, first, models)
+    steps, newest = strike(run, first, models)
     assert isinstance(steps, list)
     assert newest == 2
     appears = position(steps, "os.rename", models / "digits" / "2")
@@ -153,17 +142,17 @@ def test_an_export_that_is_killed_leaves_no_half_version(exports: Exports, first
     for file in written:  # in a staging folder, or under another name, from where it appears by a rename
         assert file.relative_to(models / "digits").parts[0].startswith((STAGING, f"{CONFIG}.unfinished"))
     for deadly, newest in ((1, 1), (appears // 2, 1), (appears, 1), (appears + 1, 2)):
-        assert strike(exports, first, models, deadly) == (KILLED, newest)
+        assert strike(run, first, models, deadly) == (KILLED, newest)
 
 
 @pytest.mark.slow
 def test_there_is_no_step_of_an_export_at_which_a_kill_leaves_a_half_version(
-    exports: Exports, first: Path, tmp_path: Path
+    run: Run, first: Path, tmp_path: Path
 ) -> None:
     deadly = 0
     ended: list[list[str]] | int = KILLED
     while ended == KILLED:
         deadly += 1
-        ended, _ = strike(exports, first, tmp_path / "models", deadly)
+        ended, _ = strike(run, first, tmp_path / "models", deadly)
     assert isinstance(ended, list)
     assert deadly == len(ended) + 1
