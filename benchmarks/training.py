@@ -61,10 +61,10 @@ def _plain(settings: TrainSettings, data: Mnist) -> tuple[float, float]:
 
 
 def _ours(settings: TrainSettings, data: Mnist) -> tuple[float, float]:
-    model, training, validation = prepare(settings, data)
+    model, parts = prepare(settings, data)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        fit(model, training, validation, settings, Progress(Path(folder), settings.early_stopping), quiet=True)
+        fit(model, parts, settings, Progress(Path(folder), settings.early_stopping), quiet=True)
         return time.perf_counter() - began, _accuracy(model, data)
 
 

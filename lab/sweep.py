@@ -125,15 +125,15 @@ def _run(study: Study, settings: SweepSettings, data: mnist.Mnist, signals: Defe
 def _train(settings: TrainSettings, data: mnist.Mnist, work: Path, signals: Deferred) -> Score:
     """Trains, from the checkpoint in `work` if there is one; a signal that waits ends it after an epoch."""
     keras.backend.clear_session()  # of the trial before
-    model, training, validation = prepare(settings, data)
+    model, parts = prepare(settings, data)
     work.mkdir(parents=True, exist_ok=True)
     progress = Progress(work, settings.early_stopping)
     progress.signals = signals
     progress.restore(model)
-    fit(model, training, validation, settings, progress, quiet=True)
+    fit(model, parts, settings, progress, quiet=True)
     return Score(
         **{name: values[-1] for name, values in progress.history.items()},
-        validation_images=len(data.x_train) - len(training[0]),
+        validation_images=len(data.x_train) - len(parts[0][0]),
         parameters=model.count_params(),
         seconds=round(progress.seconds, 3),
     )

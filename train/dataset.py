@@ -13,9 +13,10 @@ from digits.train.errors import RunError
 from digits.train.settings import TrainSettings
 
 Part = tuple[NDArray[np.float32], NDArray[np.float32]]
+Parts = tuple[Part, Part | None]  # to train on, and to validate on
 
 
-def split(x: NDArray[np.float32], labels: NDArray[np.uint8], share: float, seed: int) -> tuple[Part, Part | None]:
+def split(x: NDArray[np.float32], labels: NDArray[np.uint8], share: float, seed: int) -> Parts:
     """The images and one-hot labels to train on, and those to validate on: a share of them, stratified.
 
     Raises:

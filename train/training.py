@@ -12,7 +12,7 @@ from digits.images import mnist
 from digits.images.digit import PIXELS, flatten
 from digits.model.tensorflow import keras, tf
 from digits.storage.deferred_signals import deferred
-from digits.train.dataset import Part, batches, split, steps
+from digits.train.dataset import Parts, batches, split, steps
 from digits.train.errors import DivergedError, RunError
 from digits.train.network import build
 from digits.train.progress import Progress
@@ -38,7 +38,7 @@ def train(settings: TrainSettings) -> Run:
     for name, images in {"train:": data.x_train, "test: ": data.x_test}.items():
         print(f"{name} {images.shape} {images.dtype} -> {(len(images), PIXELS)} float32")
 
-    model, training, validation = prepare(settings, data)
+    model, parts = prepare(settings, data)
     model.summary()
     with unfinished(out, settings, data.sha256) as work:
         progress = Progress(work, settings.early_stopping)
@@ -46,13 +46,13 @@ def train(settings: TrainSettings) -> Run:
         try:
             with deferred() as progress.signals:
                 if not settings.finish:
-                    fit(model, training, validation, settings, progress)
+                    fit(model, parts, settings, progress)
                 elif not progress.epochs:
                     raise RunError(f"{out}: has no whole epoch to end with; continue it without --finish")
                 if progress.best:
                     model.set_weights(progress.best)
-                held_out = len(data.x_train) - len(training[0])
-                finish(out, write_results(work, model, data, settings, progress, validation=held_out))
+                validation = len(data.x_train) - len(parts[0][0])
+                finish(out, write_results(work, model, data, settings, progress, validation=validation))
                 progress.signals.forget()  # the run is complete
         except DivergedError as error:
             raise DivergedError(f"{out}: {error}; {_remedy(out, settings, progress.kept)}") from error
@@ -85,14 +85,14 @@ def _started_or_resumed(settings: TrainSettings) -> tuple[Path, TrainSettings]:
     return out, replace(settings, out=out)
 
 
-def prepare(settings: TrainSettings, data: mnist.Mnist) -> tuple[Any, Part, Part | None]:
-    """The compiled model, the training part and the validation part of the training images.
+def prepare(settings: TrainSettings, data: mnist.Mnist) -> tuple[Any, Parts]:
+    """The compiled model, and the training images to train on and to validate on.
 
     Raises:
         RunError: a setting does not suit Keras or the data.
     """
-    training, validation = split(flatten(data.x_train), data.y_train, settings.validation_split, settings.seed)
-    if settings.early_stopping and validation is None:
+    parts = split(flatten(data.x_train), data.y_train, settings.validation_split, settings.seed)
+    if settings.early_stopping and parts[1] is None:
         raise RunError(
             f"--early-stopping {settings.early_stopping} needs a validation loss, and --validation-split 0 leaves no "
             "images to validate on; give another"
@@ -100,21 +100,14 @@ def prepare(settings: TrainSettings, data: mnist.Mnist) -> tuple[Any, Part, Part
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(settings.seed)
-    return build(settings, steps(len(training[0]), settings.batch_size)), training, validation
+    return build(settings, steps(len(parts[0][0]), settings.batch_size)), parts
 
 
-def fit(
-    model: Any,
-    training: Part,
-    validation: Part | None,
-    settings: TrainSettings,
-    progress: Progress,
-    *,
-    quiet: bool = False,
-) -> None:
+def fit(model: Any, parts: Parts, settings: TrainSettings, progress: Progress, *, quiet: bool = False) -> None:
     """Trains for the epochs that are not done yet; shows a bar on a terminal or else a line per epoch, unless quiet."""
     from tqdm.keras import TqdmCallback  # imports Keras itself, so it comes after the quiet import of Keras
 
+    training, validation = parts
     if progress.epochs < settings.epochs and not progress.stopped:
         bar = sys.stdout.isatty() and not quiet
         model.fit(

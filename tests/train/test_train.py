@@ -190,13 +190,13 @@ def test_a_training_that_diverges_in_its_first_epoch_has_none_to_end_with(tmp_pa
 def test_a_checkpoint_never_has_weights_that_are_not_finite(data: Mnist, tmp_path: Path, share: float) -> None:
     """The last step of an epoch may spoil the weights after its loss was computed; the next epoch's loss shows it."""
     settings = TrainSettings(data="embedded", layers=(16,), epochs=3, batch_size=2000, validation_split=share)
-    model, part, validation = prepare(settings, data)
+    model, parts = prepare(settings, data)
     progress = Progress(tmp_path, 0)
-    fit(model, part, validation, replace(settings, epochs=1), progress, quiet=True)
+    fit(model, parts, replace(settings, epochs=1), progress, quiet=True)
     good = model.get_weights()
     model.optimizer.learning_rate.assign(1e38)
     with pytest.raises(DivergedError, match=r"^training diverged: .* epoch 2\b"):
-        fit(model, part, validation, settings, progress, quiet=True)
+        fit(model, parts, settings, progress, quiet=True)
     assert (progress.kept, progress.epochs) == (1, 1)
     restored = Progress(tmp_path, 0)
     restored.restore(model)
