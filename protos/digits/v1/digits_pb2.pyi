@@ -230,7 +230,7 @@ class GetModelResponse(_message.Message):
     version: _builtins.str
     """The model version that is served, as the model repository names it."""
     provider: _builtins.str
-    """The ONNX Runtime execution provider that really runs the model, such as CPUExecutionProvider."""
+    """The ONNX Runtime execution provider that runs the model, such as CPUExecutionProvider."""
     precision: _builtins.str
     """The variant of the model that is served: fp32, int8 or fp16."""
     created: _builtins.str
@@ -333,7 +333,7 @@ class Limits(_message.Message):
     max_message_bytes: _builtins.int
     """The most bytes in one request message."""
     priority_levels: _builtins.int
-    """The levels of priority that there are, 1 the highest, and the one that a request without a level gets."""
+    """The number of levels of priority, 1 the highest, and the level of a request that names none."""
     default_priority_level: _builtins.int
     def __init__(
         self,

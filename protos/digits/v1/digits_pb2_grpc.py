@@ -59,8 +59,8 @@ class DigitClassifierServicer:
     def Classify(self, request, context):
         """Classifies one or many digits. All answers of a call come from the same model version.
 
-        INVALID_ARGUMENT    pixels are no positive multiple of 784 bytes, a file is no picture of one digit or exceeds a
-        limit, both are given, or there are more than max_batch_size images
+        INVALID_ARGUMENT    the size of the pixels is not a positive multiple of 784 bytes, a file does not show one digit or
+        exceeds a limit, both are given, or there are more than max_batch_size images
         RESOURCE_EXHAUSTED  the queue is full, or the wait would be longer than the caller's time: try again after
         `retry-after-ms` of the trailing metadata; or the message is above max_message_bytes
         DEADLINE_EXCEEDED   the caller's deadline or timeout passed before the model ran; nothing was computed

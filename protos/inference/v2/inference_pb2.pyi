@@ -825,7 +825,7 @@ class ModelStatistics(_message.Message):
     name: _builtins.str
     version: _builtins.str
     last_inference: _builtins.int
-    """When the last batch ended: milliseconds since 1970. 0: there was none."""
+    """When the last batch ended: milliseconds since 1970; 0 if there was no batch."""
     inference_count: _builtins.int
     """Images that were classified."""
     execution_count: _builtins.int
@@ -834,7 +834,7 @@ class ModelStatistics(_message.Message):
     def inference_stats(self) -> Global___InferStatistics: ...
     @_builtins.property
     def batch_stats(self) -> _containers.RepeatedCompositeFieldContainer[Global___InferBatchStatistics]:
-        """One for each size that there was, in images, up to the 1,024 smallest."""
+        """One for each size of a batch in images, up to 1,024, that occurred."""
 
     def __init__(
         self,

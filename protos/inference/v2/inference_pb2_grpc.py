@@ -129,7 +129,7 @@ class GRPCInferenceServiceServicer:
     def ModelInfer(self, request, context):
         """Classifies one or many digits.
 
-        INVALID_ARGUMENT    a tensor or a parameter is none of those below; the text says which, and what is expected
+        INVALID_ARGUMENT    a tensor or a parameter is not one of those below; the text says which, and what is expected
         NOT_FOUND           the model or the version is not here; the text says what is
         RESOURCE_EXHAUSTED  the queue is full, or the wait would be longer than the caller's time: try again after
         `retry-after-ms` of the trailing metadata; or the message is above max_message_bytes

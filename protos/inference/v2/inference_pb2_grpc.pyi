@@ -49,7 +49,7 @@ class GRPCInferenceServiceStub:
     ModelInfer: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ModelInferRequest, _inference_pb2.ModelInferResponse]
     """Classifies one or many digits.
 
-    INVALID_ARGUMENT    a tensor or a parameter is none of those below; the text says which, and what is expected
+    INVALID_ARGUMENT    a tensor or a parameter is not one of those below; the text says which, and what is expected
     NOT_FOUND           the model or the version is not here; the text says what is
     RESOURCE_EXHAUSTED  the queue is full, or the wait would be longer than the caller's time: try again after
                         `retry-after-ms` of the trailing metadata; or the message is above max_message_bytes
@@ -89,7 +89,7 @@ class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
     ModelInfer: _aio.UnaryUnaryMultiCallable[_inference_pb2.ModelInferRequest, _inference_pb2.ModelInferResponse]  # type: ignore[assignment]
     """Classifies one or many digits.
 
-    INVALID_ARGUMENT    a tensor or a parameter is none of those below; the text says which, and what is expected
+    INVALID_ARGUMENT    a tensor or a parameter is not one of those below; the text says which, and what is expected
     NOT_FOUND           the model or the version is not here; the text says what is
     RESOURCE_EXHAUSTED  the queue is full, or the wait would be longer than the caller's time: try again after
                         `retry-after-ms` of the trailing metadata; or the message is above max_message_bytes
@@ -162,7 +162,7 @@ class GRPCInferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_inference_pb2.ModelInferResponse, _abc.Awaitable[_inference_pb2.ModelInferResponse]]:
         """Classifies one or many digits.
 
-        INVALID_ARGUMENT    a tensor or a parameter is none of those below; the text says which, and what is expected
+        INVALID_ARGUMENT    a tensor or a parameter is not one of those below; the text says which, and what is expected
         NOT_FOUND           the model or the version is not here; the text says what is
         RESOURCE_EXHAUSTED  the queue is full, or the wait would be longer than the caller's time: try again after
                             `retry-after-ms` of the trailing metadata; or the message is above max_message_bytes
