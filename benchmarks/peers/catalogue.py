@@ -30,12 +30,12 @@ parameters {{ key: "model_file" value: {{ string_value: "{model}" }} }}
 def _lay_triton(folder: Path, environment: Path, model: Path, _name: str) -> None:
     """A repository of two models: `digits`, which takes bytes, and `digits_fp32`, which takes floats."""
     _put_stub(environment / "lib" / PYTHON / "site-packages" / TRITON_SERVER)
-    shutil.copy(HERE / "servers" / "onnx_model.py", folder)
     for name, datatype in TRITON_MODELS.items():
         (folder / name / "1").mkdir(parents=True)
         config = TRITON_CONFIG.format(name=name, datatype=datatype, model=model.absolute())
         (folder / name / "config.pbtxt").write_text(config, encoding="utf-8")
         shutil.copy(HERE / "servers" / "triton_model.py", folder / name / "1" / "model.py")
+        shutil.copy(HERE / "servers" / "onnx_model.py", folder / name / "1")
 
 
 def _put_stub(triton: Path) -> None:
@@ -68,10 +68,7 @@ TRITON_PEER = Peer(
         *("--grpc-address={host}", "--grpc-port={port}", "--allow-http=false", "--allow-metrics=false"),
     ),
     # The stub is linked to libpython, and finds the environment by the first `python3` in the path.
-    variables={
-        "LD_LIBRARY_PATH": f"{sysconfig.get_config_var('LIBDIR')}:{PACKAGES}/nvidia_pytriton.libs",
-        "PYTHONPATH": "{folder}",
-    },
+    variables={"LD_LIBRARY_PATH": f"{sysconfig.get_config_var('LIBDIR')}:{PACKAGES}/nvidia_pytriton.libs"},
     lay=_lay_triton,
 )
 KSERVE_PEER = Peer(

@@ -97,12 +97,12 @@ def test_the_roofline_follows_from_the_measurements(measured: tuple[Path, str]) 
     for row in machine:
         (rate,) = {key for key in row["repeats"][0] if key.endswith("_per_second")}
         assert found["roofs"]["1"][row["load"]["peak"]] == max(repeat[rate] for repeat in row["repeats"])
-    assert {row["load"]["peak"] for row in machine} == {"product", "memory", "cache"} == found["roofs"]["1"].keys()
+    assert {row["load"]["peak"] for row in machine} == {"multiply", "memory", "cache"} == found["roofs"]["1"].keys()
     medians = {
         (row["system"], row["load"]["batch"]): median(repeat["images_per_second"] for repeat in row["repeats"])
         for row in systems(result)
     }
-    points = {(point["subject"], point["batch"]): point["flops"] for point in found["points"]}
+    points = {(point["system"], point["batch"]): point["flops"] for point in found["points"]}
     assert points == pytest.approx({key: rate * 2 * PARAMETERS for key, rate in medians.items()})
     assert "fp32's share of the roof" in measured[1]
 
@@ -128,7 +128,7 @@ def test_a_model_from_elsewhere_is_timed_without_keras(
     result = json.loads(out.read_text())
     assert {row["system"] for row in systems(result)} >= {"fp32", "fp16"}
     assert not KERAS & {row["system"] for row in systems(result)}
-    assert "comes from no Keras run, but from elsewhere.onnx" in result["findings"]["left_out"]["Keras, tf.function"]
+    assert "not from a Keras run, but from elsewhere.onnx" in result["findings"]["left_out"]["Keras, tf.function"]
     assert "fp16 runs on CUDA only" in result["findings"]["not_served"]["fp16"]
     assert result["findings"]["roofline"]["widths"] == [784, 32, 10]
     assert str(tmp_path) not in out.read_text()
