@@ -1,6 +1,6 @@
 """Classifies picture files, a call for each and all at once: the server makes batches of what comes together.
 
-pip install digits
+pip install .
 python examples/async_client.py localhost:50051 digit.png another.jpg
 """
 

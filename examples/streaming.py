@@ -1,6 +1,6 @@
 """Classifies any number of picture files, and prints each answer when it and those before it are there.
 
-pip install digits
+pip install .
 python examples/streaming.py localhost:50051 pictures/*.png
 """
 
@@ -10,11 +10,10 @@ from digits.client import Client
 
 address, *paths = sys.argv[1:]
 
-# The stream draws items as it needs them, a window ahead: an iterator without an end would do as well.
+# The stream draws items as it needs them, a window ahead: an endless iterator works as well. Without
+# return_exceptions, the first file that is not a picture would end the loop.
 with Client(address) as client:
-    answers = client.stream(
-        paths, return_exceptions=True
-    )  # without it, the first picture that is none would end it all
+    answers = client.stream(paths, return_exceptions=True)
     for path, answer in zip(paths, answers, strict=True):
         if isinstance(answer, Exception):
             print(f"-           {answer}")

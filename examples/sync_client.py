@@ -1,6 +1,6 @@
 """Classifies picture files, in one call.
 
-pip install digits
+pip install .
 python examples/sync_client.py localhost:50051 digit.png another.jpg
 """
 
@@ -11,9 +11,7 @@ from digits.client import Client
 address, *paths = sys.argv[1:]
 
 with Client(address) as client:  # safe to share between threads
-    predictions = client.classify(
-        paths
-    )  # or a path, a numpy array uint8 [28, 28] or [n, 28, 28], bytes, a list of these
+    predictions = client.classify(paths)  # or a path, bytes, a numpy array uint8 [28, 28] or [n, 28, 28], or a list
 
 for digit, confidence, path in zip(predictions.digits, predictions.confidences, paths, strict=True):
     print(f"{digit}  {confidence:7.2%}  {path}")

@@ -1,6 +1,6 @@
 """Classifies picture files by the Open Inference Protocol: what asks Triton or KServe may ask digits.
 
-pip install digits 'tritonclient[grpc]'
+pip install . 'tritonclient[grpc]'
 python examples/triton_client.py localhost:50051 digit.png another.jpg
 """
 

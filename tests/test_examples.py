@@ -1,6 +1,4 @@
-"""Each example, run as its first lines say, on real digits: all of them print what the client library finds."""
-
-from __future__ import annotations
+"""Each example, run as its first lines say, on real digits: all of them print what the client library answers."""
 
 import json
 import os
@@ -8,17 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from digits.client import Client
-    from digits.tests.conftest import ServerProcess
+from digits.client import Client, Predictions
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NODE = EXAMPLES / "node"
@@ -50,41 +45,15 @@ def run(*command: object, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", ["sync_client", "async_client", "streaming", "triton_client"])
-def test_a_python_example_prints_a_line_for_each_picture(
-    server: ServerProcess, pictures: list[Path], expected: list[str], name: str
-) -> None:
-    completed = run(sys.executable, EXAMPLES / f"{name}.py", server.address, *pictures)
+def printed(*command: object, **variables: str) -> str:
+    """What a command that succeeds prints."""
+    completed = run(*command, **variables)
     assert completed.returncode == 0, completed.stderr
-    assert completed.stdout.splitlines() == expected
+    return completed.stdout
 
 
-def test_every_python_example_is_run() -> None:
-    """By the test above."""
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
-        "sync_client",
-        "async_client",
-        "streaming",
-        "triton_client",
-    }
-
-
-def test_a_stream_goes_on_after_a_file_that_is_no_picture(
-    server: ServerProcess, pictures: list[Path], expected: list[str]
-) -> None:
-    completed = run(sys.executable, EXAMPLES / "streaming.py", server.address, pictures[0], __file__, *pictures[1:])
-    assert completed.returncode == 0, completed.stderr
-    first, refused, *others = completed.stdout.splitlines()
-    assert [first, *others] == expected
-    assert refused.split(maxsplit=1)[1].startswith(f"{__file__}: not a picture")
-
-
-def test_grpcurl_gets_the_answer_that_python_gets(server: ServerProcess, client: Client, pictures: list[Path]) -> None:
-    """By reflection, and as JSON, to the last bit."""
-    completed = run("sh", EXAMPLES / "grpcurl.sh", server.address, pictures[0], PATH=PATH)
-    assert completed.returncode == 0, completed.stderr
-    answer = json.loads(completed.stdout)
-    found = client.classify(pictures[0], include_probabilities=True)
+def require_same(answer: dict[str, Any], found: Predictions) -> None:
+    """An answer in JSON and one of the client library: the same to the last bit."""
     assert answer["digits"] == found.digits.tolist()
     assert np.array(answer["confidences"], np.float32).tobytes() == found.confidences.tobytes()
     assert found.probabilities is not None
@@ -92,10 +61,31 @@ def test_grpcurl_gets_the_answer_that_python_gets(server: ServerProcess, client:
     assert answer["model_version"] == found.model_version
 
 
-def test_grpcurl_describes_every_service(server: ServerProcess) -> None:
-    completed = run("grpcurl", "-plaintext", server.address, "describe", PATH=PATH)
-    assert completed.returncode == 0, completed.stderr
-    services = {line.removesuffix(" is a service:") for line in completed.stdout.splitlines() if "is a service" in line}
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_a_python_example_prints_a_line_for_each_picture(
+    server: Any, pictures: list[Path], expected: list[str], example: Path
+) -> None:
+    assert printed(sys.executable, example, server.address, *pictures).splitlines() == expected
+
+
+def test_a_stream_goes_on_after_a_file_that_is_not_a_picture(
+    server: Any, pictures: list[Path], expected: list[str]
+) -> None:
+    paths = (pictures[0], __file__, *pictures[1:])
+    first, refused, *others = printed(sys.executable, EXAMPLES / "streaming.py", server.address, *paths).splitlines()
+    assert [first, *others] == expected
+    assert refused.split(maxsplit=1)[1].startswith(f"{__file__}: not a picture")
+
+
+def test_grpcurl_gets_the_answer_that_python_gets(server: Any, client: Client, pictures: list[Path]) -> None:
+    """By reflection, and as JSON, to the last bit."""
+    answer = json.loads(printed("sh", EXAMPLES / "grpcurl.sh", server.address, pictures[0], PATH=PATH))
+    require_same(answer, client.classify(pictures[0], include_probabilities=True))
+
+
+def test_grpcurl_describes_every_service(server: Any) -> None:
+    lines = printed("grpcurl", "-plaintext", server.address, "describe", PATH=PATH).splitlines()
+    services = {line.removesuffix(" is a service:") for line in lines if "is a service" in line}
     reflections = {f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha")}
     classifiers = {"digits.v1.DigitClassifier", "inference.GRPCInferenceService"}
     assert services == {*classifiers, "grpc.health.v1.Health", *reflections}
@@ -109,43 +99,38 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("node")
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copy(NODE / name, folder)
-    completed = run("npm", "ci", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts")
-    assert completed.returncode == 0, completed.stderr
+    printed("npm", "ci", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts")
     return folder / "node_modules"
 
 
+@pytest.mark.slow
 def test_node_prints_a_line_for_each_picture(
-    server: ServerProcess, node_modules: Path, pictures: list[Path], expected: list[str]
+    server: Any, node_modules: Path, pictures: list[Path], expected: list[str]
 ) -> None:
     """Which the server makes digits of."""
-    completed = run("node", NODE / "classify.js", server.address, *pictures, NODE_PATH=str(node_modules))
-    assert completed.returncode == 0, completed.stderr
-    assert completed.stdout.splitlines() == expected
+    command = ("node", NODE / "classify.js", server.address, *pictures)
+    assert printed(*command, NODE_PATH=str(node_modules)).splitlines() == expected
 
 
+@pytest.mark.slow
 def test_node_gets_the_answers_that_python_gets(
-    server: ServerProcess, client: Client, node_modules: Path, test_digits: NDArray[np.uint8], tmp_path: Path
+    server: Any, client: Client, node_modules: Path, test_digits: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     """Of raw pixels: the same digits, and the same probabilities to the last bit."""
     file = tmp_path / "digits.raw"
     file.write_bytes(test_digits[:200].tobytes())
     command = ("node", NODE / "classify.js", server.address, "--pixels", file, "--json")
-    completed = run(*command, NODE_PATH=str(node_modules))
-    assert completed.returncode == 0, completed.stderr
-    answer = json.loads(completed.stdout)
+    answer = json.loads(printed(*command, NODE_PATH=str(node_modules)))
     found, model = client.classify(test_digits[:200], include_probabilities=True), client.model()
-    assert answer["digits"] == found.digits.tolist()
-    assert found.probabilities is not None
-    assert np.array(answer["probabilities"], np.float32).tobytes() == found.probabilities.tobytes()
-    assert np.array(answer["confidences"], np.float32).tobytes() == found.confidences.tobytes()
-    assert answer["model_version"] == found.model_version
+    require_same(answer, found)
     assert (answer["model"]["name"], answer["model"]["version"]) == (model.name, model.version)
     assert answer["model"]["labels"] == list(model.labels)
     assert answer["model"]["evidence"]["accuracy"] == model.evidence.accuracy
     assert answer["model"]["limits"]["max_batch_size"] == model.limits.max_batch_size
 
 
-def test_node_is_told_what_is_wrong_with_a_request(server: ServerProcess, node_modules: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_node_is_told_what_is_wrong_with_a_request(server: Any, node_modules: Path, tmp_path: Path) -> None:
     """INVALID_ARGUMENT, which is code 3, and the server's own words."""
     file = tmp_path / "digits.raw"
     file.write_bytes(bytes(783))
