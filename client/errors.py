@@ -1,4 +1,4 @@
-"""What a client can be told. One place, `client_error`, makes an error of a status."""
+"""The errors of a client. One function, `client_error`, makes them from the status of a call."""
 
 # The call is at fault, not the moment: the same call would fail again.
 REFUSALS = "FAILED_PRECONDITION INVALID_ARGUMENT NOT_FOUND OUT_OF_RANGE PERMISSION_DENIED UNAUTHENTICATED UNIMPLEMENTED"
@@ -29,7 +29,7 @@ class ClosedError(ClientError, ValueError):
 
 
 class UnavailableError(ClientError):
-    """No server is there, or it takes no more calls, and the time of the call was too short to wait for it."""
+    """No server takes calls, and the time of this call was too short to wait for one."""
 
 
 class DeadlineError(ClientError):
@@ -37,7 +37,7 @@ class DeadlineError(ClientError):
 
 
 class OverloadedError(ClientError):
-    """More is asked of the server than it can do.
+    """The server is overloaded.
 
     Attributes:
         retry_after: Seconds after which the server wants to be asked again; None if it did not say.
@@ -49,7 +49,7 @@ class OverloadedError(ClientError):
 
 
 class RequestError(ClientError):
-    """The server does not take such a call; the same call would fail again."""
+    """The server refuses the call; the same call would fail again."""
 
 
 class ServerError(ClientError):

@@ -36,7 +36,7 @@ class LocalClassifier:
     def classify(
         self, images: Images, *, pixel_range: PixelRange = "0-1", include_probabilities: bool = False
     ) -> Predictions:
-        """As Client.classify, with the same answers. All images are one batch, which waits for nobody."""
+        """As Client.classify, with the same answers. All images are one batch, which runs at once."""
         started = time.monotonic()
         pixels = pixels_of(images, pixel_range)
         running = time.monotonic()

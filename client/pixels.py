@@ -37,8 +37,8 @@ def pixels_of(images: Images, pixel_range: PixelRange = "0-1") -> Pixels:
         pixel_range: What the floats of arrays are.
 
     Raises:
-        ValueError: an array of another shape or type, a pixel that is out of range, or no image at all.
-        PictureError: no picture of one digit; the text names its path, or else its place in the sequence.
+        ValueError: an array of another shape or type, a pixel that is out of range, or an empty sequence.
+        PictureError: not a picture of one digit; the text names its path, or else its place in the sequence.
         OSError: a file that cannot be read.
     """
     if isinstance(images, Picture | bytearray | memoryview) or not isinstance(images, Sequence):

@@ -1,4 +1,4 @@
-"""What a classification gives, from a server or from this process."""
+"""The result of a classification, by a server or in this process."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -13,14 +13,14 @@ from digits.protos.digits.v1.digits_pb2 import ClassifyResponse
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where the time went, in seconds. Of a call that was split, each attribute says what becomes of its parts.
+    """Where the time went, in seconds. Each attribute says how the parts of a call that was split are combined.
 
     Attributes:
-        total: How long the caller waited in all: pictures read, tries, parts. For an item of a stream it runs from its
-            being drawn to its answer's being taken in.
+        total: How long the caller waited: for pictures, retries and all parts. For an item of a stream, from the moment
+            when it was drawn until its answer arrived.
         queue: How long the server let it wait for its batch; the longest of its parts.
         compute: How long the model ran on its batch; the sum over its parts.
-        batch_size: How many images, its own and others', shared the batch; the largest of its parts.
+        batch_size: How many images of all calls shared the batch; the largest of its parts.
     """
 
     total: float
@@ -37,8 +37,8 @@ class Predictions:
         digits: The most probable digits, uint8 [n].
         confidences: Their probabilities, float32 [n].
         probabilities: Of the digits 0 to 9, float32 [n, 10]; None if they were not asked for.
-        model_version: The model version that answered. Where a call was split, and its parts were answered by servers
-            of several versions, all of them in order, joined by commas.
+        model_version: The model version that answered. If the parts of a call that was split were answered by several
+            versions, all of them in order, joined by commas.
         timing: Where the time went.
     """
 

@@ -1,11 +1,11 @@
-"""How long to wait before a call is made again that no server took. gRPC does not retry: a client has one loop."""
+"""How long to wait before a call is retried that no server took. gRPC itself does not retry: there is one loop."""
 
 import random
 import threading
 import time
 
 FIRST, LONGEST = 0.05, 1.0  # seconds between two tries, doubled from one to the next
-TOKENS = 100.0  # retries at once of all calls of a client
+TOKENS = 100.0  # retries that all calls of a client may make at once
 TOKENS_PER_SECOND = 20.0
 
 
@@ -15,7 +15,7 @@ def backoff(tries: int) -> float:
 
 
 class RetryBudget:
-    """Bounds the retries of all calls of one client, so that many callers make no storm of them: a token bucket.
+    """Bounds the retries of all calls of one client, so that many callers do not flood a server: a token bucket.
 
     Time fills it, faster than one caller empties it, and so does each answer. A caller who finds it empty waits on.
     Safe to share between threads.
@@ -27,7 +27,7 @@ class RetryBudget:
         self._filled = time.monotonic()
 
     def take(self, now: float) -> bool:
-        """Whether a call may be made again at that time, by the monotonic clock."""
+        """Whether a call may be retried at that time, by the monotonic clock."""
         with self._lock:
             self._tokens = min(TOKENS, self._tokens + TOKENS_PER_SECOND * (now - self._filled))
             self._filled = now
