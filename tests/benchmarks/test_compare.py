@@ -89,7 +89,7 @@ def test_what_a_build_lacks_is_not_taken_from_elsewhere(packages: Path, tmp_path
         pass
 
 
-def test_what_is_no_build_is_said(digits: Digits, wheel: Path, tmp_path: Path) -> None:
+def test_what_is_not_a_build_is_reported(digits: Digits, wheel: Path, tmp_path: Path) -> None:
     damaged, other, nothing = tmp_path / "damaged.whl", tmp_path / "other.whl", tmp_path / "nothing"
     content = bytearray(wheel.read_bytes())
     content[1000:1200] = bytes(200)
@@ -136,7 +136,7 @@ def test_a_build_that_does_not_serve_or_answers_wrongly(
     assert completed.stderr.count("\n") == 1
 
 
-def test_a_wheel_beside_the_checkout(digits: Digits, wheel: Path, tmp_path: Path) -> None:
+def test_a_wheel_is_compared_with_the_checkout(digits: Digits, wheel: Path, tmp_path: Path) -> None:
     """Without h2load, and with a limit that nothing is beyond."""
     file, where = tmp_path / "compare.json", {"env": {"PATH": "/nowhere"}, "cwd": tmp_path}
     completed = digits("bench", "compare", wheel, ROOT, *FEW, "--limit", 99, "--out", file, **where)
@@ -213,7 +213,7 @@ def of_server(file: Path, rates: dict[str, float], **more: object) -> Path:
 
 
 def test_two_files_are_compared_by_their_ratios_to_the_echo(digits: Digits, tmp_path: Path) -> None:
-    """The second machine is half as fast, and digits beside its echo a fifth slower: that is never exit code 1."""
+    """The second machine is half as fast, and digits a fifth slower compared with its echo: that is never exit code 1."""
     a = of_server(tmp_path / "a.json", {"digits, native": 1000, "digits, grpcio": 100, "echo": 2000})
     b = of_server(tmp_path / "b.json", {"digits, native": 400, "elsewhere": 7, "echo": 1000})
     completed = digits("bench", "compare", a, b, cwd=tmp_path)

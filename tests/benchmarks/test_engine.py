@@ -107,7 +107,7 @@ def test_the_roofline_follows_from_the_measurements(measured: tuple[Path, str]) 
     assert "fp32's share of the roof" in measured[1]
 
 
-def test_both_figures_are_drawn_beside_the_file(measured: tuple[Path, str]) -> None:
+def test_both_figures_are_drawn_next_to_the_file(measured: tuple[Path, str]) -> None:
     for name in ("throughput", "roofline"):
         assert measured[0].with_name(f"box-{name}.png").read_bytes().startswith(PNG)
 
@@ -168,7 +168,7 @@ def test_ctrl_c_keeps_what_is_measured(starting: Callable[..., Any], tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_is_said_to_be(starting: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_killed_process_is_reported(starting: Callable[..., Any], tmp_path: Path) -> None:
     out = tmp_path / "engine.json"
     with starting(*ONE, "--batches", "1,64", "--repeats", 1000, "--out", out) as (process, stderr):
         read_until(process, "repeat 1 of 1000: batches of 64")
@@ -201,7 +201,7 @@ def measuring_process(parent: int) -> int:
         ("--models", "nowhere", 1, "nowhere/digits: no model version"),
     ],
 )
-def test_a_wrong_setting_is_said_at_once(
+def test_a_wrong_setting_is_reported_at_once(
     digits: Digits, tmp_path: Path, option: str, value: str, code: int, message: str
 ) -> None:
     completed = digits("bench", "engine", option, value, cwd=tmp_path)

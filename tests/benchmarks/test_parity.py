@@ -121,7 +121,7 @@ def test_one_bit_of_one_answer_is_seen(server: Any, models: Path, test_digits: N
     assert differing(server.address, call, pixels, answers) == 1
 
 
-def test_keras_is_the_runs_own_or_made_again(models: Path, run_folder: Path, test_digits: NDArray[np.uint8]) -> None:
+def test_keras_is_the_runs_own_or_rebuilt(models: Path, run_folder: Path, test_digits: NDArray[np.uint8]) -> None:
     version = Repository(models).open()
     recorded = read_predictions(run_folder / "predictions.npz").probabilities
     for run in (run_folder, None):
@@ -191,7 +191,7 @@ def _agrees_with_the_recorded(one: dict[str, Any], version: ModelVersion, run_fo
         assert flip["label"] == keras.truth[flip["image"]]
 
 
-def test_the_model_in_the_box_quickly(digits: Digits, tmp_path: Path) -> None:
+def test_the_bundled_model_quickly(digits: Digits, tmp_path: Path) -> None:
     file = tmp_path / "parity.json"
     completed = digits("bench", "parity", "--quick", "--data", "embedded", "--out", file)
     assert completed.returncode == 0, completed.stderr

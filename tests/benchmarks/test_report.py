@@ -25,7 +25,7 @@ def results(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("file", COMMITTED, ids=lambda file: file.stem)
-def test_what_is_committed_keeps_to_the_schema(file: Path) -> None:
+def test_committed_results_follow_the_schema(file: Path) -> None:
     result = json.loads(file.read_text(encoding="utf-8"))
     if "benchmark" in result:  # recipes.json is a comparison's
         jsonschema.validate(result, SCHEMA)
@@ -33,7 +33,7 @@ def test_what_is_committed_keeps_to_the_schema(file: Path) -> None:
         assert result["benchmark"] == file.stem
 
 
-def test_the_schema_refuses_what_is_no_result() -> None:
+def test_the_schema_rejects_other_json() -> None:
     result = json.loads((readme.RESULTS / "server.json").read_text(encoding="utf-8"))
     result["measurements"][0]["repeats"][0]["latency_us"] = {"p50": 1.0}
     with pytest.raises(jsonschema.ValidationError, match="required property"):
@@ -66,7 +66,7 @@ def test_what_was_kept_is_reported_where_there_is_nothing_whole(digits: Digits, 
     assert "Ended early by: KeyboardInterrupt." in (results / "README.md").read_text()
 
 
-def test_a_folder_without_results_and_a_damaged_result_are_said_to_be_so(
+def test_a_folder_without_results_and_a_damaged_result_are_reported(
     digits: Digits, results: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
