@@ -69,7 +69,7 @@ def wheel(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_code_of_the_build_is_what_runs(packages: Path, wheel: Path) -> None:
-    """And not that of this checkout, which is installed beside it."""
+    """Not that of this checkout, which is installed too."""
     for path in (packages, wheel, ROOT):
         with opened(path) as build:
             assert (build.root / "digits" / "cli" / "app.py").is_file()
@@ -213,7 +213,7 @@ def of_server(file: Path, rates: dict[str, float], **more: object) -> Path:
 
 
 def test_two_files_are_compared_by_their_ratios_to_the_echo(digits: Digits, tmp_path: Path) -> None:
-    """The second machine is half as fast, and digits a fifth slower compared with its echo: that is never exit code 1."""
+    """The second machine is half as fast, and digits a fifth slower by its echo: that is never exit code 1."""
     a = of_server(tmp_path / "a.json", {"digits, native": 1000, "digits, grpcio": 100, "echo": 2000})
     b = of_server(tmp_path / "b.json", {"digits, native": 400, "elsewhere": 7, "echo": 1000})
     completed = digits("bench", "compare", a, b, cwd=tmp_path)
