@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digits.train.curves import History, best_epoch, in_words
@@ -89,6 +89,7 @@ def test_a_loss_that_is_not_finite_is_divergence(bad: float) -> None:
 losses = st.floats(0, 10) | st.just(math.nan)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(losses, losses, st.floats(0, 1)), min_size=1, max_size=30))
 def test_any_curves_are_put_in_words(epochs: list[tuple[float, float, float]]) -> None:
     loss, val_loss, accuracy = (list(values) for values in zip(*epochs, strict=True))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -117,6 +117,7 @@ def test_a_file_without_predictions_is_rejected(tmp_path: Path) -> None:
         read_predictions(path)
 
 
+@settings(deadline=None, max_examples=50)  # scikit-learn takes its time on a busy machine
 @given(evaluations(), st.integers(1, 20))
 def test_the_laws_hold(evaluation: Evaluation, bins: int) -> None:
     n = len(evaluation.truth)
