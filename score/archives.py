@@ -28,14 +28,11 @@ def is_archive(path: str) -> bool:
 
 
 def count(path: str, takes: Callable[[str], bool]) -> int | None:
-    """How many rows an archive gives; None for a tar, which would have to be read through."""
+    """How many rows an archive gives; None for a tar, which would have to be read through. Raises one of DAMAGE."""
     if not path.lower().endswith(".zip"):
         return None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return sum(takes(info.filename) or is_archive(info.filename) for info in archive.infolist())
-    except DAMAGE:
-        return 1
+    with zipfile.ZipFile(path) as archive:
+        return sum(takes(name) or is_archive(name) for name in archive.namelist())
 
 
 def members(path: str, takes: Callable[[str], bool], skipped: Skipped) -> Iterator[tuple[str, bytes | Problem]]:

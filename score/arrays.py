@@ -95,13 +95,8 @@ def split(path: str) -> tuple[str, str | None]:
 
 
 def count(path: str) -> int | None:
-    """How many rows a file gives: 1 for any that is not an array; None if only reading tells."""
-    if not is_array(path):
-        return None if is_csv(path) else 1
-    try:
-        rows = [array.images for array in _digits(path)]
-    except data_file.DAMAGE:
-        return 1
+    """How many rows a file of arrays gives; None for a CSV. Raises one of DAMAGE."""
+    rows = [array.images for array in _digits(path)]
     return None if None in rows else sum(filter(None, rows))
 
 

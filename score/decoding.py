@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -92,6 +92,8 @@ class Decoders:
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
+        # Ctrl-C interrupts the main thread only. So another one starts processes, or they might start half.
+        self._starter = ThreadPoolExecutor(1)
 
     def submit(self, contents: Contents) -> Future[Decoded]:
         """Begins to decode a chunk's contents. `result` gives the digits."""
@@ -99,6 +101,9 @@ class Decoders:
             future: Future[Decoded] = Future()
             future.set_result(decode(contents))
             return future
+        return self._starter.submit(self._submit, contents).result()
+
+    def _submit(self, contents: Sequence[Content]) -> Future[Decoded]:
         with contextlib.suppress(BrokenProcessPool):
             if self._pool is not None:
                 return _submit(self._pool, contents)
@@ -116,6 +121,10 @@ class Decoders:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._starter.submit(self._shut_down).result()  # when no process is being started
+        self._starter.shutdown()
+
+    def _shut_down(self) -> None:
         if self._pool is not None:
             # Not joined: after an interrupted join, Python 3.11 and 3.12 exit before the processes have begun, which
             # then print errors. The interpreter's end joins them, and is not interrupted.

@@ -85,10 +85,9 @@ def _from_csv(path: str) -> Labels:
 def _lines(path: str) -> Iterator[tuple[int, str, int]]:
     """The lines of a CSV that have a label: number, path, label."""
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        head = file.readline()
-        heads = {mark: next(csv.reader([head.lower()], delimiter=mark), []) for mark in SEPARATORS}
-        heads = {mark: [name.strip() for name in names] for mark, names in heads.items()}
-        separator = next((mark for mark in SEPARATORS if {"path", "label"} <= {*heads[mark]}), None)
+        head = file.readline().lower()
+        heads = {mark: [*map(str.strip, next(csv.reader([head], delimiter=mark), []))] for mark in SEPARATORS}
+        separator = next((mark for mark, names in heads.items() if {"path", "label"} <= {*names}), None)
         if separator is None:
             raise ValueError(f"its columns are {', '.join(heads[SEPARATORS[0]]) or 'none'}; expected path and label")
         reader = csv.DictReader(file, heads[separator], delimiter=separator)

@@ -1,6 +1,7 @@
 """The inputs of a scoring: files, folders, globs, archives, arrays and lists of all these, in their order."""
 
 import codecs
+import contextlib
 import glob
 import os
 import re
@@ -184,9 +185,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _count(file: str) -> int | None:
     """How many rows a file gives; None if only reading it tells."""
-    if not os.path.isfile(arrays.split(file)[0]):
-        return 1
-    return archives.count(file, takes) if archives.is_archive(file) else arrays.count(file)
+    with contextlib.suppress(*archives.DAMAGE):  # a damaged file is one row
+        if os.path.isfile(arrays.split(file)[0]) and not takes(file):
+            if archives.is_archive(file):
+                return archives.count(file, takes)
+            if arrays.is_array(file) or arrays.is_csv(file):
+                return None if arrays.is_csv(file) else arrays.count(file)
+    return 1
 
 
 def takes(name: str) -> bool:
