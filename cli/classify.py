@@ -10,7 +10,6 @@ from cyclopts import Parameter
 
 from digits.cli.errors import CommandError
 from digits.cli.settings import ClassifySettings
-from digits.score.decoding import decode
 from digits.storage.text import one_line
 
 if TYPE_CHECKING:
@@ -37,11 +36,23 @@ def classify(
     *files: Path,
     settings: Annotated[ClassifySettings, Parameter(name="*")] = DEFAULTS,
 ) -> int:
-    """Returns the exit code: 1 if a file could not be read.
+    """Tell which digit each picture shows: photos, scans, or MNIST images.
+
+    ```
+    digits classify photo.png --show
+    digits classify scans/*.jpg --server localhost:50051 --json
+    ```
+
+    One digit a picture, dark on light or light on dark. Works in this process (with digits-serving[serve]), by the
+    model that comes with digits or by the newest of --models; or over a server. A file that cannot be read is reported,
+    the others are classified, and the exit code is 1.
 
     Args:
         files: The picture files.
         settings: How.
+
+    Returns:
+        The exit code: 1 if a file could not be read.
     """
     if not files:
         raise CommandError("no picture given; say `digits classify FILE...`")
@@ -87,6 +98,8 @@ def _classify(
     files: Sequence[Path], classifier: Classifier, *, include_probabilities: bool
 ) -> Iterator[tuple[dict[str, Any], NDArray[np.uint8] | None]]:
     """For each file, in order: what it shows, and its digit; or what is wrong with it, and None."""
+    from digits.score.decoding import decode
+
     decoded = decode([str(file) for file in files])
     answers: Iterator[dict[str, Any]] = iter(())
     if len(decoded.pixels):

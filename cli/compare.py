@@ -15,7 +15,16 @@ def compare(
     *runs: Path,
     settings: Annotated[CompareSettings, Parameter(name="*")] = DEFAULTS,
 ) -> None:
-    """Compares runs.
+    """Compare finished runs: their numbers in a table, their curves in a figure, and both in words.
+
+    ```
+    digits train --out runs/10-epochs
+    digits train --out runs/50-epochs --epochs 50
+    digits compare runs/10-epochs runs/50-epochs
+    ```
+
+    Says for each run whether it overfits, from which epoch on and by how much; and for each against the first whether
+    its test accuracy differs by more than chance explains.
 
     Args:
         runs: The run folders that `digits train` left, two or more.

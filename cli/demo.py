@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from PIL import Image
 
 from digits.cli.errors import CommandError
 from digits.cli.settings import DemoSettings
@@ -24,6 +23,12 @@ DEFAULTS = DemoSettings()
 
 
 def demo(settings: Annotated[DemoSettings, Parameter(name="*")] = DEFAULTS) -> None:
+    """See the whole way on real digits: train, export, serve, classify, score.
+
+    ```
+    digits demo --out demo
+    ```
+    """
     from digits.images import mnist
 
     run, models, pictures = settings.out / "run", settings.out / "models", settings.out / "pictures"
@@ -81,6 +86,8 @@ def _process(*arguments: str, stdout: int | None) -> Iterator[subprocess.Popen[s
 
 def _write_pictures(data: Mnist, folder: Path, count: int) -> list[Path]:
     """The first test digits as PNG files, named by their index, each in the folder of its label."""
+    from PIL import Image
+
     files = [folder / str(label) / f"{index:04}.png" for index, label in enumerate(data.y_test[:count])]
     for file, digit in zip(files, data.x_test, strict=False):
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -6,21 +6,17 @@ import difflib
 import os
 import sys
 import tomllib
-from dataclasses import fields
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from digits.storage.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from cyclopts import App
+
 PREFIX = "DIGITS_"
-ARGUMENTS = {
-    "DIGITS_FILES",
-    "DIGITS_PATHS",
-    "DIGITS_SOURCE",
-    "DIGITS_RUNS",
-}  # what stands on the command line without a name
 
 
 def drop_empty_variables() -> None:
@@ -29,14 +25,14 @@ def drop_empty_variables() -> None:
         del os.environ[name]
 
 
-def warn_of_unknown_variables() -> None:
+def warn_of_unknown_variables(app: App, commands: Iterable[str]) -> None:
     """Warns of each DIGITS_* variable that is no setting, and drops it: a mistyped one would be ignored in silence.
 
     Dropped, since the library would fill any argument from one, a version's number from DIGITS_VERSION say.
     """
     given = {name for name in os.environ if name.startswith(PREFIX)}
     if given:
-        known = _known_variables()
+        known = _known_variables(app, commands)
         _warn(given, known, "is no setting")
         for name in given - known:
             del os.environ[name]
@@ -58,33 +54,14 @@ def _warn(given: set[str], known: set[str], what: str) -> None:
         print(one_line(f"digits: warning: {name} {what} and is ignored{hint}"), file=sys.stderr)
 
 
-def _known_variables() -> set[str]:
-    from digits.benchmarks.settings import BenchmarkSettings, ReportBenchmarkSettings
-    from digits.cli.models import ModelsSettings, PruneSettings, ShowSettings
-    from digits.cli.settings import ClassifySettings, DemoSettings
-    from digits.export.settings import ExportSettings, ImportSettings, VerifySettings
-    from digits.lab.settings import CompareSettings, SweepSettings
-    from digits.model.limits import Limits
-    from digits.score.settings import ScoreSettings
-    from digits.serve.settings import ServeSettings
-    from digits.train.settings import TrainSettings
-
-    every = (
-        TrainSettings,
-        CompareSettings,
-        SweepSettings,
-        ExportSettings,
-        ImportSettings,
-        Limits,
-        VerifySettings,
-        ModelsSettings,
-        ShowSettings,
-        PruneSettings,
-        ServeSettings,
-        ClassifySettings,
-        ScoreSettings,
-        DemoSettings,
-        ReportBenchmarkSettings,
-        *get_args(BenchmarkSettings),
-    )
-    return ARGUMENTS | {PREFIX + field.name.upper() for settings in every for field in fields(settings)}
+def _known_variables(app: App, commands: Iterable[str]) -> set[str]:
+    """The variables that any command takes; this imports the commands' files."""
+    known = set()
+    for command in commands:
+        found = app
+        for name in command.split():
+            found = found[name]
+        for argument in found.assemble_argument_collection():
+            if argument.name != "*" and argument.parameter.show_env_var is not False:
+                known.add(PREFIX + argument.name.upper().lstrip("-").replace("-", "_"))
+    return known

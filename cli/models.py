@@ -59,13 +59,23 @@ WriteSettings = Annotated[ChangeSettings, Parameter(name="*")]
 
 
 def list_(settings: ReadSettings = READ) -> None:
+    """List the versions of a repository.
+
+    ```
+    digits models list --models models
+    ```
+    """
     from digits.cli.model_tables import list_table
 
     print(list_table(_repository(settings)))
 
 
 def show(version: Version = None, /, settings: Annotated[ShowSettings, Parameter(name="*")] = SHOW) -> None:
-    """Shows a version.
+    """Show a version's evidence: where it comes from, how it was tested, how fast it is.
+
+    ```
+    digits models show 3 --models models --figure graphs.png
+    ```
 
     Args:
         version: Its number. Default: the newest.
@@ -83,7 +93,11 @@ def show(version: Version = None, /, settings: Annotated[ShowSettings, Parameter
 
 
 def diff(first: Given, second: Given, /, settings: ReadSettings = READ) -> None:
-    """Compares two versions.
+    """Show in what two versions differ.
+
+    ```
+    digits models diff 2 3 --models models
+    ```
 
     Args:
         first: The number of one.
@@ -97,7 +111,15 @@ def diff(first: Given, second: Given, /, settings: ReadSettings = READ) -> None:
 
 
 def rollback(version: Version = None, /, settings: WriteSettings = CHANGE) -> None:
-    """Rolls back.
+    """Make an earlier version the newest again.
+
+    ```
+    digits models rollback --models models
+    digits models rollback 2 --models models
+    ```
+
+    The versions above it are withdrawn, each by one rename to .withdrawn-N; a number is not used twice. A server that
+    runs keeps its version until it is started again.
 
     Args:
         version: What shall be the newest. Default: the second newest.
@@ -114,6 +136,14 @@ def rollback(version: Version = None, /, settings: WriteSettings = CHANGE) -> No
 
 
 def prune(settings: Annotated[PruneSettings, Parameter(name="*")] = PRUNE) -> None:
+    """Remove old versions, and withdrawn ones below the newest.
+
+    ```
+    digits models prune --keep 3 --models models
+    ```
+
+    The newest version is never removed.
+    """
     from digits.model.repository import Repository
 
     removed = Repository(settings.models).prune(settings.keep)

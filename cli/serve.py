@@ -11,6 +11,15 @@ DEFAULTS = ServeSettings()
 
 
 def serve(settings: Annotated[ServeSettings, Parameter(name="*")] = DEFAULTS) -> int:
+    """Serve a model over gRPC: the newest of a repository, or the one that comes with digits.
+
+    ```
+    digits serve
+    digits serve --models models --address 127.0.0.1:50051
+    ```
+
+    Prints one line when it is ready. SIGTERM or Ctrl-C drains: every accepted call is answered, then it exits with 0.
+    """
     from digits.serve.process import signal_handling
 
     signal_handling.begin()  # before the imports below: numpy's starts threads

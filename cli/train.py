@@ -12,6 +12,19 @@ DEFAULTS = TrainSettings()
 
 
 def train(settings: Annotated[TrainSettings, Parameter(name="*")] = DEFAULTS) -> None:
+    """Train the network on MNIST, into a run folder.
+
+    ```
+    digits train --out runs/first
+    digits train --out runs/deeper --layers 512,256,128 --epochs 20 --data path/to/mnist.npz
+    digits train --out runs/best --recipe best
+    ```
+
+    Leaves model.keras, its learning curves (history.json), its answers to the test images (predictions.npz), and
+    report.html, which shows what the model has learnt and which digits it gets wrong.
+
+    Ctrl-C keeps the last whole epoch: `digits train --resume runs/deeper` goes on from there as if nothing had been.
+    """
     from digits.train.training import train as run_training
 
     run = run_training(settings)
