@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 MAX_STREAMS = 64  # that may be open: each holds two threads
 SPARE = 16  # threads for calls that wait for no batch: errors, health, reflection
-OTHERS = 24  # that start later: gRPC's own (up to 16), and the frontend's, decoders', memory watch's; and batchers
+OTHERS = 28  # that start later: gRPC's own (up to 16), the frontend's, the memory watch's, batchers, decoding processes
 LIBRARIES = 400 * MB  # address space of interpreter, libraries and model; 240 MB were measured
 DEFAULT_STACK = 2 * MB  # glibc's if `ulimit -s` is unlimited
 M_ARENA_MAX, ARENAS = -8, 2  # of mallopt: each arena reserves 64 MB of address space
