@@ -103,4 +103,5 @@ def one_line(error: BaseException) -> str:
     """The text of an error, or its type's name, on one line."""
     if isinstance(error, EOFError) or str(error) == "File is not a zip file":  # whose directory is at its end
         return "the file is cut short; download it again"
-    return " ".join(str(error).split()) or type(error).__name__
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
