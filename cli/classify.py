@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from digits.client.predictions import Predictions
 
-CHUNK = 256  # pictures that are read and classified at a time
+CHUNK = 256  # pictures that are read and classified together
 
 
 class Classifier(Protocol):
-    """What classifies: a Client or a LocalClassifier."""
+    """A Client or a LocalClassifier."""
 
     def classify(self, pixels: NDArray[np.uint8], *, include_probabilities: bool) -> Predictions: ...
 
@@ -36,20 +36,20 @@ def classify(
     *files: Path,
     settings: Annotated[ClassifySettings, Parameter(name="*")] = DEFAULTS,
 ) -> int:
-    """Tell which digit each picture shows: photos, scans, or MNIST images.
+    """Classify the digits in picture files: photos, scans or MNIST images.
 
     ```
     digits classify photo.png --show
     digits classify scans/*.jpg --server localhost:50051 --json
     ```
 
-    One digit a picture, dark on light or light on dark. Works in this process (with digits-serving[serve]), by the
-    model that comes with digits or by the newest of --models; or over a server. A file that cannot be read is reported,
-    the others are classified, and the exit code is 1.
+    Each picture shows one digit, dark on light or light on dark. The model runs in this process (which needs
+    digits-serving[serve]): the bundled model, or the newest version in --models. With --server, a server classifies.
+    A file that cannot be read is reported, the others are classified, and the exit code is 1.
 
     Args:
         files: The picture files.
-        settings: How.
+        settings: The settings.
 
     Returns:
         The exit code: 1 if a file could not be read.
@@ -82,7 +82,7 @@ def _show(outcome: dict[str, Any], pixels: NDArray[np.uint8]) -> None:
 
 @contextlib.contextmanager
 def _classifier(settings: ClassifySettings) -> Iterator[tuple[Classifier, int]]:
-    """What classifies, and how many pictures at a time."""
+    """The classifier, and how many pictures one call takes."""
     if settings.server is not None:
         from digits.client.client import Client
 
@@ -97,7 +97,7 @@ def _classifier(settings: ClassifySettings) -> Iterator[tuple[Classifier, int]]:
 def _classify(
     files: Sequence[Path], classifier: Classifier, *, include_probabilities: bool
 ) -> Iterator[tuple[dict[str, Any], NDArray[np.uint8] | None]]:
-    """For each file, in order: what it shows, and its digit; or what is wrong with it, and None."""
+    """For each file, in order: its result and its 28 x 28 pixels; or its error, and None."""
     from digits.score.decoding import decode
 
     decoded = decode([str(file) for file in files])

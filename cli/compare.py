@@ -15,7 +15,7 @@ def compare(
     *runs: Path,
     settings: Annotated[CompareSettings, Parameter(name="*")] = DEFAULTS,
 ) -> None:
-    """Compare finished runs: their numbers in a table, their curves in a figure, and both in words.
+    """Compare finished runs in a table, a figure and a short text.
 
     ```
     digits train --out runs/10-epochs
@@ -23,12 +23,12 @@ def compare(
     digits compare runs/10-epochs runs/50-epochs
     ```
 
-    Says for each run whether it overfits, from which epoch on and by how much; and for each against the first whether
-    its test accuracy differs by more than chance explains.
+    Reports for each run whether it overfits, from which epoch and by how much, and whether its test accuracy differs
+    significantly from that of the first run.
 
     Args:
         runs: The run folders that `digits train` left, two or more.
-        settings: How.
+        settings: The settings.
     """
     from digits.lab.comparison import compare as run_comparison
 

@@ -23,7 +23,7 @@ DEFAULTS = DemoSettings()
 
 
 def demo(settings: Annotated[DemoSettings, Parameter(name="*")] = DEFAULTS) -> None:
-    """See the whole way on real digits: train, export, serve, classify, score.
+    """Train, export, serve, classify and score real digits, one command after the other.
 
     ```
     digits demo --out demo

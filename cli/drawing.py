@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BAR = 12  # columns of a probability of 1
-RAMP = " .:-=+*#%@"  # from black to white, for where there are no colours
+RAMP = " .:-=+*#%@"  # from black to white, for terminals without colours
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 

@@ -1,4 +1,4 @@
-"""Settings that would be ignored in silence: DIGITS_* variables and tables of digits.toml that nobody reads."""
+"""Warnings of unknown DIGITS_* variables and unknown tables in digits.toml, which are ignored."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ PREFIX = "DIGITS_"
 
 
 def drop_empty_variables() -> None:
-    """An empty DIGITS_* variable is one that is not set: what scripts and containers mean by it."""
+    """Removes empty DIGITS_* variables: scripts and containers use them for variables that are not set."""
     for name in [name for name, value in os.environ.items() if name.startswith(PREFIX) and not value]:
         del os.environ[name]
 
 
 def warn_of_unknown_variables(app: App, commands: Iterable[str]) -> None:
-    """Warns of each DIGITS_* variable that is no setting, and drops it: a mistyped one would be ignored in silence.
+    """Warns of each DIGITS_* variable that is not a setting, and removes it.
 
-    Dropped, since the library would fill any argument from one, a version's number from DIGITS_VERSION say.
+    If it stayed, cyclopts would fill any argument from it, such as a version's number from DIGITS_VERSION.
     """
     given = {name for name in os.environ if name.startswith(PREFIX)}
     if given:
         known = _known_variables(app, commands)
-        _warn(given, known, "is no setting")
+        _warn(given, known, "is not a setting")
         for name in given - known:
             del os.environ[name]
 
 
 def warn_of_unknown_tables(file: Path, commands: set[str]) -> None:
-    """Warns of each table of the settings file that is no command's."""
+    """Warns of each table of the settings file that is not named after a command."""
     try:
         tables = set(tomllib.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return  # none, or one that the command itself complains of
-    _warn(tables, commands, f"in {file} is no command")
+    _warn(tables, commands, f"in {file} is not a command")
 
 
 def _warn(given: set[str], known: set[str], what: str) -> None:

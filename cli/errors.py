@@ -1,4 +1,4 @@
-"""What can be wrong with a command, and what its user can do about it."""
+"""Errors of the command line, and what the user can do about them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NO_TEMPORARY = "No usable temporary directory"  # of tempfile's FileNotFoundErro
 
 
 class CommandError(Exception):
-    """A command that cannot do what it was told."""
+    """A command that cannot be carried out as given."""
 
 
 def explained(error: Exception, command: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ def export(
     limits: Annotated[Limits, Parameter(name="*")] = LIMITS,
     imported: Annotated[ImportSettings, Parameter(name="*")] = IMPORTED,
 ) -> None:
-    """Export a model to ONNX, prove that it answers as it did, and publish it.
+    """Export a model to ONNX, check it against the original, and publish it.
 
     ```
     digits export runs/first --models models
@@ -31,15 +31,15 @@ def export(
     ```
 
     Takes a run, or imports a model: an ONNX file, a Keras file (.keras, .h5) or a SavedModel folder. Makes fp32,
-    int8 (several times as fast on the CPU) and fp16 (for CUDA). Every test image goes through each of them and through
-    the original. A variant that is too far off is left out and its worst image named; without fp32 nothing is
-    published. Scales of int8 are chosen by training images alone.
+    int8 (several times as fast on the CPU) and fp16 (for CUDA). Every variant and the original classify
+    every test image. A variant that differs too much is left out and its worst image is named; without fp32 nothing
+    is published. The scales of int8 are calibrated on training images only.
 
     Args:
         source: The run folder that `digits train` left, or a model to import: an ONNX file, a Keras
             file (.keras, .h5) or a SavedModel folder.
-        settings: How.
-        limits: How near it has to be.
+        settings: The settings.
+        limits: The limits of the checks.
         imported: What an imported model takes and gives.
     """
     from digits.export.publishing import export as publish

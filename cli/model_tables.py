@@ -1,4 +1,4 @@
-"""The repository in tables: its versions, one of them, the difference of two."""
+"""Tables of a repository: its versions, one version, the differences between two."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from digits.model.repository import ModelVersion, Repository
 
 LIST_HEAD = ("version", "created", "accuracy", "test images", "reference", "variants", "size", "state")
-UNTOLD = ("training.epochs", "created", "training.finished")  # a value for each epoch; what always differs
+UNTOLD = (
+    "training.epochs",
+    "created",
+    "training.finished",
+)  # a value for each epoch; times
 
 
 def list_table(repository: Repository) -> str:
-    """A line for each version, oldest first, and for each one that a rollback withdrew."""
+    """One line for each version, oldest first, and for each withdrawn version."""
     versions = repository.versions()
     if not versions:
         repository.open()  # says so
@@ -49,7 +53,7 @@ def _row(repository: Repository, number: int, state: str) -> list[str]:
 
 
 def show_table(model: ModelVersion) -> str:
-    """All that is known of a version, but the story of its training."""
+    """All facts about a version, except the values of each epoch."""
     manifest = model.manifest
     machine, versions = manifest.provenance["machine"], manifest.provenance["versions"]
     facts = {
@@ -82,7 +86,7 @@ def _training(report: dict[str, Any]) -> dict[str, str]:
 
 
 def diff_table(first: ModelVersion, second: ModelVersion) -> str:
-    """A line for each fact in which two manifests differ."""
+    """One line for each value that differs between two manifests."""
     one, other = (dict(_leaves(asdict(model.manifest))) for model in (first, second))
     rows = [
         [name, _short(one.get(name, "-")), _short(other.get(name, "-"))]
@@ -90,7 +94,7 @@ def diff_table(first: ModelVersion, second: ModelVersion) -> str:
         if one.get(name) != other.get(name) and not name.startswith(UNTOLD)
     ]
     if not rows:
-        return f"versions {first.number} and {second.number} say the same of themselves"
+        return f"versions {first.number} and {second.number} have the same manifest"
     return Table(["", f"version {first.number}", f"version {second.number}"], rows, 1).text()
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelsSettings:
-    """Where the versions are."""
+    """The repository that a command reads."""
 
     models: Path | None = None
     """The model repository. Default: the bundled model."""
@@ -25,7 +25,7 @@ class ModelsSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowSettings(ModelsSettings):
-    """What `digits models show` is told."""
+    """Settings of `digits models show`."""
 
     figure: Path | None = None
     """Draw the graph of each variant into this PNG, SVG or PDF file. Needs digits-serving[train]."""
@@ -33,7 +33,7 @@ class ShowSettings(ModelsSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeSettings:
-    """Where the versions are that may change."""
+    """The repository that a command changes."""
 
     models: Path = Path("models")
     """The model repository."""
@@ -41,13 +41,13 @@ class ChangeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneSettings(ChangeSettings):
-    """What `digits models prune` is told."""
+    """Settings of `digits models prune`."""
 
     keep: Annotated[int, Parameter(validator=Number(gte=1))] = 3
-    """How many of the newest versions stay; one at least."""
+    """How many of the newest versions to keep; at least one."""
 
 
-# A version is named on the command line alone: DIGITS_VERSION may well be somebody else's.
+# A version is given only on the command line: DIGITS_VERSION may belong to the deployment.
 Given = Annotated[int, Parameter(show_env_var=False)]
 Version = Annotated[int | None, Parameter(show_env_var=False)]
 READ = ModelsSettings()
@@ -71,7 +71,7 @@ def list_(settings: ReadSettings = READ) -> None:
 
 
 def show(version: Version = None, /, settings: Annotated[ShowSettings, Parameter(name="*")] = SHOW) -> None:
-    """Show a version's evidence: where it comes from, how it was tested, how fast it is.
+    """Show a version: its source, test results and speed.
 
     ```
     digits models show 3 --models models --figure graphs.png
@@ -79,7 +79,7 @@ def show(version: Version = None, /, settings: Annotated[ShowSettings, Parameter
 
     Args:
         version: Its number. Default: the newest.
-        settings: Where it is.
+        settings: The repository.
     """
     from digits.cli.model_tables import show_table
 
@@ -93,7 +93,7 @@ def show(version: Version = None, /, settings: Annotated[ShowSettings, Parameter
 
 
 def diff(first: Given, second: Given, /, settings: ReadSettings = READ) -> None:
-    """Show in what two versions differ.
+    """Show the differences between two versions.
 
     ```
     digits models diff 2 3 --models models
@@ -102,7 +102,7 @@ def diff(first: Given, second: Given, /, settings: ReadSettings = READ) -> None:
     Args:
         first: The number of one.
         second: The number of the other.
-        settings: Where they are.
+        settings: The repository.
     """
     from digits.cli.model_tables import diff_table
 
@@ -118,12 +118,12 @@ def rollback(version: Version = None, /, settings: WriteSettings = CHANGE) -> No
     digits models rollback 2 --models models
     ```
 
-    The versions above it are withdrawn, each by one rename to .withdrawn-N; a number is not used twice. A server that
-    runs keeps its version until it is started again.
+    Newer versions are withdrawn: each is renamed to .withdrawn-N, and its number is not used again. A running server
+    keeps its version until it is restarted.
 
     Args:
-        version: What shall be the newest. Default: the second newest.
-        settings: Where it is.
+        version: The version to make the newest. Default: the second newest.
+        settings: The repository.
     """
     from digits.model.repository import Repository
 
@@ -136,7 +136,7 @@ def rollback(version: Version = None, /, settings: WriteSettings = CHANGE) -> No
 
 
 def prune(settings: Annotated[PruneSettings, Parameter(name="*")] = PRUNE) -> None:
-    """Remove old versions, and withdrawn ones below the newest.
+    """Remove old versions, and withdrawn versions older than the newest.
 
     ```
     digits models prune --keep 3 --models models

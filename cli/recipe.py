@@ -1,4 +1,4 @@
-"""What `digits train` is not told on the command line: a recipe has it, or the run that is gone on with."""
+"""Settings of `digits train` that come from a recipe, and those that --resume excludes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def from_recipe(app: App, commands: tuple[str, ...], arguments: ArgumentCollecti
 
 
 def alone_with_resume(_app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Refuses a setting on the command line beside --resume, which would not be heeded."""
+    """Rejects settings on the command line together with --resume, which would ignore them."""
     if commands != ("train",) or not arguments["--resume"].tokens:
         return
     for argument in arguments:

@@ -11,14 +11,14 @@ DEFAULTS = ServeSettings()
 
 
 def serve(settings: Annotated[ServeSettings, Parameter(name="*")] = DEFAULTS) -> int:
-    """Serve a model over gRPC: the newest of a repository, or the one that comes with digits.
+    """Serve a model over gRPC: the newest version in a repository, or the bundled model.
 
     ```
     digits serve
     digits serve --models models --address 127.0.0.1:50051
     ```
 
-    Prints one line when it is ready. SIGTERM or Ctrl-C drains: every accepted call is answered, then it exits with 0.
+    Prints one line when it is ready. After SIGTERM or Ctrl-C it answers every accepted call, and exits with code 0.
     """
     from digits.serve.process import signal_handling
 

@@ -1,4 +1,4 @@
-"""The settings of the commands that are the command line's own."""
+"""Settings of `digits classify` and `digits demo`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifySettings:
-    """What `digits classify` is told."""
+    """Settings of `digits classify`."""
 
     server: str | None = None
     """Ask the server at this address: HOST:PORT or unix:PATH. Default: classify in this process."""
@@ -24,24 +24,24 @@ class ClassifySettings:
     """Which variant of it; `auto` takes the fastest one that passes its self-test on this host."""
 
     timeout: Annotated[float, Parameter(validator=Number(gt=0, lte=86400))] = 10.0
-    """Seconds that a call to the server may take."""
+    """The timeout of a call to the server, in seconds."""
 
     show: bool = False
     """Draw each picture, what the model sees of it and the ten probabilities."""
 
     json: bool = False
-    """Print one JSON object a line: file, digit, confidence, probabilities; or file and error."""
+    """Print one JSON object for each file: file, digit, confidence, probabilities; or file and error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoSettings:
-    """What `digits demo` is told."""
+    """Settings of `digits demo`."""
 
     out: Path = Path("demo")
-    """Where everything goes: run/, models/, pictures/ and the table of their scores."""
+    """The output folder: run/, models/, pictures/, table.csv and least-certain.png."""
 
     data: str | None = None
     """MNIST, as for `digits train`. Default: the Keras cache or the embedded digits; nothing is downloaded."""
 
     pictures: Annotated[int, Parameter(validator=Number(gte=1))] = 200
-    """Test digits that are written as PNG files, sent to the server and scored."""
+    """How many test digits to write as PNG files and classify."""

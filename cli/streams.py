@@ -1,4 +1,4 @@
-"""The standard streams: what is closed, or cannot take a character or any more bytes, is no error of its own."""
+"""The standard streams: a stream that is closed, full or of another encoding causes no error of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def take_any_character() -> None:
 
 
 def discard_output() -> None:
-    """Discards what a stream cannot take any more (a closed pipe, a full disk): the exit would fail on it again."""
+    """Discards the output that a stream can no longer take (closed pipe, full disk); otherwise the exit fails again."""
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             stream.flush()

@@ -11,15 +11,15 @@ DEFAULTS = SweepSettings()
 
 
 def sweep(settings: Annotated[SweepSettings, Parameter(name="*")] = DEFAULTS) -> None:
-    """Try layers, nodes, activations and epochs, and see which of them matter.
+    """Train with many combinations of layers, nodes, activations and epochs, and report which of them matter.
 
     ```
     digits sweep --layers 1,2 --nodes 64,256 --activations relu,tanh --epochs 5,10
     digits sweep --sampler random --trials 30 --out runs/wide
     ```
 
-    A network is judged by its accuracy on the validation split; the test images have no part in it. Ctrl-C keeps the
-    trials that are done, and the same command again goes on with the others.
+    Networks are compared by their accuracy on the validation split; the test images are not used. Ctrl-C keeps the
+    finished trials, and the same command continues with the others.
     """
     from digits.lab import sweep_report
     from digits.lab.sweep import sweep as run_sweep

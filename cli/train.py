@@ -20,10 +20,11 @@ def train(settings: Annotated[TrainSettings, Parameter(name="*")] = DEFAULTS) ->
     digits train --out runs/best --recipe best
     ```
 
-    Leaves model.keras, its learning curves (history.json), its answers to the test images (predictions.npz), and
+    Writes model.keras, the learning curves (history.json), the predictions for the test images (predictions.npz), and
     report.html, which shows what the model has learnt and which digits it gets wrong.
 
-    Ctrl-C keeps the last whole epoch: `digits train --resume runs/deeper` goes on from there as if nothing had been.
+    Ctrl-C keeps the last completed epoch. `digits train --resume runs/deeper` continues from there, with the same
+    result as an uninterrupted training.
     """
     from digits.train.training import train as run_training
 

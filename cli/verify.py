@@ -21,7 +21,7 @@ def verify(
     limits: Annotated[Limits, Parameter(name="*")] = LIMITS,
     imported: Annotated[ImportSettings, Parameter(name="*")] = IMPORTED,
 ) -> int:
-    """Run the acceptance checks again, on this host: does a published model still answer as it did?
+    """Run the acceptance checks of a published model again, on this host.
 
     ```
     digits verify 3 --models models
@@ -29,14 +29,14 @@ def verify(
     digits verify models/digits/3/model.int8.onnx --against runs/first/model.keras
     ```
 
-    Checks the checksums of all files, runs every variant on the golden set, or on a whole test set, and times it. On
-    the golden set, whose images are the hardest, int8 is compared with its own recorded answers. Exit code 1 if
-    anything failed.
+    Compares the checksums of all files, runs every variant on the golden set or on a whole test set, and measures its
+    speed. On the golden set, which has the hardest images, int8 is compared with its own recorded answers. The exit
+    code is 1 if a check fails.
 
     Args:
         version: A version's number in the repository, a version's folder, or an ONNX file.
-        settings: On what, and against what.
-        limits: How near it has to be.
+        settings: The images and the reference model.
+        limits: The limits of the checks.
         imported: What the model of --against takes and gives, if it is an imported one.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The command line: settings from three places, errors in one line, nothing imported that is not needed."""
+"""The command line: settings from three places, errors in one line, no unneeded imports."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_an_unknown_table_warns_with_the_nearest_one(digits: Digits, tmp_path: P
     (tmp_path / "digits.toml").write_text("[server]\nthreads = 2\n")
     completed = digits("serve", "--models", "models", cwd=tmp_path)
     assert completed.stderr.splitlines()[0] == (
-        "digits: warning: server in digits.toml is no command and is ignored; did you mean serve?"
+        "digits: warning: server in digits.toml is not a command and is ignored; did you mean serve?"
     )
 
 
@@ -150,16 +150,16 @@ def test_a_list_in_the_file_is_the_list_on_the_command_line(digits: Digits, tmp_
 def test_an_unknown_variable_warns_with_the_nearest_one(digits: Digits, tmp_path: Path) -> None:
     completed = digits("serve", "--models", "models", env={"DIGITS_MAX_BATCHSIZE": "7"}, cwd=tmp_path)
     assert completed.stderr.splitlines()[0] == (
-        "digits: warning: DIGITS_MAX_BATCHSIZE is no setting and is ignored; did you mean DIGITS_MAX_BATCH_SIZE?"
+        "digits: warning: DIGITS_MAX_BATCHSIZE is not a setting and is ignored; did you mean DIGITS_MAX_BATCH_SIZE?"
     )
 
 
-def test_a_variable_that_is_no_setting_does_nothing(digits: Digits, tmp_path: Path) -> None:
+def test_an_unknown_variable_has_no_effect(digits: Digits, tmp_path: Path) -> None:
     """DIGITS_VERSION may be a deployment's own; the library would take it for the version to show."""
     completed = digits("models", "show", env={"DIGITS_VERSION": "7"}, cwd=tmp_path)
     assert completed.returncode == 0, completed.stderr
     assert completed.stdout.startswith("version     1, ")
-    assert completed.stderr.startswith("digits: warning: DIGITS_VERSION is no setting and is ignored")
+    assert completed.stderr.startswith("digits: warning: DIGITS_VERSION is not a setting and is ignored")
 
 
 def test_an_empty_variable_is_one_that_is_not_set(digits: Digits, tmp_path: Path) -> None:

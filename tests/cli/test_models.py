@@ -142,7 +142,7 @@ def _words(names: dict[str, Any]) -> list[str]:
 
 
 def test_a_variant_that_was_left_out_is_shown_with_its_reason(copy: Path, capsys: Capture) -> None:
-    """As is a foreign model, of whose training nothing is known."""
+    """So is an imported model, whose training is unknown."""
     manifest = json.loads((copy / "digits" / "1" / MANIFEST).read_text())
     del manifest["variants"]["fp16"]
     publish(copy, variants=manifest["variants"], left_out={"fp16": "max |dp| 0.25 is above 0.005"}, training={})
@@ -207,7 +207,7 @@ def test_the_difference_of_two_versions_names_every_fact_in_which_they_differ(co
 def test_two_versions_that_are_the_same_say_so(copy: Path, capsys: Capture) -> None:
     publish(copy, created="2031-05-06T07:08:09+00:00")
     commands.diff(2, 1, ModelsSettings(models=copy))
-    assert capsys.readouterr().out == "versions 2 and 1 say the same of themselves\n"
+    assert capsys.readouterr().out == "versions 2 and 1 have the same manifest\n"
     with pytest.raises(RepositoryError, match=r"no version 3; there are \[1, 2\]"):
         commands.diff(1, 3, ModelsSettings(models=copy))
 
@@ -237,7 +237,7 @@ def test_rollback_and_prune_say_what_they_did(digits: Digits, copy: Path, capsys
 # The bundled model
 
 
-def test_without_a_repository_the_model_in_the_box_is_shown(digits: Digits, tmp_path: Path, capsys: Capture) -> None:
+def test_without_a_repository_the_bundled_model_is_shown(digits: Digits, tmp_path: Path, capsys: Capture) -> None:
     commands.show()
     box = open_repository(None).open()
     assert rows(capsys.readouterr().out)["version"].split("  ")[-1].strip() == f"{box.number}, {box.folder}"
@@ -247,7 +247,7 @@ def test_without_a_repository_the_model_in_the_box_is_shown(digits: Digits, tmp_
     assert completed.stdout.rstrip().endswith("newest")
 
 
-def test_what_changes_a_repository_never_takes_the_box(digits: Digits, tmp_path: Path) -> None:
+def test_a_change_never_applies_to_the_bundled_model(digits: Digits, tmp_path: Path) -> None:
     completed = digits("models", "prune", cwd=tmp_path)
     assert completed.returncode == 1
     assert completed.stderr == "digits: models/digits: no model version; publish one with `digits export RUN`\n"
