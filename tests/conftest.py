@@ -22,13 +22,10 @@ from sklearn.neural_network import MLPClassifier
 
 from digits.client import Client
 from digits.images import mnist
-from digits.serve import classify
-from digits.serve.job import FOREVER, Request, WaitingJob
 from digits.storage.lock import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import onnx
     from numpy.typing import NDArray
@@ -306,54 +303,6 @@ def server(serving: Callable[..., Any], models: Path, transport: str) -> Iterato
 def client(server: ServerProcess) -> Iterator[Client]:
     with Client(server.address) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def job_of() -> Callable[..., WaitingJob]:
-    """Makes jobs without a call, for the queue and the batcher."""
-    return _job_of
-
-
-@pytest.fixture(scope="session")
-def jobs_of() -> Callable[[NDArray[np.uint8], Sequence[int]], list[WaitingJob]]:
-    """Makes jobs of the given sizes, whose images are taken from an array in turn."""
-
-    def make(pixels: NDArray[np.uint8], sizes: Sequence[int]) -> list[WaitingJob]:
-        picked = np.resize(pixels, (sum(sizes), 28, 28))
-        return [_job_of(part) for part in np.split(picked, np.cumsum(sizes)[:-1])]
-
-    return make
-
-
-def _job_of(pixels: NDArray[np.uint8], *, priority: int = 0, deadline: float = FOREVER) -> WaitingJob:
-    """A job with these images, uint8 [n, 28, 28], that asks for probabilities."""
-    request = Request(pixels.tobytes(), len(pixels), classify.encode_with_probabilities, priority)
-    return WaitingJob(request, deadline)
-
-
-@pytest.fixture(scope="session")
-def steps() -> Callable[..., int]:
-    """Counts the lines of Python that a call runs, in all functions below it; its error is part of the run."""
-
-    def count(function: Callable[..., object], *arguments: object) -> int:
-        lines = 0
-
-        def trace(_frame: FrameType, event: str, _argument: object) -> Any:
-            nonlocal lines
-            lines += event == "line"
-            return trace
-
-        before = sys.gettrace()
-        sys.settrace(trace)
-        try:
-            function(*arguments)
-        except Exception:  # noqa: BLE001, S110 - the caller asks for the steps alone
-            pass
-        finally:
-            sys.settrace(before)
-        return lines
-
-    return count
 
 
 @pytest.fixture(scope="session")

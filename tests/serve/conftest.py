@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -12,6 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from digits.protos.digits.v1 import digits_pb2_grpc
+from digits.serve import classify
+from digits.serve.job import FOREVER, Request, WaitingJob
 
 Pixels = NDArray[np.uint8]
 Digits = Callable[..., subprocess.CompletedProcess[str]]
@@ -43,3 +45,26 @@ def last_line(digits: Digits) -> Callable[..., str]:
         return line
 
     return serve
+
+
+@pytest.fixture(scope="session")
+def job_of() -> Callable[..., WaitingJob]:
+    """Makes jobs without a call, for the queue and the batcher."""
+    return _job_of
+
+
+@pytest.fixture(scope="session")
+def jobs_of() -> Callable[[NDArray[np.uint8], Sequence[int]], list[WaitingJob]]:
+    """Makes jobs of the given sizes, whose images are taken from an array in turn."""
+
+    def make(pixels: NDArray[np.uint8], sizes: Sequence[int]) -> list[WaitingJob]:
+        picked = np.resize(pixels, (sum(sizes), 28, 28))
+        return [_job_of(part) for part in np.split(picked, np.cumsum(sizes)[:-1])]
+
+    return make
+
+
+def _job_of(pixels: NDArray[np.uint8], *, priority: int = 0, deadline: float = FOREVER) -> WaitingJob:
+    """A job with these images, uint8 [n, 28, 28], that asks for probabilities."""
+    request = Request(pixels.tobytes(), len(pixels), classify.encode_with_probabilities, priority)
+    return WaitingJob(request, deadline)
