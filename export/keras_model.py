@@ -1,5 +1,7 @@
 """Keras models as ONNX graphs: a run's, and imported .keras and .h5 files and SavedModel folders."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ Call = Callable[[Any], dict[str, Any]]
 OPSET = 18
 NEEDS_CODE = ("Lambda", "Could not locate", "Unknown layer")  # in Keras's error for a file whose layers need code
 SIGNATURE = "serving_default"
+COUNTER = re.compile(r"__\d+")  # in the names that tf2onnx makes
 
 
 def load_keras(path: Path) -> Any:
@@ -141,6 +144,8 @@ def _first_sentence(error: Exception) -> str:
 def _converted(function: Any) -> onnx.ModelProto:
     """Converts a tf.function with an input signature, which returns a dict of outputs by name.
 
+    The same function gives the same bytes in every process.
+
     Raises:
         ExportError: it has an operator that ONNX does not know.
     """
@@ -159,7 +164,49 @@ def _converted(function: Any) -> onnx.ModelProto:
     if unknown:
         raise ExportError(f"the model cannot be exported: ONNX has no {', '.join(sorted(unknown))}")
     del graph.graph.value_info[:]  # inferred shapes, which have another name for the batch dimension
+    _name_by_structure(graph.graph)
     return graph  # type: ignore[no-any-return] # tf2onnx is untyped
+
+
+def _name_by_structure(graph: onnx.GraphProto) -> None:
+    """Sorts nodes depth first from the outputs, and names tensors by first use, so that the bytes depend on the model.
+
+    tf2onnx puts a counter in the names that it makes up, and keeps any one of several equal nodes or constants; both
+    vary from process to process. A graph without such names and shared tensors, such as a run's, is not changed.
+    """
+    uses = Counter(name for node in graph.node for name in (node.name, *node.input))
+    if max(uses.values(), default=0) <= 1 and not any(COUNTER.search(name) for name in uses):
+        return
+    names = {"": ""} | {value.name: value.name for value in (*graph.input, *graph.output)}
+    nodes = _depth_first(graph)
+    for position, node in enumerate(nodes):
+        node.name = f"{node.op_type}_{position}"
+        for way, tensors in (("input", node.input), ("output", node.output)):
+            for i, tensor in enumerate(tensors):
+                names.setdefault(tensor, f"{node.name}/{way}_{i}")
+            tensors[:] = [names[tensor] for tensor in tensors]
+    constants = {constant.name: constant for constant in graph.initializer}
+    used = [constants[name] for name in names if name in constants]
+    for constant in used:
+        constant.name = names[constant.name]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(used)
+
+
+def _depth_first(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes that the outputs depend on, each after those that it takes its inputs from, in their order."""
+    makers = {name: position for position, node in enumerate(graph.node) for name in node.output}
+    order: dict[int, onnx.NodeProto] = {}
+    pending = [makers[output.name] for output in reversed(graph.output) if output.name in makers]
+    while pending:
+        node = graph.node[pending[-1]]
+        needed = (makers[name] for name in node.input if name in makers)
+        if (before := next((position for position in needed if position not in order), None)) is None:
+            order.setdefault(pending.pop(), node)
+        else:
+            pending.append(before)
+    return list(order.values())
 
 
 def _erfc(graph: Any, node: Any, name: str, _arguments: list[Any]) -> None:

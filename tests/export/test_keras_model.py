@@ -1,8 +1,12 @@
 """Imported Keras models are published with digits' signature, and answer as Keras does."""
 
+import hashlib
+import os
 import subprocess
+import sys
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -117,6 +121,42 @@ def test_a_convnet_is_published_without_int8(digits: Digits, convnet: Any, data:
     assert "left out: int8, its first dense layer is fed by " in completed.stdout
     right = convnet.predict(data.x_test[..., None], verbose=0).argmax(axis=1) == data.y_test
     assert f"\naccuracy: {right.mean():.2%} of 1,000 test images\n" in completed.stdout
+
+
+IN_A_FRESH_PROCESS = """
+import hashlib, sys
+from pathlib import Path
+from digits.export.settings import ImportSettings
+from digits.export.source import read_model
+model = read_model(Path(sys.argv[1]), ImportSettings(input_scale=255)).to_onnx()
+print(hashlib.sha256(model.SerializeToString()).hexdigest())
+"""
+
+
+def read(path: Path) -> bytes:
+    return read_model(path, ImportSettings(input_scale=255)).to_onnx().SerializeToString()
+
+
+def test_a_convnet_gives_the_same_onnx_bytes_again(convnet: Any, tmp_path: Path) -> None:
+    """tf2onnx goes on counting in the names that it makes up."""
+    file = saved(convnet, tmp_path / "cnn.keras")
+    assert read(file) == read(file)
+
+
+@pytest.mark.slow
+def test_a_convnet_gives_the_same_onnx_bytes_in_every_process(convnet: Any, tmp_path: Path) -> None:
+    """tf2onnx orders by hashes what has no order."""
+    file = saved(convnet, tmp_path / "cnn.keras")
+    command = [sys.executable, "-c", IN_A_FRESH_PROCESS, str(file)]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONHASHSEED": seed})
+            )
+            for seed in "01"
+        ]
+        first, second = (process.communicate()[0] for process in processes)
+    assert first == second == f"{hashlib.sha256(read(file)).hexdigest()}\n"
 
 
 def test_the_model_in_a_run_folder_is_the_run(run_folder: Path) -> None:
