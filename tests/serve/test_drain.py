@@ -41,9 +41,21 @@ def call_until_refused(
         answered.release()
 
 
-def drain_under_load(serving: Serving, transport: str, pixels: Pixels, lame_duck: float) -> None:
-    """Stops a server with 64 callers, each of which has been answered about twice."""
-    message = digits_pb2.ClassifyRequest(pixels=pixels.tobytes())
+@pytest.mark.parametrize(
+    ("count", "lame_duck"),
+    [
+        (1000, 0.3),
+        *(
+            pytest.param(200 if n % 2 else 1, 0 if n % 4 == 3 else 0.3, marks=pytest.mark.slow, id=f"round {n}")
+            for n in range(20)
+        ),
+    ],
+)
+def test_64_callers_are_answered_or_told_that_the_server_goes(
+    serving: Serving, transport: str, test_digits: Pixels, count: int, lame_duck: float
+) -> None:
+    """Of `count` images each; the server is stopped when each caller has been answered about twice."""
+    message = digits_pb2.ClassifyRequest(pixels=test_digits[:count].tobytes())
 
     def call(address: str, answered: threading.Semaphore) -> Counter[str]:
         with grpc.insecure_channel(address, OWN) as channel:
@@ -58,22 +70,6 @@ def drain_under_load(serving: Serving, transport: str, pixels: Pixels, lame_duck
         assert server.drain() == 0
         outcomes = sum((future.result() for future in futures), Counter())
         assert outcomes["UNAVAILABLE"] == CALLERS
-
-
-def test_64_callers_with_1000_images_each_are_answered_or_told_that_the_server_goes(
-    serving: Serving, transport: str, test_digits: Pixels
-) -> None:
-    drain_under_load(serving, transport, test_digits, 0.3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("round_", range(20))
-def test_every_call_is_answered_or_told_that_the_server_goes(
-    serving: Serving, transport: str, test_digits: Pixels, round_: int
-) -> None:
-    """Of one image in even rounds, and of 200 in odd ones; in every fourth round without a lame duck."""
-    lame_duck = 0 if round_ % 4 == 3 else 0.3
-    drain_under_load(serving, transport, test_digits[: 200 if round_ % 2 else 1], lame_duck)
 
 
 def test_draining_changes_health_ends_watches_and_refuses_new_calls(serving: Serving, transport: str) -> None:
@@ -111,17 +107,13 @@ def test_answers_are_sent_to_a_caller_that_is_slow_to_read_them(serving: Serving
         assert server.process.wait(timeout=30) == 0
 
 
-def test_several_batchers_end_at_once(serving: Serving, transport: str) -> None:
-    """Idle, three of them wait in the same frontend or queue."""
+def test_callers_that_watch_its_health_and_leave_hold_up_nobody(serving: Serving, transport: str) -> None:
+    """Six concurrently: a status that is being sent and a caller that is leaving must not wait for each other.
+
+    Then three idle batchers, which wait in the same frontend or queue, end at once.
+    """
     options = ("--transport", transport, "--instances", 3, "--lame-duck", 0, "--drain-timeout", 20)
     with serving(*options) as server:
-        assert server.drain() == 0
-        assert "not all calls were answered" not in server.stderr.read_text()
-
-
-def test_callers_that_watch_its_health_and_leave_hold_up_nobody(serving: Serving, transport: str) -> None:
-    """Six concurrently: a status that is being sent and a caller that is leaving must not wait for each other."""
-    with serving("--transport", transport) as server:
 
         def watch(_: int) -> int:
             with grpc.insecure_channel(server.address, OWN) as channel:
@@ -136,3 +128,4 @@ def test_callers_that_watch_its_health_and_leave_hold_up_nobody(serving: Serving
             assert client.ready()
             assert client.model().name == "digits"
         assert server.drain() == 0
+        assert "not all calls were answered" not in server.stderr.read_text()

@@ -102,18 +102,12 @@ REFUSED = [
         request(raw=[], contents={"int_contents": [1] * 784}),
         f"{TYPED} in int_contents; datatype UINT8 is expected in uint_contents",
     ),
-    (
-        request(raw=[], contents={"uint_contents": [0] * 700 + [256] + [0] * 83}),
-        f"{VALUE.format(700, 0, 256)}0 to 255",
-    ),
+    (request(raw=[], contents={"uint_contents": [0] * 700 + [256] + [0] * 83}), f"{VALUE.format(700, 0, 256)}0 to 255"),
     (
         request(raw=[], datatype="INT8", contents={"int_contents": [0] * 700 + [300] + [0] * 83}),
         f"{VALUE.format(700, 0, 300)}0 to 255",
     ),
-    (
-        request(datatype="INT64", raw=[np.full(784, -1).tobytes()]),
-        f"{VALUE.format(0, 0, -1)}0 to 255",
-    ),
+    (request(datatype="INT64", raw=[np.full(784, -1).tobytes()]), f"{VALUE.format(0, 0, -1)}0 to 255"),
     (
         request(raw=[], datatype="FP16", contents={"fp32_contents": [0] * 784}),
         f"{TYPED} in fp32_contents; datatype FP16 is expected in raw_input_contents",
@@ -122,10 +116,7 @@ REFUSED = [
     (floats(-math.inf), f"{VALUE.format(3, 1, '-inf')}0 to 1; {NORMALIZED}"),
     (floats(3e38), f"{VALUE.format(3, 1, np.float32(3e38))}0 to 1; {NORMALIZED}"),
     (floats(255), f"{VALUE.format(3, 1, '255.0')}{UP_TO_1}"),
-    (
-        floats(-0.4242, "0-255"),
-        f"{VALUE.format(3, 1, np.float32(-0.4242))}0 to 255; {NORMALIZED}",
-    ),
+    (floats(-0.4242, "0-255"), f"{VALUE.format(3, 1, np.float32(-0.4242))}0 to 255; {NORMALIZED}"),
     (floats(-1, "0-255"), f"{VALUE.format(3, 1, '-1.0')}0 to 255; {NORMALIZED}"),
     (floats(0, "-1-1"), "invalid value for 'pixel_range' parameter: '-1-1'; expected '0-1' or '0-255'"),
     (

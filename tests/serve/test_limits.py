@@ -36,17 +36,12 @@ def check_answers(address: str, digits: Pixels) -> None:
         assert answer.response.digits == [each[0]]
 
 
-def joining(folder: Path) -> str:
-    """Shell text that moves its process into a cgroup."""
-    return f"echo $$ > {folder}/cgroup.procs"
-
-
 @pytest.mark.parametrize("limit", [64, 100])
 def test_it_answers_under_a_limit_of_processes(
     serving: Serving, cgroup: Cgroup, transport: str, limit: int, test_digits: Pixels
 ) -> None:
     folder = cgroup({"pids.max": str(limit)})
-    with serving("--transport", transport, setup=joining(folder)) as server:
+    with serving("--transport", transport, setup=f"echo $$ > {folder}/cgroup.procs") as server:
         check_answers(server.address, test_digits)
         assert "limits of this process leave " in server.stderr.read_text()
         assert server.drain() == 0
@@ -56,12 +51,12 @@ def test_too_few_processes_are_one_line_and_what_it_advises_is_enough(
     last_line: Callable[..., str], serving: Serving, cgroup: Cgroup, transport: str
 ) -> None:
     folder = cgroup({"pids.max": "30"})
-    line = last_line(*FREE, transport, setup=joining(folder))
+    line = last_line(*FREE, transport, setup=f"echo $$ > {folder}/cgroup.procs")
     found = re.fullmatch(r"digits: there is room for (\d+) more threads, and a server needs (\d+): raise .*", line)
     assert found, line
     room, needed = map(int, found.groups())
     (folder / "pids.max").write_text(str(30 + needed - room))
-    with serving("--transport", transport, setup=joining(folder)):
+    with serving("--transport", transport, setup=f"echo $$ > {folder}/cgroup.procs"):
         pass
 
 
@@ -92,7 +87,7 @@ def test_calls_wait_for_the_existing_threads_if_no_other_can_be_started(
     """If other processes take their place after the start, the server goes on answering."""
     folder = cgroup({"pids.max": "max"})
     slow = ("--slow-down-microseconds", 100_000, "--max-batch-size", 1, "--no-warmup")
-    with serving("--transport", "grpcio", *slow, setup=joining(folder)) as server:
+    with serving("--transport", "grpcio", *slow, setup=f"echo $$ > {folder}/cgroup.procs") as server:
         (folder / "pids.max").write_text("1")
         message = digits_pb2.ClassifyRequest(pixels=test_digits[0].tobytes())
         with grpc.insecure_channel(server.address) as channel:

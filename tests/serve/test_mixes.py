@@ -28,12 +28,7 @@ CONNECTIONS = 8  # so that none has more than 20 of its calls reset at once, whi
 OWN = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
 Status = grpc.StatusCode
 IN_TIME = {Status.OK, Status.DEADLINE_EXCEEDED, Status.RESOURCE_EXHAUSTED}
-OUTCOMES = {
-    "kept": {Status.OK},
-    "cancelled": {Status.OK, Status.CANCELLED},
-    "deadline": IN_TIME,
-    "timeout": IN_TIME,
-}
+OUTCOMES = {"kept": {Status.OK}, "cancelled": {Status.OK, Status.CANCELLED}, "deadline": IN_TIME, "timeout": IN_TIME}
 
 
 @dataclass(frozen=True)

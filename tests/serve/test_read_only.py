@@ -55,19 +55,15 @@ def read_only(writable: str = "") -> str:
 
 
 @pytest.mark.parametrize("more", [(), ("--no-warmup",), ("--workers", 2)])
-def test_a_server_starts_where_only_shared_memory_is_writable(
-    serving: Serving, transport: str, more: tuple[object, ...], test_digits: Pixels
+@pytest.mark.parametrize(("transport", "writable"), [("native", SHARED_MEMORY), ("grpcio", "")])
+def test_native_needs_only_shared_memory_to_be_writable_and_grpcio_nothing(
+    serving: Serving, transport: str, writable: str, more: tuple[object, ...], test_digits: Pixels
 ) -> None:
     """As in a container with a read-only root."""
-    with serving("--transport", transport, *more, setup=read_only(SHARED_MEMORY)) as server:
+    with serving("--transport", transport, *more, setup=read_only(writable)) as server:
         with Client(server.address) as client:
             assert client.classify(test_digits[0]).digits.size == 1
         assert server.drain() == 0
-
-
-def test_over_grpcio_a_server_needs_no_writable_folder_at_all(serving: Serving) -> None:
-    with serving("--transport", "grpcio", setup=read_only()) as server, Client(server.address) as client:
-        assert client.ready(30)
 
 
 def test_if_no_folder_is_writable_the_start_says_which_were_tried(

@@ -68,37 +68,31 @@ def test_a_busy_port_does_not_start(last_line: Callable[..., str], workers: int,
 
 
 @pytest.mark.parametrize(
-    ("address", "expected"),
-    [
-        ("localhost", "expected HOST:PORT with a port of 0 to 65535, [IPV6]:PORT or unix:PATH"),
-        ("127.0.0.1:65536", "expected HOST:PORT"),
-        ("nobody.invalid:1", "no such host"),
-        ("unix:/no/such/folder/socket", "there is no folder /no/such/folder"),
-    ],
-)
-def test_an_address_that_is_not_available_does_not_start(
-    last_line: Callable[..., str], address: str, expected: str
-) -> None:
-    assert expected in last_line("--address", address)
-
-
-def test_workers_do_not_share_a_unix_socket(last_line: Callable[..., str], tmp_path: Path) -> None:
-    line = last_line("--workers", 2, "--address", f"unix:{tmp_path}/socket")
-    assert line.endswith("workers cannot share a Unix socket; give HOST:PORT, or --workers 1")
-
-
-@pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (("--provider", "cuda"), "this onnxruntime is built without CUDA"),
-        (("--max-memory", 63), "--max-memory 63: expected at least 4 times the --max-message-bytes, 64"),
-        (("--default-priority-level", 3), "--default-priority-level 3: expected 1 to 2, the --priority-levels"),
+        (("--address", "localhost"), "expected HOST:PORT with a port of 0 to 65535, [IPV6]:PORT or unix:PATH"),
+        (("--address", "127.0.0.1:65536"), "expected HOST:PORT"),
+        (("--address", "nobody.invalid:1"), "no such host"),
+        (("--address", "unix:/no/such/folder/socket"), "there is no folder /no/such/folder"),
+        (
+            ("--address", "unix:/dev/socket", "--workers", 2),
+            "workers cannot share a Unix socket; give HOST:PORT, or --workers 1",
+        ),
+        ((*FREE, "--provider", "cuda"), "digits: this onnxruntime is built without CUDA"),
+        (
+            (*FREE, "--max-memory", 63),
+            "digits: --max-memory 63: expected at least 4 times the --max-message-bytes, 64",
+        ),
+        (
+            (*FREE, "--default-priority-level", 3),
+            "digits: --default-priority-level 3: expected 1 to 2, the --priority-levels",
+        ),
     ],
 )
 def test_settings_that_cannot_be_met_do_not_start(
     last_line: Callable[..., str], options: tuple[object, ...], expected: str
 ) -> None:
-    assert last_line(*FREE, *options).startswith(f"digits: {expected}")
+    assert expected in last_line(*options)
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "4097", "many"])
