@@ -204,27 +204,25 @@ def test_no_bytes_end_in_anything_but_an_error_for_the_caller(junk: bytes) -> No
     assert len(request.pixels) == request.count * 784
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (784,)])
-def test_one_image_needs_no_batch_dimension(shape: tuple[int, ...]) -> None:
-    assert_one_image(message(pictures(1).reshape(shape)))
-
-
-def assert_one_image(sent: pb.ModelInferRequest) -> None:
-    request = parse(sent.SerializeToString(), MODEL, MAX_BATCH_SIZE)
-    assert (request.pixels, request.count) == (pictures(1).tobytes(), 1)
-
-
-def test_empty_typed_contents_do_not_contradict_raw_ones() -> None:
-    """Some clients always send the message."""
-    sent = message(pictures(1))
-    sent.inputs[0].contents.SetInParent()
-    assert_one_image(sent)
-
-
-def test_unknown_parameters_are_ignored() -> None:
-    """Such as those of a sequence, which tritonclient can send."""
-    parameters = {"sequence_id": Parameter(int64_param=3), "sequence_start": Parameter(bool_param=True)}
-    assert_one_image(message(pictures(1), parameters=parameters))
+@pytest.mark.parametrize(
+    ("shape", "fields"),
+    [
+        ((28, 28), {}),
+        ((28, 28, 1), {}),
+        ((784,), {}),
+        ((1, 784), {"sequence_id": Parameter(int64_param=3), "sequence_start": Parameter(bool_param=True)}),
+    ],
+)
+def test_one_image_needs_no_batch_dimension_and_unknown_parameters_are_ignored(
+    shape: tuple[int, ...], fields: dict[str, pb.InferParameter]
+) -> None:
+    """Empty typed contents, which some clients always send, do not contradict the raw ones."""
+    for empty_contents in (False, True):
+        sent = message(pictures(1).reshape(shape), parameters=fields)
+        if empty_contents:
+            sent.inputs[0].contents.SetInParent()
+        request = parse(sent.SerializeToString(), MODEL, MAX_BATCH_SIZE)
+        assert (request.pixels, request.count) == (pictures(1).tobytes(), 1)
 
 
 def test_any_raw_bool_that_is_not_0_is_ink() -> None:

@@ -28,9 +28,9 @@ MAX_BATCH_SIZE = 16
 sizes = st.lists(st.integers(1, MAX_BATCH_SIZE), min_size=1, max_size=40)
 
 
-def queue_of(max_size: int, *, delay: float = 0.0, instances: int = 1) -> JobQueue:
-    """A queue with two levels of priority, the second of them the default; `delay` in seconds."""
-    return JobQueue(
+def queue_of(max_size: int, *jobs: WaitingJob, delay: float = 0.0, instances: int = 1) -> JobQueue:
+    """A queue that holds jobs, with two levels of priority, the second of them the default; `delay` in seconds."""
+    queue = JobQueue(
         ServeSettings(
             max_batch_size=MAX_BATCH_SIZE,
             max_queue_size=max_size,
@@ -38,6 +38,9 @@ def queue_of(max_size: int, *, delay: float = 0.0, instances: int = 1) -> JobQue
             instances=instances,
         )
     )
+    for job in jobs:
+        queue.put(job)
+    return queue
 
 
 def batches(queue: JobQueue) -> list[list[Job]]:
@@ -49,10 +52,7 @@ def batches(queue: JobQueue) -> list[list[Job]]:
 @given(sizes=sizes)
 def test_all_jobs_come_in_order_and_as_many_as_fit(test_digits: Pixels, sizes: list[int], jobs_of: MakeJobs) -> None:
     jobs = jobs_of(test_digits, sizes)
-    queue = queue_of(len(jobs))
-    for job in jobs:
-        queue.put(job)
-    taken = batches(queue)
+    taken = batches(queue_of(len(jobs), *jobs))
     assert [job for batch in taken for job in batch] == jobs
     for batch, following in pairwise(taken):
         size = sum(job.request.count for job in batch)
@@ -65,20 +65,15 @@ def test_level_1_goes_first_and_each_level_keeps_its_order(
 ) -> None:
     """A call without a level, or with one that does not exist, is of the default level, which is the second."""
     jobs = [job_of(test_digits[:1], priority=priority) for priority in priorities]
-    queue = queue_of(len(jobs))
-    for job in jobs:
-        queue.put(job)
-    taken = [job for batch in batches(queue) for job in batch]
+    taken = [job for batch in batches(queue_of(len(jobs), *jobs)) for job in batch]
     assert taken == sorted(jobs, key=lambda job: job.request.priority != 1)
 
 
 def test_a_full_level_refuses_at_once_and_says_when_to_try_again(
     test_digits: Pixels, job_of: MakeJob, jobs_of: MakeJobs
 ) -> None:
-    queue = queue_of(2)
-    first, second, third = jobs_of(test_digits, [1, 1, 1])
-    queue.put(first)
-    queue.put(second)
+    *jobs, third = jobs_of(test_digits, [1, 1, 1])
+    queue = queue_of(2, *jobs)
     with pytest.raises(QueueFull, match="2 calls wait") as refusal:
         queue.put(third)
     ((name, value),) = refusal.value.trailing_metadata
@@ -90,10 +85,8 @@ def test_a_full_level_refuses_at_once_and_says_when_to_try_again(
 
 
 def test_cancelled_and_expired_jobs_make_room(test_digits: Pixels, jobs_of: MakeJobs) -> None:
-    queue = queue_of(2)
     cancelled, expired, alive = jobs_of(test_digits, [8, 8, 8])
-    queue.put(cancelled)
-    queue.put(expired)
+    queue = queue_of(2, cancelled, expired)
     cancelled.cancel()
     expired.deadline = 0.0
     queue.put(alive)
@@ -141,9 +134,8 @@ def test_the_speed_is_that_of_recent_batches(test_digits: Pixels, job_of: MakeJo
 
 
 def test_a_closed_queue_refuses_new_jobs_and_hands_out_what_it_holds(test_digits: Pixels, jobs_of: MakeJobs) -> None:
-    queue = queue_of(2)
     first, second = jobs_of(test_digits, [1, 1])
-    queue.put(first)
+    queue = queue_of(2, first)
     queue.close()
     with pytest.raises(Draining):
         queue.put(second)
@@ -153,9 +145,8 @@ def test_a_closed_queue_refuses_new_jobs_and_hands_out_what_it_holds(test_digits
 
 def test_a_batch_with_room_waits_until_its_delay_is_over_or_it_is_full(test_digits: Pixels, jobs_of: MakeJobs) -> None:
     """The delay counts from the oldest job; a full batch, and a closed queue, do not wait."""
-    queue = queue_of(99, delay=3600)
     lone, *others = jobs_of(test_digits, [1] * MAX_BATCH_SIZE)
-    queue.put(lone)
+    queue = queue_of(99, lone, delay=3600)
     assert queue.take_ready() == []
     assert 3500 < (queue.ready_in() or 0) <= 3600
     lone.arrived -= 3600
@@ -170,9 +161,8 @@ def test_a_batch_with_room_waits_until_its_delay_is_over_or_it_is_full(test_digi
 
 
 def test_take_waits_until_the_delay_is_over(test_digits: Pixels, jobs_of: MakeJobs) -> None:
-    queue = queue_of(9, delay=0.05)
     (job,) = jobs_of(test_digits, [1])
-    queue.put(job)
+    queue = queue_of(9, job, delay=0.05)
     assert queue.take() == [job]
     assert time.monotonic() - job.arrived >= 0.05
 
