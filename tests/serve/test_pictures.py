@@ -68,12 +68,7 @@ def contents(test_digits: Pixels) -> list[bytes]:
 
 
 def test_the_same_bytes_give_the_same_digit_or_error_through_every_entry(
-    stub: Stub,
-    client: Client,
-    server: ServerProcess,
-    digits: Digits,
-    contents: list[bytes],
-    tmp_path: Path,
+    stub: Stub, client: Client, server: ServerProcess, digits: Digits, contents: list[bytes], tmp_path: Path
 ) -> None:
     """Client by content and by path, `classify`, `score` of a folder and of an archive, and the RPC."""
     expected = [outcome(partial(client.classify, content)) for content in contents]
@@ -114,13 +109,7 @@ def rpc_outcome(stub: Stub, content: bytes) -> str:
 
 @pytest.mark.parametrize("name", ["BMP", "GIF", "TIFF"])
 def test_other_formats_are_read_from_own_files_only(
-    stub: Stub,
-    client: Client,
-    server: ServerProcess,
-    digits: Digits,
-    test_digits: Pixels,
-    tmp_path: Path,
-    name: str,
+    stub: Stub, client: Client, server: ServerProcess, digits: Digits, test_digits: Pixels, tmp_path: Path, name: str
 ) -> None:
     """The client turns them into pixels before it sends them."""
     content = encoded(test_digits[0], name)

@@ -86,12 +86,13 @@ def test_level_1_is_answered_first_and_the_last_level_is_the_default(
     assert set(ended[3:]) == {"none", "third", "unknown"}
 
 
-def test_a_timeout_ends_a_wait_and_nothing_is_computed_for_it(
+def test_nothing_is_computed_for_a_call_that_is_cancelled_or_whose_timeout_is_over(
     slow: Any, stub: Stub, full: digits_pb2.ClassifyRequest, test_digits: Pixels
 ) -> None:
     with running_batches(slow.address, 2):
-        (running,), (waiting,) = start(stub, full), start(stub, full)
+        (running,), (cancelled, waiting) = start(stub, full), start(stub, full, full)
         late = stub.Classify.future(request(test_digits[:1], timeout_microseconds=int(SLOW / 2 * 1e6)))
+        cancelled.cancel()
         assert late.code() in {Status.DEADLINE_EXCEEDED, Status.RESOURCE_EXHAUSTED}
         assert "nothing was computed" in str(late.details()) or "it was not queued" in str(late.details())
         assert running.code() is waiting.code() is Status.OK
@@ -109,13 +110,6 @@ def test_a_call_that_cannot_be_in_time_is_refused_at_once_and_told_when_to_try_a
     metadata: Any = error.value.trailing_metadata()
     assert int(dict(metadata)["retry-after-ms"]) > 1000 * SLOW
     assert {call.code() for call in waiting} == {Status.OK}
-
-
-def test_a_cancelled_call_is_never_computed(slow: Any, stub: Stub, full: digits_pb2.ClassifyRequest) -> None:
-    with running_batches(slow.address, 2):
-        (running,), (cancelled, last) = start(stub, full), start(stub, full, full)
-        cancelled.cancel()
-        assert running.code() is last.code() is Status.OK
 
 
 def test_a_delay_makes_one_batch_of_calls_that_arrive_apart(

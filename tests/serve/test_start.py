@@ -79,10 +79,7 @@ def test_a_busy_port_does_not_start(last_line: Callable[..., str], workers: int,
             "workers cannot share a Unix socket; give HOST:PORT, or --workers 1",
         ),
         ((*FREE, "--provider", "cuda"), "digits: this onnxruntime is built without CUDA"),
-        (
-            (*FREE, "--max-memory", 63),
-            "digits: --max-memory 63: expected at least 4 times the --max-message-bytes, 64",
-        ),
+        ((*FREE, "--max-memory", 63), "digits: --max-memory 63: expected at least 4 times the --max-message-bytes, 64"),
         (
             (*FREE, "--default-priority-level", 3),
             "digits: --default-priority-level 3: expected 1 to 2, the --priority-levels",
