@@ -48,7 +48,7 @@ def calibrated(
     seen = activations(model, list(dict.fromkeys(layer.input for layer in replaced(dense))), training)
     planned, scale = plan(dense, preprocessing.offset, seen), preprocessing.scale
     reference = _answers(model, validation)
-    candidates = {name: to_int8(model, scale, planned, seen, range_of) for name, range_of in RANGES.items()}
+    candidates = {name: to_int8(model, scale, planned, range_of) for name, range_of in RANGES.items()}
     best = min(candidates, key=lambda name: compare(_answers(candidates[name], validation), reference).mean_abs_diff)
     made = f"int8 dense layers, the last one fp32; {best} calibration on {len(training):,} training images"
     return candidates[best], made

@@ -39,6 +39,23 @@ def measure_all(
     return measured, times
 
 
+def openvino_run(path: Path) -> Callable[[Pixels], object] | None:
+    """Runs an ONNX file on one thread of the CPU in OpenVINO's fastest way, to compare times with.
+
+    None if OpenVINO is not installed or cannot run it.
+    """
+    try:
+        import openvino
+    except ImportError:
+        return None
+    options = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    try:
+        request = openvino.Core().compile_model(path, "CPU", options).create_infer_request()
+    except RuntimeError:  # an operator that it does not support
+        return None
+    return lambda pixels: request.infer([pixels], share_inputs=True, share_outputs=True)[0]
+
+
 def evidence(file: Path, made: str, measured: Measured, seconds: dict[str, float]) -> Evidence:
     """The manifest's record of a variant. The accuracy is NaN if the labels are not known."""
     return Evidence(

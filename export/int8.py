@@ -17,7 +17,7 @@ from digits.export.checker import checker_fault
 from digits.export.dense_layers import DenseLayer
 from digits.export.errors import UnsupportedError
 from digits.export.preprocessing import prune
-from digits.export.quantization import Activations, Array, Plan, QuantizedLayer, or_one
+from digits.export.quantization import Array, Plan, QuantizedLayer, or_one
 from digits.model.engine import INPUT
 
 ValueRange = Callable[[NDArray[np.float32]], tuple[float, float]]
@@ -36,16 +36,13 @@ class Rows:
     zero: int = 0
 
 
-def to_int8(
-    model: onnx.ModelProto, scale: float, plan: Plan, activations: Activations, value_range: ValueRange
-) -> onnx.ModelProto:
+def to_int8(model: onnx.ModelProto, scale: float, plan: Plan, value_range: ValueRange) -> onnx.ModelProto:
     """Quantizes an fp32 model.
 
     Args:
         model: With digits' signature.
         scale: The scale of its preprocessing.
         plan: Its dense layers and their quantized form.
-        activations: The inputs of the replaced layers on training images, float32 [n, k] by tensor.
         value_range: Gives the least and the greatest value that a scale has to cover; 0 is between them.
 
     Returns:
@@ -58,7 +55,7 @@ def to_int8(
     rows: Rows | None = parts.pixels(plan.dense[0], scale)
     for i, (dense, layer) in enumerate(zip(plan.dense, plan.quantized, strict=False)):
         if rows is None:
-            rows = parts.quantize(dense, *value_range(activations[dense.input]))
+            rows = parts.quantize(dense, *value_range(plan.activations[dense.input]))
         if layer.output is not None and i + 1 < len(plan.quantized):
             rows = parts.integers(dense, rows, layer, value_range(layer.output)[1])
             continue

@@ -21,6 +21,7 @@ Call = Callable[[Any], dict[str, Any]]
 
 OPSET = 18
 NEEDS_CODE = ("Lambda", "Could not locate", "Unknown layer")  # in Keras's error for a file whose layers need code
+AROUND_ONE = {"Erfc": "Erf", "Expm1": "Exp"}
 SIGNATURE = "serving_default"
 COUNTER = re.compile(r"__\d+")  # in the names that tf2onnx makes
 
@@ -156,7 +157,7 @@ def _converted(function: Any) -> onnx.ModelProto:
             function,
             function.input_signature,
             opset=OPSET,
-            custom_op_handlers={"Erfc": (_erfc, []), "Expm1": (_expm1, [])},
+            custom_op_handlers=dict.fromkeys(AROUND_ONE, (_around_one, [])),
         )
     except ValueError as error:
         raise ExportError(f"the model cannot be exported: tf2onnx says {str(error).strip()}") from error
@@ -209,22 +210,12 @@ def _depth_first(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return list(order.values())
 
 
-def _erfc(graph: Any, node: Any, name: str, _arguments: list[Any]) -> None:
-    """Erfc, as 1 - Erf: part of Keras's gelu, and unknown to ONNX and tf2onnx."""
-    one, erf, dtypes = _one_and(graph, node, name, "Erf")
-    graph.make_node("Sub", [one, erf], name=name, outputs=node.output, dtypes=dtypes)
-
-
-def _expm1(graph: Any, node: Any, name: str, _arguments: list[Any]) -> None:
-    """Expm1, as Exp - 1: part of Keras's celu."""
-    one, exp, dtypes = _one_and(graph, node, name, "Exp")
-    graph.make_node("Sub", [exp, one], name=name, outputs=node.output, dtypes=dtypes)
-
-
-def _one_and(graph: Any, node: Any, name: str, operator: str) -> tuple[str, str, Any]:
-    """The constant 1, another operator of the node's input, and its type. Removes the node."""
-    dtypes = node.output_dtypes
-    one = graph.make_const(f"{name}/one", np.array(1, np.float32)).output[0]
-    other = graph.make_node(operator, list(node.input), dtypes=dtypes).output[0]
+def _around_one(graph: Any, node: Any, name: str, _arguments: list[Any]) -> None:
+    """Erfc as 1 - Erf, part of Keras's gelu, and Expm1 as Exp - 1, part of its celu: ONNX and tf2onnx have neither."""
+    operator, dtypes = AROUND_ONE[node.type], node.output_dtypes
+    terms = [
+        graph.make_const(f"{name}/one", np.array(1, np.float32)).output[0],
+        graph.make_node(operator, list(node.input), dtypes=dtypes).output[0],
+    ]
     graph.remove_node(node.name)
-    return one, other, dtypes
+    graph.make_node("Sub", terms if operator == "Erf" else terms[::-1], name=name, outputs=node.output, dtypes=dtypes)

@@ -9,9 +9,8 @@ import onnx
 
 from digits.export.calibration import calibrated
 from digits.export.errors import ExportError, ParityError, UnsupportedError
-from digits.export.evidence import acceptance_table, evidence, measure_all
+from digits.export.evidence import acceptance_table, evidence, measure_all, openvino_run
 from digits.export.fp16 import to_fp16
-from digits.export.openvino import openvino_run
 from digits.export.settings import ExportSettings, ImportSettings
 from digits.export.source import Source, read_source
 from digits.images.digit import CLASSES

@@ -51,11 +51,13 @@ class Plan:
         dense: The dense layers.
         quantized: All of them but the last, or the only one.
         last: Weights and bias of the last one, which match the columns of the one before it.
+        activations: The inputs of the quantized layers on training images, float32 [n, k] by tensor.
     """
 
     dense: list[DenseLayer]
     quantized: list[QuantizedLayer]
     last: tuple[Array, Array]
+    activations: Activations
 
 
 def replaced(dense: list[DenseLayer]) -> list[DenseLayer]:
@@ -91,7 +93,7 @@ def plan(dense: list[DenseLayer], offset: float, activations: Activations) -> Pl
         sums = seen @ (weights[i][:, kept] * factors).astype(np.float32) + layer.bias.astype(np.float32)
         rows = np.maximum(sums, 0)
         layers.append(replace(layer, output=rows))
-    return Plan(dense, layers, (weights[-1], biases[-1]))
+    return Plan(dense, layers, (weights[-1], biases[-1]), activations)
 
 
 def _equalized(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.export.openvino import openvino_run
+from digits.export.evidence import openvino_run
 from digits.model.engine import Engine
 from digits.model.errors import ModelError
 from digits.model.golden import Golden

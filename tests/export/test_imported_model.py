@@ -154,31 +154,22 @@ def test_options_without_effect_and_files_that_are_not_models_are_refused(
         read_source(tmp_path / "nothing", None, ImportSettings())
 
 
-def resize(node: onnx.ValueInfoProto, dimension: int, size: int) -> None:
-    node.type.tensor_type.shape.dim[dimension].dim_value = size
-
-
 def fixed_batch(model: onnx.ModelProto) -> None:
     """As an export without a dynamic axis: Reshape to [1, 784] instead of Flatten."""
     model.graph.node[0].CopyFrom(helper.make_node("Reshape", ["image", "one"], ["rows"]))
     model.graph.initializer.append(helper.make_tensor("one", TensorProto.INT64, [2], [1, 784]))
 
 
+def resized(kind: str, dimension: int, size: int) -> Callable[[onnx.ModelProto], object]:
+    """Changes one dimension of the `input` or `output`."""
+    return lambda model: setattr(getattr(model.graph, kind)[0].type.tensor_type.shape.dim[dimension], "dim_value", size)
+
+
 @pytest.mark.parametrize(
     ("change", "ending", "output", "expected"),
     [
-        (
-            lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[2], "dim_value", 32),
-            None,
-            None,
-            "its input is",
-        ),
-        (
-            lambda m: setattr(m.graph.output[0].type.tensor_type.shape.dim[1], "dim_value", 7),
-            None,
-            None,
-            "say --output-",
-        ),
+        (resized("input", 2, 32), None, None, "its input is"),
+        (resized("output", 1, 7), None, None, "say --output-"),
         (lambda m: setattr(m.opset_import[0], "version", 9), None, None, "opset 9; convert it to 13 or later"),
         (fixed_batch, None, None, "cannot be run on batches of any size"),
         (lambda m: setattr(m.graph.node[0], "op_type", "Flaten"), None, None, "cannot be read as an ONNX model"),
