@@ -176,11 +176,6 @@ def cgroup() -> Iterator[Callable[..., Path]]:
         yield make
 
 
-def join(folder: Path) -> str:
-    """Shell text that moves its process into a cgroup."""
-    return f"echo $$ > {folder}/cgroup.procs"
-
-
 @dataclass(frozen=True)
 class ServerProcess:
     """A `digits serve` that is ready."""

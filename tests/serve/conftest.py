@@ -49,22 +49,21 @@ def last_line(digits: Digits) -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def job_of() -> Callable[..., WaitingJob]:
-    """Makes jobs without a call, for the queue and the batcher."""
-    return _job_of
+    """Makes a job without a call: it has these images, uint8 [n, 28, 28], and asks for probabilities."""
 
-
-@pytest.fixture(scope="session")
-def jobs_of() -> Callable[[NDArray[np.uint8], Sequence[int]], list[WaitingJob]]:
-    """Makes jobs of the given sizes, whose images are taken from an array in turn."""
-
-    def make(pixels: NDArray[np.uint8], sizes: Sequence[int]) -> list[WaitingJob]:
-        picked = np.resize(pixels, (sum(sizes), 28, 28))
-        return [_job_of(part) for part in np.split(picked, np.cumsum(sizes)[:-1])]
+    def make(pixels: Pixels, *, priority: int = 0, deadline: float = FOREVER) -> WaitingJob:
+        request = Request(pixels.tobytes(), len(pixels), classify.encode_with_probabilities, priority)
+        return WaitingJob(request, deadline)
 
     return make
 
 
-def _job_of(pixels: NDArray[np.uint8], *, priority: int = 0, deadline: float = FOREVER) -> WaitingJob:
-    """A job with these images, uint8 [n, 28, 28], that asks for probabilities."""
-    request = Request(pixels.tobytes(), len(pixels), classify.encode_with_probabilities, priority)
-    return WaitingJob(request, deadline)
+@pytest.fixture(scope="session")
+def jobs_of(job_of: Callable[..., WaitingJob]) -> Callable[[Pixels, Sequence[int]], list[WaitingJob]]:
+    """Makes jobs of the given sizes, whose images are taken from an array in turn."""
+
+    def make(pixels: Pixels, sizes: Sequence[int]) -> list[WaitingJob]:
+        picked = np.resize(pixels, (sum(sizes), 28, 28))
+        return [job_of(part) for part in np.split(picked, np.cumsum(sizes)[:-1])]
+
+    return make
