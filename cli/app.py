@@ -20,7 +20,6 @@ finally:
     pthread_sigmask(SIG_SETMASK, MASK)
 
 import ast
-import contextlib
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -29,9 +28,8 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Env, Toml
 
 from digits.cli.environment import drop_empty_variables, warn_of_unknown_tables, warn_of_unknown_variables
-from digits.cli.errors import explained
+from digits.cli.errors import complain, explained, is_message, missing
 from digits.cli.recipe import alone_with_resume, from_recipe
-from digits.storage.text import one_line
 
 CTRL_C = 128 + SIGINT  # an exit code
 # What to install for the commands that need more than the base. Each is a file of this folder.
@@ -48,7 +46,6 @@ EXTRAS = {
     "bench": "train,serve,bench",
     "demo": "train,serve",
 }
-MODULE_EXTRAS = {"pyarrow": "parquet", "ray": "ray"}  # of modules that not all of a command needs
 GROUPS = {
     "models": "List, show, compare, roll back and prune published versions.",
     "bench": "Run the benchmarks, and write their results.",
@@ -136,28 +133,12 @@ def _answer(error: BaseException) -> int | None:
     if isinstance(error, CycloptsError):
         return complain(" ".join(str(error).split()), 2)
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("digits."):
-        return complain(missing(error.name.partition(".")[0], sys.argv[1]), 1)
+        return complain(missing(error.name.partition(".")[0], sys.argv[1], EXTRAS[sys.argv[1]]), 1)
     if isinstance(error, BrokenPipeError):
         return 1  # the reader has seen enough
     if isinstance(error, Exception) and is_message(error):
         return complain(explained(error, sys.argv[1:]), 1)
     return None
-
-
-def missing(module: str, command: str) -> str:
-    extra = MODULE_EXTRAS.get(module, EXTRAS[command])
-    return f"digits {command} needs {module}, which is not installed; pip install 'digits-serving[{extra}]'"
-
-
-def complain(message: str, code: int) -> int:
-    with contextlib.suppress(OSError):  # nobody can be told
-        print(f"digits: {one_line(message)}", file=sys.stderr)
-    return code
-
-
-def is_message(error: Exception) -> bool:
-    """Whether an error is one for the user: one of our own, or the system's. Any other is a fault of ours."""
-    return isinstance(error, OSError) or type(error).__module__.startswith("digits.")
 
 
 if __name__ == "__main__":

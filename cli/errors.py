@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from digits.storage.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +17,9 @@ if TYPE_CHECKING:
 OPTIONS = dict.fromkeys(("train", "compare", "sweep", "score", "bench", "demo"), "--out")
 OPTIONS |= {"export": "--models", "models": "--models", "bench report": "--results"}
 NO_TEMPORARY = "No usable temporary directory"  # of tempfile's FileNotFoundError
+
+
+MODULE_EXTRAS = {"pyarrow": "parquet", "ray": "ray"}  # of modules that not all of a command needs
 
 
 class CommandError(Exception):
@@ -41,3 +48,19 @@ def _unwritable_folder(error: OSError) -> Path | None:
     folder = next(folder for folder in path.parents if os.path.lexists(folder))
     entered = os.access(folder, os.X_OK)  # where it cannot be, nothing tells whether the file was to be read or made
     return folder if entered and not os.access(folder, os.W_OK) and not os.access(path, os.F_OK) else None
+
+
+def missing(module: str, command: str, extra: str) -> str:
+    extra = MODULE_EXTRAS.get(module, extra)
+    return f"digits {command} needs {module}, which is not installed; pip install 'digits-serving[{extra}]'"
+
+
+def complain(message: str, code: int) -> int:
+    with contextlib.suppress(OSError):  # nobody can be told
+        print(f"digits: {one_line(message)}", file=sys.stderr)
+    return code
+
+
+def is_message(error: Exception) -> bool:
+    """Whether an error is one for the user: one of our own, or the system's. Any other is a fault of ours."""
+    return isinstance(error, OSError) or type(error).__module__.startswith("digits.")
