@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -28,29 +27,23 @@ from digits.model.limits import Limits
 from digits.model.repository import BUNDLED, open_repository
 from digits.model.selection import select
 
-Digits = Callable[..., subprocess.CompletedProcess[str]]
-
-ONE = ("bench", "engine", "--data", "embedded", "--threads", 1)  # thread
+ONE = ("engine", "--data", "embedded", "--threads", 1)  # thread
 PARAMETERS = 535_818  # of the bundled model
 KERAS = {"Keras predict", "Keras call", "tf.function"}
-PNG = b"\x89PNG"
 
 
 @pytest.fixture(scope="module")
-def measured(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A quick benchmark of the bundled model: its JSON file, and what it printed."""
-    out = tmp_path_factory.mktemp("bench") / "new" / "box.json"
-    completed = digits(*ONE, "--quick", "--batches", "16,1", "--out", out)
-    assert completed.returncode == 0, completed.stderr
-    return out, completed.stdout
+def measured(bench: Callable[..., Any]) -> Any:
+    """A quick benchmark of the bundled model."""
+    return bench(*ONE, "--quick", "--batches", "16,1")
 
 
 def systems(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in result["measurements"] if row["system"] != "machine"]
 
 
-def test_each_subject_is_timed_at_each_batch_size(measured: tuple[Path, str]) -> None:
-    result = json.loads(measured[0].read_text())
+def test_each_subject_is_timed_at_each_batch_size(measured: Any) -> None:
+    result = measured.result
     assert (result["benchmark"], result["complete"], result["repeats"]) == ("engine", True, 2)
     assert {row["system"] for row in systems(result)} >= {"fp32", "int8", *KERAS}
     loads = [(row["system"], row["load"]["batch"], row["load"]["threads"]) for row in systems(result)]
@@ -66,31 +59,28 @@ def test_each_subject_is_timed_at_each_batch_size(measured: tuple[Path, str]) ->
             assert mean <= 1.001 * latency["p100"] + 0.1
 
 
-def test_the_file_says_what_it_takes_to_measure_again_and_nothing_of_this_machines_folders(
-    measured: tuple[Path, str],
-) -> None:
-    text = measured[0].read_text()
-    result = json.loads(text)
+def test_the_file_says_what_it_takes_to_measure_again_and_both_figures_are_next_to_it(measured: Any) -> None:
+    result = measured.result
     assert result["command"] == "digits bench engine --quick --batches 16,1 --threads 1"
     assert result["findings"]["model"]["version"] == 1
     assert {"machine", "versions", "commit", "data", "warm_up"} <= result.keys()
-    assert str(BUNDLED) not in text
-    assert str(measured[0].parent) not in text
+    assert str(BUNDLED) not in measured.file.read_text()
+    for name in ("throughput", "roofline"):
+        assert measured.file.with_name(f"engine-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_no_server_would_run_here_is_timed_and_marked(measured: tuple[Path, str]) -> None:
+def test_what_no_server_would_run_here_is_timed_and_marked(measured: Any) -> None:
     try:
         select(open_repository(None).open(), precision="int8", provider="cpu")
         served = True
     except ModelError:
         served = False
-    not_served = json.loads(measured[0].read_text())["findings"]["not_served"]
-    assert ("int8" in not_served) != served
-    assert ("int8 (not served on this host)" in measured[1]) != served
+    assert ("int8" in measured.result["findings"]["not_served"]) != served
+    assert ("int8 (not served on this host)" in measured.printed) != served
 
 
-def test_the_roofline_follows_from_the_measurements(measured: tuple[Path, str]) -> None:
-    result = json.loads(measured[0].read_text())
+def test_the_roofline_follows_from_the_measurements(measured: Any) -> None:
+    result = measured.result
     found = result["findings"]["roofline"]
     assert (found["parameters"], found["widths"]) == (PARAMETERS, [784, 512, 256, 10])
     machine = [row for row in result["measurements"] if row["system"] == "machine"]
@@ -104,17 +94,12 @@ def test_the_roofline_follows_from_the_measurements(measured: tuple[Path, str]) 
     }
     points = {(point["system"], point["batch"]): point["flops"] for point in found["points"]}
     assert points == pytest.approx({key: rate * 2 * PARAMETERS for key, rate in medians.items()})
-    assert "fp32's share of the roof" in measured[1]
-
-
-def test_both_figures_are_drawn_next_to_the_file(measured: tuple[Path, str]) -> None:
-    for name in ("throughput", "roofline"):
-        assert measured[0].with_name(f"box-{name}.png").read_bytes().startswith(PNG)
+    assert "fp32's share of the roof" in measured.printed
 
 
 @pytest.mark.slow
 def test_a_model_from_elsewhere_is_timed_without_keras(
-    digits: Digits, torch_form: Callable[..., onnx.ModelProto], tmp_path: Path
+    bench: Callable[..., Any], torch_form: Callable[..., onnx.ModelProto], tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
     weights = [rng.normal(0, 0.05, shape).astype(np.float32) for shape in ((784, 32), (32, 10))]
@@ -122,19 +107,18 @@ def test_a_model_from_elsewhere_is_timed_without_keras(
     onnx.save(model, tmp_path / "elsewhere.onnx")
     settings = ExportSettings(models=tmp_path / "models", data="embedded", variants=("fp16",))
     export(tmp_path / "elsewhere.onnx", settings, Limits(), ImportSettings())
-    out = tmp_path / "engine.json"
-    completed = digits(*ONE, "--quick", "--batches", 2, "--models", tmp_path / "models", "--out", out)
-    assert completed.returncode == 0, completed.stderr
-    result = json.loads(out.read_text())
+    file, result, _ = bench(*ONE, "--quick", "--batches", 2, "--models", tmp_path / "models")
     assert {row["system"] for row in systems(result)} >= {"fp32", "fp16"}
     assert not KERAS & {row["system"] for row in systems(result)}
     assert "not from a Keras run, but from elsewhere.onnx" in result["findings"]["left_out"]["Keras, tf.function"]
     assert "fp16 runs on CUDA only" in result["findings"]["not_served"]["fp16"]
     assert result["findings"]["roofline"]["widths"] == [784, 32, 10]
-    assert str(tmp_path) not in out.read_text()
+    assert str(tmp_path) not in file.read_text()
 
 
-def test_a_model_that_answers_wrongly_is_an_error_after_all_is_written(digits: Digits, tmp_path: Path) -> None:
+def test_a_model_that_answers_wrongly_is_an_error_after_all_is_written(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
     version = tmp_path / "models" / "digits" / "1"
     shutil.copytree(BUNDLED / "digits" / "1", version)
     golden = Golden.read(version / "golden.npz")
@@ -142,10 +126,8 @@ def test_a_model_that_answers_wrongly_is_an_error_after_all_is_written(digits: D
     (version / "SHA256SUMS").unlink()
     write_checksums(version)
     out = tmp_path / "engine.json"
-    completed = digits(*ONE, "--quick", "--batches", 1, "--models", tmp_path / "models", "--out", out)
-    assert completed.returncode == 1
-    assert "fp32 differs from the golden set's answers by" in completed.stderr
-    assert len(completed.stderr.splitlines()) == 1
+    error = refused(*ONE, "--quick", "--batches", 1, "--models", tmp_path / "models", "--out", out)
+    assert "fp32 differs from the golden set's answers by" in error
     findings = json.loads(out.read_text())["findings"]
     assert "fp32" in findings["not_served"]
     assert (
@@ -153,41 +135,29 @@ def test_a_model_that_answers_wrongly_is_an_error_after_all_is_written(digits: D
     )
 
 
-def test_ctrl_c_keeps_what_is_measured(starting: Callable[..., Any], tmp_path: Path) -> None:
-    out = tmp_path / "engine.json"
-    with starting(*ONE, "--batches", "1,64", "--repeats", 1000, "--out", out) as (process, stderr):
-        read_until(process, "repeat 1 of 1000: batches of 64")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
-    assert stderr.read_text() == "digits: interrupted\n"
-    assert not out.exists()
-    partial = json.loads((tmp_path / "engine.partial.json").read_text())
-    assert (partial["complete"], partial["ended_by"]) == (False, "KeyboardInterrupt")
+MANY = (*ONE, "--batches", "1,64", "--repeats", 1000)
+SECOND = "repeat 1 of 1000: batches of 64"
+
+
+def test_ctrl_c_keeps_what_is_measured(ended: Callable[..., Any]) -> None:
+    found = ended(*MANY, until=SECOND, end=lambda process, _: process.send_signal(signal.SIGINT))
+    assert (found.code, found.error) == (130, "digits: interrupted\n")
+    partial = found.partial
+    assert partial["ended_by"] == "KeyboardInterrupt"
     assert {row["system"] for row in systems(partial) if row["load"]["batch"] == 1} >= {"fp32", *KERAS}
     assert all(len(row["repeats"]) == 1 for row in partial["measurements"])
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_reported(starting: Callable[..., Any], tmp_path: Path) -> None:
-    out = tmp_path / "engine.json"
-    with starting(*ONE, "--batches", "1,64", "--repeats", 1000, "--out", out) as (process, stderr):
-        read_until(process, "repeat 1 of 1000: batches of 64")
-        os.kill(measuring_process(process.pid), signal.SIGKILL)
-        assert process.wait(timeout=60) == 1
-    assert "the process for --threads 1 was killed" in stderr.read_text()
-    assert json.loads((tmp_path / "engine.partial.json").read_text())["measurements"]
+def test_a_killed_process_is_reported(ended: Callable[..., Any]) -> None:
+    def kill(_process: object, children: list[int]) -> None:  # another child is multiprocessing's resource tracker
+        (measuring,) = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(measuring, signal.SIGKILL)
 
-
-def read_until(process: subprocess.Popen[str], line: str) -> None:
-    assert process.stdout is not None
-    assert any(printed.startswith(line) for printed in process.stdout)
-
-
-def measuring_process(parent: int) -> int:
-    """The child that is no resource tracker of multiprocessing's."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="utf-8").split()
-    (found,) = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return int(found)
+    found = ended(*MANY, until=SECOND, end=kill)
+    assert found.code == 1
+    assert "the process for --threads 1 was killed" in found.error
+    assert found.partial["measurements"]
 
 
 @pytest.mark.parametrize(
@@ -202,12 +172,9 @@ def measuring_process(parent: int) -> int:
     ],
 )
 def test_a_wrong_setting_is_reported_at_once(
-    digits: Digits, tmp_path: Path, option: str, value: str, code: int, message: str
+    refused: Callable[..., str], tmp_path: Path, option: str, value: str, code: int, message: str
 ) -> None:
-    completed = digits("bench", "engine", option, value, cwd=tmp_path)
-    assert completed.returncode == code
-    assert message in completed.stderr
-    assert len(completed.stderr.splitlines()) == 1
+    assert message in refused("engine", option, value, code=code, cwd=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -221,13 +188,17 @@ def test_threads_without_a_core_of_their_own_are_left_out(capsys: pytest.Capture
         planned(EngineBenchmarkSettings(threads=(8,)), cores=2)
 
 
-def test_quick_chooses_what_is_not_given() -> None:
-    quick = planned(EngineBenchmarkSettings(quick=True), cores=2)
-    assert (list(quick.batches), quick.threads, quick.repeats) == ([1, 64, 1024], [1], 2)
-    same = planned(EngineBenchmarkSettings(quick=True, threads=(1, 2)), cores=2)
-    assert same.threads == [1, 2]
-    given = planned(EngineBenchmarkSettings(quick=True, batches=(8,), threads=(2,), repeats=3), cores=2)
-    assert (list(given.batches), given.threads, given.repeats) == ([8], [2], 3)
+@pytest.mark.parametrize(
+    ("given", "planned_for"),
+    [
+        ({}, ([1, 64, 1024], [1], 2)),
+        ({"threads": (1, 2)}, ([1, 64, 1024], [1, 2], 2)),
+        ({"batches": (8,), "threads": (2,), "repeats": 3}, ([8], [2], 3)),
+    ],
+)
+def test_quick_chooses_what_is_not_given(given: dict[str, Any], planned_for: tuple[object, ...]) -> None:
+    plan = planned(EngineBenchmarkSettings(quick=True, **given), cores=2)
+    assert (list(plan.batches), plan.threads, plan.repeats) == planned_for
 
 
 def test_the_work_of_a_batch_is_that_of_the_paper_and_pencil() -> None:
