@@ -8,10 +8,11 @@ from typing import Any, Self
 import grpc
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from digits.client import AsyncClient, Client
 from digits.client.channel import SERVICE
-from digits.protos.digits.v1 import digits_pb2
+from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 
 
 class BlockingAsyncClient:
@@ -109,3 +110,20 @@ def small(serving: Callable[..., Any], models: Any, transport: str) -> Iterator[
     limits = ("--max-batch-size", 16, "--max-queue-size", 1, "--slow-down-microseconds", 5_000)
     with serving("--models", models, "--precision", "int8", "--transport", transport, "--no-warmup", *limits) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def refusals() -> Callable[[str, NDArray[np.uint8]], list[grpc.RpcError]]:
+    """The refusals of a burst of 24 calls without this library, from a server that lets one wait."""
+
+    def burst(address: str, digit: NDArray[np.uint8]) -> list[grpc.RpcError]:
+        request = digits_pb2.ClassifyRequest(pixels=digit.tobytes())
+        refused: list[grpc.RpcError] = []
+        with grpc.insecure_channel(address) as channel:
+            stub = digits_pb2_grpc.DigitClassifierStub(channel)
+            while not refused:
+                calls = [stub.Classify.future(request, timeout=60) for _ in range(24)]
+                refused = [error for call in calls if isinstance(error := call.exception(), grpc.RpcError)]
+        return refused
+
+    return burst

@@ -30,12 +30,13 @@ from digits.client.errors import client_error
 from digits.client.local import LocalClassifier
 from digits.images.errors import BlankError, PictureError
 from digits.images.mnist import Mnist
-from digits.protos.digits.v1 import digits_pb2
 
+Connect = Callable[..., Any]
+Pixels = NDArray[np.uint8]
 PICTURES = 3
 
 
-def png(digit: NDArray[np.uint8]) -> bytes:
+def png(digit: Pixels) -> bytes:
     """A picture that is a digit already, so that its pixels come out as they are."""
     file = io.BytesIO()
     Image.fromarray(digit).save(file, "PNG")
@@ -43,7 +44,7 @@ def png(digit: NDArray[np.uint8]) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def paths(test_digits: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def paths(test_digits: Pixels, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The first test digits as picture files."""
     folder = tmp_path_factory.mktemp("pictures")
     for i, digit in enumerate(test_digits[:PICTURES]):
@@ -66,7 +67,7 @@ def test_predictions_are_typed_arrays(client: Client, data: Mnist) -> None:
 
 
 def test_arrays_paths_and_bytes_get_the_same_answers(
-    server: Any, connect: Callable[..., Any], test_digits: NDArray[np.uint8], paths: list[Path]
+    server: Any, connect: Connect, test_digits: Pixels, paths: list[Path]
 ) -> None:
     """One or many, also mixed in one sequence: the client makes digits of the pictures."""
     contents = [path.read_bytes() for path in paths]
@@ -90,7 +91,7 @@ def test_arrays_paths_and_bytes_get_the_same_answers(
 
 
 def test_a_bad_picture_is_named_by_its_path_or_its_place(
-    server: Any, connect: Callable[..., Any], test_digits: NDArray[np.uint8], paths: list[Path], tmp_path: Path
+    server: Any, connect: Connect, test_digits: Pixels, paths: list[Path], tmp_path: Path
 ) -> None:
     """In one line, and with its own kind of error."""
     bad = tmp_path / "bad.png"
@@ -112,7 +113,7 @@ def test_a_bad_picture_is_named_by_its_path_or_its_place(
             client.classify([*paths, tmp_path / "none.png"])
 
 
-def test_this_process_answers_as_the_server_does(client: Client, models: Path, test_digits: NDArray[np.uint8]) -> None:
+def test_this_process_answers_as_the_server_does(client: Client, models: Path, test_digits: Pixels) -> None:
     local = LocalClassifier(models, precision="int8").classify(test_digits, include_probabilities=True)
     remote = client.classify(test_digits, include_probabilities=True)
     assert local.probabilities is not None
@@ -126,7 +127,7 @@ def test_this_process_answers_as_the_server_does(client: Client, models: Path, t
     assert (local.timing.queue, local.timing.batch_size) == (0, 1000)
 
 
-def test_threads_and_tasks_share_a_client(server: Any, client: Client, test_digits: NDArray[np.uint8]) -> None:
+def test_threads_and_tasks_share_a_client(server: Any, client: Client, test_digits: Pixels) -> None:
     expected = client.classify(test_digits[:400]).digits
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(client.classify, np.split(test_digits[:400], 100)))
@@ -141,7 +142,7 @@ def test_threads_and_tasks_share_a_client(server: Any, client: Client, test_digi
 
 
 def test_an_asyncio_client_is_made_anywhere_and_belongs_to_the_loop_of_its_first_call(
-    server: Any, test_digits: NDArray[np.uint8]
+    server: Any, test_digits: Pixels
 ) -> None:
     client = AsyncClient(server.address)
 
@@ -158,9 +159,7 @@ def test_an_asyncio_client_is_made_anywhere_and_belongs_to_the_loop_of_its_first
             first.run(run())
 
 
-def test_several_channels_are_connections_of_their_own(
-    server: Any, connect: Callable[..., Any], test_digits: NDArray[np.uint8]
-) -> None:
+def test_several_channels_are_connections_of_their_own(server: Any, connect: Connect, test_digits: Pixels) -> None:
     """Made at the first call, and used in turn."""
     before = established(server.address)
     with connect(server.address, channels=3) as client:
@@ -181,26 +180,17 @@ def established(address: str) -> set[str]:
     return {near for _, near, far, state, *_ in rows if far.endswith(port) and state == "01"}
 
 
-def test_a_refusal_carries_the_code_and_the_servers_words(client: Client, test_digits: NDArray[np.uint8]) -> None:
-    """In one line, after the address. The limits are asked for again, since a restart may have changed them."""
-    client._calls.limits = digits_pb2.Limits(max_batch_size=9999, max_message_bytes=2**24)
-    with pytest.raises(RequestError) as error:
-        client.classify(np.resize(test_digits, (1025, 28, 28)))
-    assert error.value.code == "INVALID_ARGUMENT"
-    words = "INVALID_ARGUMENT: pixels has 1025 images; max_batch_size is 1024: split the call"
-    assert str(error.value) == f"{client._calls.address}: {words}"
-    assert len(client.classify(np.resize(test_digits, (1025, 28, 28)))) == 1025
-
-
 def test_a_missing_server_is_unavailable_when_the_time_is_over(
-    connect: Callable[..., Any], tmp_path: Path, test_digits: NDArray[np.uint8]
+    connect: Connect, tmp_path: Path, test_digits: Pixels
 ) -> None:
     address = f"unix:{tmp_path}/nobody"
     with connect(address, timeout=1) as client:
         assert not client.ready()
         with pytest.raises(UnavailableError, match=address) as error:
             client.classify(test_digits[0])
+        answers = list(client.stream(test_digits[:3], return_exceptions=True))
     assert error.value.code == "UNAVAILABLE"
+    assert list(map(type, answers)) == [UnavailableError] * 3
 
 
 def test_a_server_is_ready_until_it_drains(client: Client, serving: Callable[..., Any], models: Path) -> None:

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from digits.client import AsyncClient, Client, ClientError, OverloadedError, Predictions, RequestError
 from digits.client.calls import Calls
-from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
+from digits.protos.digits.v1 import digits_pb2
 
 BATCH = 16  # images that the small server takes in a call
 BURST = 24  # concurrent calls: more than may wait
+Refusals = Callable[[str, NDArray[np.uint8]], list[grpc.RpcError]]
+Pixels = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +32,8 @@ def narrow(serving: Callable[..., Any], models: Path, transport: str) -> Iterato
         yield server
 
 
-def refusals(address: str, digit: NDArray[np.uint8]) -> list[grpc.RpcError]:
-    """The refusals of bursts of calls without this library."""
-    request = digits_pb2.ClassifyRequest(pixels=digit.tobytes())
-    refused: list[grpc.RpcError] = []
-    with grpc.insecure_channel(address) as channel:
-        stub = digits_pb2_grpc.DigitClassifierStub(channel)
-        while not refused:
-            calls = [stub.Classify.future(request, timeout=60) for _ in range(BURST)]
-            refused = [error for call in calls if isinstance(error := call.exception(), grpc.RpcError)]
-    return refused
-
-
 def test_a_call_that_is_too_large_is_split_and_joined(
-    small: Any, narrow: Any, client: Client, connect: Callable[..., Any], test_digits: NDArray[np.uint8]
+    small: Any, narrow: Any, client: Client, connect: Callable[..., Any], test_digits: Pixels
 ) -> None:
     """By the images in a batch, or by the bytes in a message; the answers are those of a single call.
 
@@ -62,7 +52,7 @@ def test_a_call_that_is_too_large_is_split_and_joined(
         assert parts.timing.batch_size <= largest
 
 
-def test_the_limits_are_asked_for_when_they_may_matter(small: Any, test_digits: NDArray[np.uint8]) -> None:
+def test_the_limits_are_asked_for_when_they_may_matter(small: Any, test_digits: Pixels) -> None:
     """Not for one image; once for many."""
     with Client(small.address) as client:
         client.classify(test_digits[0])
@@ -74,20 +64,24 @@ def test_the_limits_are_asked_for_when_they_may_matter(small: Any, test_digits: 
         assert client._calls.limits is limits
 
 
-def test_a_message_that_is_too_large_is_the_callers_fault_and_the_limits_are_asked_for_again(
-    narrow: Any, connect: Callable[..., Any], test_digits: NDArray[np.uint8]
+def test_a_refusal_carries_the_servers_words_and_the_limits_are_asked_for_again(
+    small: Any, narrow: Any, connect: Callable[..., Any], test_digits: Pixels
 ) -> None:
     """As after a restart with smaller limits: the next call is split by the new ones."""
-    with connect(narrow.address, timeout=60) as client:
-        client._calls.limits = digits_pb2.Limits(max_batch_size=1024, max_message_bytes=2**24)
-        with pytest.raises(RequestError) as error:
-            client.classify(test_digits[:20])
-        assert error.value.code == "RESOURCE_EXHAUSTED"
-        assert client._calls.limits is None
-        assert len(client.classify(test_digits[:20])) == 20
+    too_many = "INVALID_ARGUMENT: pixels has 20 images; max_batch_size is 16: split the call"
+    for server, words in ((small, too_many), (narrow, "RESOURCE_EXHAUSTED: ")):
+        with connect(server.address, timeout=60) as client:
+            client._calls.limits = digits_pb2.Limits(max_batch_size=1024, max_message_bytes=2**24)
+            with pytest.raises(RequestError) as error:
+                client.classify(test_digits[:20])
+            assert error.value.code == words.partition(":")[0]
+            assert str(error.value).startswith(f"{server.address}: {words}")
+            assert "\n" not in str(error.value)
+            assert client._calls.limits is None
+            assert len(client.classify(test_digits[:20])) == 20
 
 
-def test_an_overload_is_waited_for(small: Any, test_digits: NDArray[np.uint8]) -> None:
+def test_an_overload_is_waited_for(small: Any, refusals: Refusals, test_digits: Pixels) -> None:
     """A burst of which some calls are refused, by either client: all of them are answered in the end."""
     assert refusals(small.address, test_digits[0])
     images = test_digits[:BURST]
@@ -103,7 +97,9 @@ def test_an_overload_is_waited_for(small: Any, test_digits: NDArray[np.uint8]) -
     assert np.array_equal(np.repeat(found, BATCH), parts.digits)
 
 
-def test_an_overload_is_given_up_when_the_time_is_too_short(small: Any, test_digits: NDArray[np.uint8]) -> None:
+def test_an_overload_is_given_up_when_the_time_is_too_short(
+    small: Any, refusals: Refusals, test_digits: Pixels
+) -> None:
     """By what a real refusal says."""
     refusal = refusals(small.address, test_digits[0])[0]
     calls = Calls("host:1", 10)
@@ -154,7 +150,7 @@ def test_parts_are_the_images_in_order_and_within_the_limits(count: int, images:
 
 
 def test_all_servers_of_a_name_are_used_and_one_may_go(
-    server: Any, serving: Callable[..., Any], models: Path, transport: str, test_digits: NDArray[np.uint8]
+    server: Any, serving: Callable[..., Any], models: Path, transport: str, test_digits: Pixels
 ) -> None:
     """Drained or killed between calls: no caller notices, and the other one answers."""
     other, ends = ("grpcio", "kill") if transport == "native" else ("native", "terminate")

@@ -34,38 +34,34 @@ def answer(items: list[Item]) -> Predictions:
     return Predictions(digits, digits.astype(np.float32), None, "1", Timing(0, 0, 0, len(digits)))
 
 
+def numbers(items: list[Item]) -> set[int]:
+    return set(images(items)[:, 0, 0].tolist())
+
+
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=40), st.integers(1, 20), st.data())
 def test_each_item_gets_its_own_answer_in_order_whatever_calls_fail(
     sizes: list[int], most: int, data: st.DataObject
 ) -> None:
-    """Calls stay within the limits and half a window, and a shared one that fails costs no item its answer."""
+    """Calls stay within the limits and half a window. Items of a shared one that fails are asked for alone."""
     pipeline = holding(sizes, most=most)
     running: list[list[Item]] = []
     outcomes: list[Any] = []
+    alone, failed = set[int](), set[int]()
     while not pipeline.is_empty:
         if len(running) < 2 and (taken := pipeline.take()):
             assert len(taken) <= math.ceil(len(sizes) / 2)
-            assert len(taken) == 1 or len(images(taken)) <= most
+            assert len(taken) == 1 or (len(images(taken)) <= most and not alone & numbers(taken))
             running.append(taken)
             continue
         taken = running.pop(data.draw(st.integers(0, len(running) - 1)))
-        refused = len(taken) > 1 and data.draw(st.booleans())
+        refused = data.draw(st.booleans())
+        if refused:
+            (failed if len(taken) == 1 else alone).update(numbers(taken))
         pipeline.settle(taken, client_error("host:1", "INVALID_ARGUMENT", "") if refused else answer(taken))
         outcomes += list(pipeline.finished())
-    assert [part.digits.tolist() for part in outcomes] == [[i] * size for i, size in enumerate(sizes)]
-
-
-def test_a_call_of_one_item_that_fails_fails_the_item() -> None:
-    """Also one that was asked for again after its shared call had failed."""
-    pipeline = holding([1, 1, 1, 1])
-    shared, refusal = pipeline.take(), client_error("host:1", "INVALID_ARGUMENT", "no")
-    pipeline.settle(shared, refusal)
-    for _ in range(2):
-        pipeline.settle(alone := pipeline.take(), refusal)
-        assert len(alone) == 1
-    pipeline.settle(rest := pipeline.take(), answer(rest))
-    assert len(rest) == 2
-    assert list(map(type, pipeline.finished())) == [RequestError, RequestError, Predictions, Predictions]
+    assert {i for i, outcome in enumerate(outcomes) if isinstance(outcome, RequestError)} == failed
+    for i, size in enumerate(sizes):
+        assert i in failed or outcomes[i].digits.tolist() == [i] * size
 
 
 @pytest.mark.parametrize(("code", "kind"), [("UNAVAILABLE", UnavailableError), ("INTERNAL", DeadlineError)])

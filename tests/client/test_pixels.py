@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from digits.client import AsyncClient, Client
 from digits.client.local import LocalClassifier
 from digits.client.pixels import pixels_of
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from digits.client.predictions import Predictions
+    from digits.client import Client
     from digits.images.arrays import PixelRange
     from digits.tests.conftest import ServerProcess
 
@@ -120,23 +118,13 @@ def test_a_float_just_out_of_its_range_is_refused_or_the_shade_at_its_end(
 
 
 def test_the_range_of_floats_is_the_callers_in_every_way_to_ask(
-    client: Client, server: ServerProcess, models: Path, test_digits: NDArray[np.uint8]
+    client: Client, server: ServerProcess, connect: Any, models: Path, test_digits: NDArray[np.uint8]
 ) -> None:
-    expected = client.classify(test_digits[:5]).digits
-    floats = test_digits[:5].astype(np.float32)
-
-    async def asynchronous() -> list[Predictions]:
-        async with AsyncClient(server.address) as other:
-            streamed = [answer async for answer in other.stream([floats], pixel_range="0-255")]
-            return [await other.classify(floats, pixel_range="0-255"), *streamed]
-
-    for answer in (
-        client.classify(floats, pixel_range="0-255"),
-        *client.stream([floats], pixel_range="0-255"),
-        *asyncio.run(asynchronous()),
-        LocalClassifier(models).classify(floats, pixel_range="0-255"),
-    ):
-        assert np.array_equal(answer.digits, expected)
+    floats, asked = test_digits[:5].astype(np.float32), {"pixel_range": "0-255"}
+    with connect(server.address) as either:
+        answers = [either.classify(floats, **asked), *either.stream([floats], **asked)]
+    for answer in (*answers, LocalClassifier(models).classify(floats, pixel_range="0-255")):
+        assert np.array_equal(answer.digits, client.classify(test_digits[:5]).digits)
     with pytest.raises(ValueError, match="pixel_range is '0-2'; expected one of"):
         client.classify(floats, pixel_range="0-2")  # type: ignore[arg-type]
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from digits.client import AsyncClient, Client, Predictions, RequestError, UnavailableError
+from digits.client import AsyncClient, Client, Predictions, RequestError
 from digits.images.errors import ArrayError, PictureError
 from digits.protos.digits.v1 import digits_pb2
 
@@ -82,22 +82,6 @@ def test_items_are_drawn_no_further_ahead_than_the_window(
         assert drawn == ITEMS
         with pytest.raises(ValueError, match="window is 0; expected at least 1 item"):
             client.stream(items(), window=0)
-
-
-def test_asyncio_gets_an_answer_even_if_the_next_item_never_comes(server: Any, test_digits: Pixels) -> None:
-    async def run() -> None:
-        answered = asyncio.Event()
-
-        async def items() -> AsyncIterator[Pixels]:
-            yield test_digits[0]
-            await answered.wait()
-            yield test_digits[1]
-
-        async with AsyncClient(server.address) as client:
-            async for _ in client.stream(items()):
-                answered.set()
-
-    asyncio.run(run())
 
 
 def test_an_item_is_sent_while_the_source_waits_for_the_next_one(scripted: Any, connect: Connect) -> None:
@@ -202,15 +186,6 @@ def test_an_exception_of_the_source_is_raised_after_the_answers(
             next(stream)
 
 
-def test_items_without_a_server_fail_when_their_time_is_over(
-    connect: Connect, test_digits: Pixels, tmp_path: Path
-) -> None:
-    """With the error of a single call."""
-    with connect(f"unix:{tmp_path}/nobody") as client:
-        answers = list(client.stream(test_digits[:3], timeout=2, return_exceptions=True))
-        assert list(map(type, answers)) == [UnavailableError] * 3
-
-
 def test_a_stream_that_is_closed_early_leaves_no_thread_behind(client: Client, test_digits: Pixels) -> None:
     before = set(threading.enumerate())
     drawn = 0
@@ -232,6 +207,8 @@ def test_a_stream_that_is_closed_early_leaves_no_thread_behind(client: Client, t
 
 
 def test_a_stream_that_is_closed_early_leaves_no_task_behind(server: Any, test_digits: Pixels) -> None:
+    """Nor does it wait for an item that never comes before it hands out an answer."""
+
     async def run() -> None:
         never = asyncio.Event()
 
