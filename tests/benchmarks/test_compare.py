@@ -68,28 +68,22 @@ def wheel(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_the_code_of_the_build_is_what_runs(packages: Path, wheel: Path) -> None:
-    """Not that of this checkout, which is installed too."""
+def test_the_code_of_the_build_is_what_runs(packages: Path, wheel: Path, tmp_path: Path) -> None:
+    """Not that of this checkout, which is installed too: a module that the build lacks is not taken from it."""
     for path in (packages, wheel, ROOT):
         with opened(path) as build:
             assert (build.root / "digits" / "cli" / "app.py").is_file()
     with opened(wheel) as build:
         assert not build.root.is_relative_to(ROOT)
     assert not build.root.exists()
-
-
-def test_what_a_build_lacks_is_not_taken_from_elsewhere(packages: Path, tmp_path: Path) -> None:
-    lacking = tmp_path / "lacking"
-    shutil.copytree(packages, lacking)
+    lacking = shutil.copytree(packages, tmp_path / "lacking")
     shutil.rmtree(lacking / "digits" / "model")
-    with (
-        pytest.raises(BenchmarkError, match=r"lacking: (lacks a module; .*|cannot be imported: .*)"),
-        opened(lacking),
-    ):
+    says = r"lacking: (lacks a module; .*|cannot be imported: .*)"
+    with pytest.raises(BenchmarkError, match=says), opened(lacking):
         pass
 
 
-def test_what_is_not_a_build_is_reported(digits: Digits, wheel: Path, tmp_path: Path) -> None:
+def test_what_is_not_a_build_is_reported(refused: Callable[..., str], wheel: Path, tmp_path: Path) -> None:
     damaged, other, nothing = tmp_path / "damaged.whl", tmp_path / "other.whl", tmp_path / "nothing"
     content = bytearray(wheel.read_bytes())
     content[1000:1200] = bytes(200)
@@ -103,10 +97,7 @@ def test_what_is_not_a_build_is_reported(digits: Digits, wheel: Path, tmp_path: 
         nothing: f"{nothing}: cannot be read as a wheel (No such file or directory); give a wheel, or a checkout",
         tmp_path / "empty": f"{tmp_path / 'empty'}: not a build: it has neither digits/cli/app.py nor cli/app.py; ",
     }.items():
-        completed = digits("bench", "compare", path, ROOT, cwd=tmp_path)
-        assert completed.returncode == 1
-        assert completed.stderr.startswith(f"digits: {says}")
-        assert completed.stderr.count("\n") == 1
+        assert refused("compare", path, ROOT, cwd=tmp_path).startswith(f"digits: {says}")
 
 
 @pytest.mark.parametrize(
@@ -127,37 +118,28 @@ def test_what_is_not_a_build_is_reported(digits: Digits, wheel: Path, tmp_path: 
     ],
 )
 def test_a_build_that_does_not_serve_or_answers_wrongly(
-    digits: Digits, packages: Path, tmp_path: Path, file: str, old: str, new: str, says: str
+    refused: Callable[..., str], packages: Path, tmp_path: Path, file: str, old: str, new: str, says: str
 ) -> None:
     bad = changed(packages, tmp_path / "bad", file, old, new)
-    completed = digits("bench", "compare", packages, bad, *FEW, cwd=tmp_path)
-    assert completed.returncode == 1
-    assert re.search(says, completed.stderr)
-    assert completed.stderr.count("\n") == 1
+    assert re.search(says, refused("compare", packages, bad, *FEW, cwd=tmp_path))
 
 
-def test_a_wheel_is_compared_with_the_checkout(digits: Digits, wheel: Path, tmp_path: Path) -> None:
+def test_a_wheel_is_compared_with_the_checkout(bench: Callable[..., Any], wheel: Path, tmp_path: Path) -> None:
     """Without h2load, and with a limit that nothing is beyond."""
-    file, where = tmp_path / "compare.json", {"env": {"PATH": "/nowhere"}, "cwd": tmp_path}
-    completed = digits("bench", "compare", wheel, ROOT, *FEW, "--limit", 99, "--out", file, **where)
-    assert completed.returncode == 0, completed.stderr
-    assert "B is not" in completed.stdout
-    result = json.loads(file.read_text())
+    where = {"env": {"PATH": "/nowhere"}, "cwd": tmp_path}
+    file, result, printed = bench("compare", wheel, ROOT, *FEW, "--limit", 99, **where)
+    assert "B is not" in printed
     assert result["command"] == "digits bench compare --limit 99.0 --pairs 5 --seconds 0.1 --seed 0"
     assert result["generator"] == "asyncio"
     assert result["builds"] == {"A": wheel.name, "B": ROOT.name}
-    assert [(one["system"], one["load"]["images"]) for one in result["measurements"]] == [
-        ("A", 1),
-        ("B", 1),
-        ("A", 64),
-        ("B", 64),
-    ]
+    loads = [(one["system"], one["load"]["images"]) for one in result["measurements"]]
+    assert loads == [("A", 1), ("B", 1), ("A", 64), ("B", 64)]
     for one in result["measurements"]:
         assert len(one["repeats"]) == 5
         assert all(repeat["calls_per_second"] > 0 and repeat["cpu_us"] > 0 for repeat in one["repeats"])
     assert not result["findings"]["slower"]
     assert len(result["findings"]["differences"]) == 4
-    assert str(tmp_path) not in file.read_text()
+    assert str(wheel.parent) not in file.read_text()
 
 
 def test_a_build_of_a_quarter_of_the_speed_is_slower(digits: Digits, packages: Path, tmp_path: Path) -> None:
@@ -169,33 +151,23 @@ def test_a_build_of_a_quarter_of_the_speed_is_slower(digits: Digits, packages: P
     assert json.loads((tmp_path / "runs" / "bench" / "compare.json").read_text())["findings"]["slower"]
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-@pytest.mark.parametrize("ends", ["ctrl-c", "server"])
-def test_the_pairs_that_are_measured_are_kept(
-    starting: Callable[..., Any], packages: Path, tmp_path: Path, ends: str
-) -> None:
-    out = tmp_path / "compare.json"
-    with starting("bench", "compare", packages, packages, "--pairs", 1000, "--out", out) as (process, stderr):
-        while not (line := process.stdout.readline()).startswith("pair 1/"):
-            assert line, stderr.read_text()
-        servers = children(process.pid)[:2]
-        if ends == "ctrl-c":
+@pytest.mark.parametrize(
+    ("code", "says"), [(130, "interrupted"), (1, "A: its server has ended in the middle, under Classify")]
+)
+def test_the_pairs_that_are_measured_are_kept(ended: Callable[..., Any], packages: Path, code: int, says: str) -> None:
+    def end(process: subprocess.Popen[str], servers: list[int]) -> None:
+        if code == 130:
             process.send_signal(signal.SIGINT)
         else:
             os.kill(servers[0], signal.SIGKILL)
-        assert process.wait(timeout=60) == (130 if ends == "ctrl-c" else 1)
-    says = "interrupted" if ends == "ctrl-c" else "A: its server has ended in the middle, under Classify"
-    assert stderr.read_text().startswith(f"digits: {says}")
-    kept = json.loads((tmp_path / "compare.partial.json").read_text())
-    assert not out.exists()
-    assert not kept["complete"]
-    counts = [len(one["repeats"]) for one in kept["measurements"]]
+
+    found = ended("compare", packages, packages, "--pairs", 1000, until="pair 1/", end=end)
+    assert found.code == code
+    assert found.error.startswith(f"digits: {says}")
+    counts = [len(one["repeats"]) for one in found.partial["measurements"]]
     assert min(counts) >= 1
     assert counts[0] == counts[1]
-    assert not any(Path(f"/proc/{server}").exists() for server in servers)
+    assert not any(Path(f"/proc/{server}").exists() for server in found.children[:2])
 
 
 LOAD = {"loop": "closed", "method": "Classify", "images": 1, "connections": 16, "streams": 1, "generator": "h2load"}
@@ -212,25 +184,23 @@ def of_server(file: Path, rates: dict[str, float], **more: object) -> Path:
     return file
 
 
-def test_two_files_are_compared_by_their_ratios_to_the_echo(digits: Digits, tmp_path: Path) -> None:
+def test_two_files_are_compared_by_their_ratios_to_the_echo(bench: Callable[..., Any], tmp_path: Path) -> None:
     """The second machine is half as fast, and digits a fifth slower by its echo: that is never exit code 1."""
     a = of_server(tmp_path / "a.json", {"digits, native": 1000, "digits, grpcio": 100, "echo": 2000})
     b = of_server(tmp_path / "b.json", {"digits, native": 400, "elsewhere": 7, "echo": 1000})
-    completed = digits("bench", "compare", a, b, cwd=tmp_path)
-    assert completed.returncode == 0, completed.stderr
-    (line,) = [line for line in completed.stdout.splitlines() if "calls a second" in line]
+    _, result, printed = bench("compare", a, b)
+    (line,) = [line for line in printed.splitlines() if "calls a second" in line]
     assert line.split()[-4:] == ["0.500", "0.400", "-20.0", "%"]
-    assert "only in A: digits, grpcio: Classify" in completed.stdout
-    assert "only in B: elsewhere: Classify" in completed.stdout
-    assert "\nIndicative: two files are from different times" in completed.stdout
-    result = json.loads((tmp_path / "runs" / "bench" / "compare.json").read_text())
+    assert "only in A: digits, grpcio: Classify" in printed
+    assert "only in B: elsewhere: Classify" in printed
+    assert "\nIndicative: two files are from different times" in printed
     (row,) = result["measurements"]
     assert row["system"] == "digits, native"
     assert [one["calls_per_second"] for one in row["repeats"]] == [0.5, 0.4]
     assert len(result["findings"]["left_out"]) == 2
 
 
-def test_files_that_cannot_be_compared(digits: Digits, wheel: Path, tmp_path: Path) -> None:
+def test_files_that_cannot_be_compared(refused: Callable[..., str], wheel: Path, tmp_path: Path) -> None:
     a = of_server(tmp_path / "a.json", {"digits, native": 1000, "echo": 2000})
     apart = of_server(tmp_path / "apart.json", {"digits, native": 1000, "echo": 2000}, connections=4)
     other, broken = tmp_path / "other.json", tmp_path / "broken.json"
@@ -244,10 +214,7 @@ def test_files_that_cannot_be_compared(digits: Digits, wheel: Path, tmp_path: Pa
         (a, tmp_path / "none.json"): f"{tmp_path / 'none.json'}: cannot be read (No such file or directory)\n",
         (a, apart): f"{a} and {apart} have no load in common",
     }.items():
-        completed = digits("bench", "compare", *pair, cwd=tmp_path)
-        assert completed.returncode == 1
-        assert completed.stderr.startswith(f"digits: {says}")
-        assert completed.stderr.count("\n") == 1
+        assert refused("compare", *pair, cwd=tmp_path).startswith(f"digits: {says}")
 
 
 @pytest.mark.slow

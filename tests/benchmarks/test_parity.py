@@ -5,7 +5,6 @@ import math
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,6 @@ from digits.model.parity import compare
 from digits.model.repository import ModelVersion, Repository
 from digits.train.evaluation import read_predictions
 
-Digits = Callable[..., subprocess.CompletedProcess[str]]
 Damage = Callable[[str], Path]
 
 SETS = ["test images", "all 0", "all 255", "noise", "one pixel"]
@@ -60,10 +58,9 @@ def damaged(models: Path, tmp_path: Path) -> Damage:
     return make
 
 
-def measurements(file: Path, **load: object) -> list[dict[str, Any]]:
-    """Those of a JSON file that were asked so."""
-    found = json.loads(file.read_text())["measurements"]
-    return [one for one in found if load.items() <= one["load"].items()]
+def measurements(result: dict[str, Any], **load: object) -> list[dict[str, Any]]:
+    """Those that were asked so."""
+    return [one for one in result["measurements"] if load.items() <= one["load"].items()]
 
 
 def test_the_interval_is_the_exact_one() -> None:
@@ -137,44 +134,38 @@ def test_another_keras_is_refused(models: Path, damaged: Damage, tmp_path: Path)
     (tmp_path / "model.keras").write_bytes(b"another one")
     with pytest.raises(BenchmarkError, match="version 1 was not exported from it"):
         keras_model(version, tmp_path)
+    other = Repository(damaged("fp32")).open()
     with pytest.raises(BenchmarkError, match=r"differs from the answers recorded .* run `digits verify`"):
-        keras_model(Repository(damaged("fp32")).open(), None)
-
-
-def test_a_version_of_no_keras_is_refused(models: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(models / "digits" / "1", tmp_path / "digits" / "1")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"reference": "torch.onnx", "training": {}}))
-    write_checksums(folder)
+        keras_model(other, None)
+    manifest = other.folder / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"reference": "torch.onnx", "training": {}}))
+    write_checksums(other.folder)
     with pytest.raises(BenchmarkError, match=r"not from a Keras run, but from torch.onnx"):
-        keras_model(Repository(tmp_path).open(), None)
+        keras_model(Repository(tmp_path / "damaged").open(), None)
 
 
 @pytest.mark.slow
-def test_what_agrees(digits: Digits, models: Path, run_folder: Path, tmp_path: Path) -> None:
-    file = tmp_path / "parity.json"
-    completed = digits("bench", "parity", run_folder, "--models", models, "--data", "embedded", "--out", file)
-    assert completed.returncode == 0, completed.stderr
-    assert "fp16 is not served on this CPU: fp16 runs on CUDA only" in completed.stdout
-    assert f"measured: {file}" in completed.stdout
-    assert completed.stdout.endswith("\neverything that is served here agrees\n")
-    measured = json.loads(file.read_text())
+def test_what_agrees(bench: Callable[..., Any], models: Path, run_folder: Path) -> None:
+    file, measured, printed = bench("parity", run_folder, "--models", models, "--data", "embedded")
+    assert "fp16 is not served on this CPU: fp16 runs on CUDA only" in printed
+    assert f"measured: {file}" in printed
+    assert printed.endswith("\neverything that is served here agrees\n")
     assert measured["findings"]["failed"] == []
     assert measured["findings"]["reference"]["origin"] == "model.keras of the run"
     version = Repository(models).open()
     for variant in version.manifest.variants:
-        found = [one for one in measurements(file, where="in process") if one["system"] == variant]
+        found = [one for one in measurements(measured, where="in process") if one["system"] == variant]
         assert [one["load"]["images"] for one in found] == SETS
         assert all(one["batch_invariant"] for one in found)
         _agrees_with_the_recorded(found[0], version, run_folder)
-    served = [(one["system"], one["load"]["transport"]) for one in measurements(file, where="server", call="Classify")]
+    classify = measurements(measured, where="server", call="Classify")
+    served = [(one["system"], one["load"]["transport"]) for one in classify]
     assert served == [(name, over) for name in ("fp32", "int8") for over in ("native", "grpcio")]
-    over_server = measurements(file, where="server", count=2786)
+    over_server = measurements(measured, where="server", count=2786)
     assert len(over_server) == len(served) * len(CALLS)
     assert all(one["repeats"] == [{"differing_images": 0}] for one in over_server)
-    assert str(tmp_path) not in file.read_text()
     for name in ("flipped", "histogram"):
-        assert (tmp_path / f"parity-{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert file.with_name(f"parity-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def _agrees_with_the_recorded(one: dict[str, Any], version: ModelVersion, run_folder: Path) -> None:
@@ -191,58 +182,47 @@ def _agrees_with_the_recorded(one: dict[str, Any], version: ModelVersion, run_fo
         assert flip["label"] == keras.truth[flip["image"]]
 
 
-def test_the_bundled_model_quickly(digits: Digits, tmp_path: Path) -> None:
-    file = tmp_path / "parity.json"
-    completed = digits("bench", "parity", "--quick", "--data", "embedded", "--out", file)
-    assert completed.returncode == 0, completed.stderr
-    assert "note: not the test set it was published with, which was all of MNIST" in completed.stdout
-    assert json.loads(file.read_text())["command"] == "digits bench parity --quick"
-    assert {one["load"]["transport"] for one in measurements(file, where="server") if one["repeats"]} == {"native"}
+def test_the_bundled_model_quickly(bench: Callable[..., Any]) -> None:
+    _, result, printed = bench("parity", "--quick", "--data", "embedded")
+    assert "note: not the test set it was published with, which was all of MNIST" in printed
+    assert result["command"] == "digits bench parity --quick"
+    assert {one["load"]["transport"] for one in measurements(result, where="server") if one["repeats"]} == {"native"}
 
 
 def test_a_variant_that_is_served_and_disagrees_is_a_failure(
-    digits: Digits, damaged: Damage, run_folder: Path, tmp_path: Path
+    refused: Callable[..., str], damaged: Damage, run_folder: Path, tmp_path: Path
 ) -> None:
     """int8 passes its self-test, since its golden answers are its own; Keras says otherwise."""
     file = tmp_path / "parity.json"
     options = ("--models", damaged("int8"), "--data", "embedded", "--quick", "--out", file)
-    completed = digits("bench", "parity", run_folder, *options)
-    assert completed.returncode == 1
-    line = completed.stderr.strip()
+    line, result = refused("parity", run_folder, *options).strip(), json.loads(file.read_text())
     assert line.startswith("digits: int8, test images: ")
     assert "of 1,000 test images get another digit, and " in line
-    assert json.loads(file.read_text())["findings"]["failed"][0] in line
-    (int8,) = [one for one in measurements(file, images="test images") if one["system"] == "int8"]
+    assert result["findings"]["failed"][0] in line
+    (int8,) = [one for one in measurements(result, images="test images") if one["system"] == "int8"]
     assert np.mean([flip["variant"] == 0 for flip in int8["flipped"]]) > 0.8  # it has a few flips of its own
 
 
 @pytest.mark.slow
 def test_fp32_that_disagrees_is_a_failure_though_no_server_takes_it(
-    digits: Digits, damaged: Damage, run_folder: Path, tmp_path: Path
+    refused: Callable[..., str], damaged: Damage, run_folder: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "parity.json"
     options = ("--models", damaged("fp32"), "--data", "embedded", "--quick", "--out", file)
-    completed = digits("bench", "parity", run_folder, *options)
-    assert completed.returncode == 1
-    assert completed.stderr.startswith("digits: fp32, test images: max |dp| ")
+    error = refused("parity", run_folder, *options)
+    assert error.startswith("digits: fp32, test images: max |dp| ")
     failed = json.loads(file.read_text())["findings"]["failed"]
-    assert f"(and {len(failed) - 1} more, see {file})" in completed.stderr
+    assert f"(and {len(failed) - 1} more, see {file})" in error
     assert any(line.startswith("fp32 is not served on this CPU: on this host golden image ") for line in failed)
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_keeps_what_was_measured(starting: Callable[..., Any], tmp_path: Path) -> None:
-    file = tmp_path / "parity.json"
-    with starting("bench", "parity", "--data", "embedded", "--out", file) as (process, stderr):
-        for line in process.stdout:
-            if "over native, Classify " in line:
-                break
-        for server in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-            os.kill(int(server), signal.SIGKILL)
-        printed = process.stdout.read()
-        assert process.wait() == 1, stderr.read_text()
-    partial = tmp_path / "parity.partial.json"
-    assert f"kept what was measured: {partial}" in printed
-    assert not file.exists()
-    assert [one["load"]["images"] for one in measurements(partial, where="in process")][:5] == SETS
-    assert len(stderr.read_text().strip().splitlines()) == 1
+def test_a_server_that_dies_keeps_what_was_measured(ended: Callable[..., Any], tmp_path: Path) -> None:
+    def kill(_process: object, children: list[int]) -> None:
+        for server in children:
+            os.kill(server, signal.SIGKILL)
+
+    found = ended("parity", "--data", "embedded", until="over native, Classify ", end=kill)
+    assert (found.code, found.error.count("\n")) == (1, 1)
+    assert f"kept what was measured: {tmp_path / 'parity.partial.json'}" in found.printed
+    assert [one["load"]["images"] for one in measurements(found.partial, where="in process")][:5] == SETS

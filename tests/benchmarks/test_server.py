@@ -1,6 +1,5 @@
 """The benchmark of a server: what it measures is real, and it is kept if the server dies."""
 
-import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,27 +17,18 @@ QUICK = ("--data", "embedded", "--quick")
 
 
 @pytest.mark.slow
-def test_every_kind_of_load_is_measured(digits: Digits, tmp_path: Path) -> None:
-    file = tmp_path / "server.json"
-    options = ("--connections", "1,16", "--seconds", 0.1, "--repeats", 1, "--generator", "asyncio", "--out", file)
-    completed = digits("bench", "server", "--data", "embedded", *options)
-    assert completed.returncode == 0, completed.stderr
-    assert f"measured: {file}\n" in completed.stdout
-    result = json.loads(file.read_text())
+def test_every_kind_of_load_is_measured(bench: Callable[..., Any]) -> None:
+    options = ("--connections", "1,16", "--seconds", 0.1, "--repeats", 1, "--generator", "asyncio")
+    file, result, printed = bench("server", "--data", "embedded", *options)
+    assert f"measured: {file}\n" in printed
     assert result["command"].startswith("digits bench server --connections 1,16 ")
     assert (result["complete"], result["seed"], result["repeats"]) == (True, 0, 1)
-    assert str(tmp_path) not in file.read_text()
     measured = result["measurements"]
     assert {row["system"] for row in measured} == {"digits, native", "digits, grpcio", "echo"}
     assert {row["load"]["method"] for row in measured} == {"Classify", "ModelInfer UINT8"}
     kinds = {(row["load"]["loop"], str(row["load"]["images"]), "slo_ms" in row["load"]) for row in measured}
     closed = {("closed", images, False) for images in ("1", "1,8,64", "64")}
-    assert kinds == closed | {
-        ("open", "1", False),
-        ("open", "1,8,64", False),
-        ("open", "1", True),
-        ("open", "64", True),
-    }
+    assert kinds == closed | {("open", *load) for load in (("1", False), ("1,8,64", False), ("1", True), ("64", True))}
     for row in measured:
         for repeat in row["repeats"]:
             assert repeat["cpu_us"] > 0
@@ -48,11 +38,8 @@ def test_every_kind_of_load_is_measured(digits: Digits, tmp_path: Path) -> None:
                 assert 0 < repeat["server_compute_us"] < repeat["latency_us"]["p100"]
 
 
-def test_a_quick_run_measures_the_native_transport_and_an_echo(digits: Digits, tmp_path: Path) -> None:
-    file = tmp_path / "server.json"
-    completed = digits("bench", "server", *QUICK, "--seconds", 0.1, "--out", file)
-    assert completed.returncode == 0, completed.stderr
-    measured = json.loads(file.read_text())["measurements"]
+def test_a_quick_run_measures_the_native_transport_and_an_echo(bench: Callable[..., Any]) -> None:
+    measured = bench("server", *QUICK, "--seconds", 0.1).result["measurements"]
     assert {row["system"] for row in measured} == {"digits, native", "echo"}
     assert {row["load"]["loop"] for row in measured} == {"closed", "open"}
 
@@ -84,30 +71,26 @@ def test_a_late_generator_is_distinguished_from_a_slow_server() -> None:
     assert search(_seen(200, 5_000)).is_bounded_by_generator  # nothing broke
 
 
-def test_a_running_server_is_measured_with_an_echo(digits: Digits, serving: Callable[..., Any], tmp_path: Path) -> None:
-    file = tmp_path / "server.json"
+def test_a_running_server_is_measured_with_an_echo(bench: Callable[..., Any], serving: Callable[..., Any]) -> None:
     with serving() as server:
-        options = ("--server", server.address, "--rates", "50,100", "--seconds", 0.1, "--out", file)
-        completed = digits("bench", "server", *QUICK, *options)
-    assert completed.returncode == 0, completed.stderr
-    measured = json.loads(file.read_text())["measurements"]
+        options = ("--server", server.address, "--rates", "50,100", "--seconds", 0.1)
+        measured = bench("server", *QUICK, *options).result["measurements"]
     assert {row["system"] for row in measured} == {server.address, "echo"}
     assert [row["load"]["rate"] for row in measured if "rate" in row["load"]] == [50, 100]
     assert all("cpu_us" not in repeat for row in measured[:1] for repeat in row["repeats"])
 
 
-def test_a_wrong_address_is_reported(digits: Digits, tmp_path: Path) -> None:
+def test_a_wrong_address_is_reported(refused: Callable[..., str], tmp_path: Path) -> None:
     file = tmp_path / "server.json"
-    completed = digits("bench", "server", *QUICK, "--server", "127.0.0.1:1", "--out", file)
-    assert completed.returncode == 1
-    assert completed.stderr.startswith("digits: no server of digits answers: ")
-    assert "127.0.0.1:1" in completed.stderr
-    assert completed.stderr.count("\n") == 1
+    error = refused("server", *QUICK, "--server", "127.0.0.1:1", "--out", file)
+    assert error.startswith("digits: no server of digits answers: ")
+    assert "127.0.0.1:1" in error
     assert not file.exists()
 
 
 def test_a_model_that_disagrees_is_reported(
     digits: Digits,
+    refused: Callable[..., str],
     serving: Callable[..., Any],
     torch_form: Callable[..., onnx.ModelProto],
     classifier: Any,
@@ -124,34 +107,23 @@ def test_a_model_that_disagrees_is_reported(
     )
     assert exported.returncode == 0, exported.stderr
     with serving("--models", models) as server:
-        completed = digits("bench", "server", *QUICK, "--server", server.address, "--out", tmp_path / "server.json")
-    assert completed.returncode == 1
-    assert "of 64 clear images another digit, the first " in completed.stderr
-    assert completed.stderr.endswith("does it serve another model? Give its --models\n")
+        error = refused("server", *QUICK, "--server", server.address, "--out", tmp_path / "server.json")
+    assert "of 64 clear images another digit, the first " in error
+    assert error.endswith("does it serve another model? Give its --models\n")
 
 
 @pytest.mark.parametrize("generator", [pytest.param("asyncio", marks=pytest.mark.slow), "auto"])
 def test_measurements_of_a_server_that_dies_are_kept(
-    starting: Callable[..., Any], serving: Callable[..., Any], tmp_path: Path, generator: str
+    ended: Callable[..., Any], serving: Callable[..., Any], tmp_path: Path, generator: str
 ) -> None:
-    file = tmp_path / "server.json"
-    options = ("--generator", generator, "--repeats", 100, "--seconds", 0.2, "--out", file)
-    with (
-        serving() as server,
-        starting("bench", "server", "--data", "embedded", "--server", server.address, *options) as (process, stderr),
-    ):
-        while "2/100" not in (line := process.stdout.readline()):
-            assert line, stderr.read_text()
-        server.process.kill()
-        rest = process.stdout.read()
-        assert process.wait(timeout=60) == 1
-    said = stderr.read_text().splitlines()[-1]
+    with serving() as server:
+        loads = ("--data", "embedded", "--generator", generator, "--repeats", 100, "--seconds", 0.2)
+        options = (*loads, "--server", server.address)
+        found = ended("server", *options, until="2/100", end=lambda *_: server.process.kill())
+    assert found.code == 1
+    said = found.error.splitlines()[-1]
     assert said.startswith("digits: ")
     assert "UNAVAILABLE" in said or "DEADLINE_EXCEEDED" in said
-    partial = tmp_path / "server.partial.json"
-    assert rest.endswith(f"kept what was measured: {partial}\n")
-    assert not file.exists()
-    result = json.loads(partial.read_text())
-    assert result["complete"] is False
-    assert result["ended_by"] == said.removeprefix("digits: ")
-    assert result["measurements"][0]["repeats"][0]["calls_per_second"] > 0
+    assert found.printed.endswith(f"kept what was measured: {tmp_path / 'server.partial.json'}\n")
+    assert found.partial["ended_by"] == said.removeprefix("digits: ")
+    assert found.partial["measurements"][0]["repeats"][0]["calls_per_second"] > 0
