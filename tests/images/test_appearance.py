@@ -29,14 +29,10 @@ def sets(data: Mnist) -> list[NDArray[np.uint8]]:
     return found + [part[start : start + n] for n in SIZES for part in found[1:] for start in range(0, len(part), 250)]
 
 
-def test_no_warning_about_mnist_whole_in_pieces_or_by_label(sets: list[NDArray[np.uint8]]) -> None:
+def test_mnist_whole_in_pieces_or_by_label_gives_no_warning_and_one_if_inverted(sets: list[NDArray[np.uint8]]) -> None:
     for digits in sets:
         assert warnings(digits) == []
         assert warnings((digits > 127) * np.uint8(255)) == []
-
-
-def test_inverted_digits_always_give_a_warning(sets: list[NDArray[np.uint8]]) -> None:
-    for digits in sets:
         (found,) = warnings(255 - digits)
         assert found.startswith(INVERTED)
 
