@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ def steps() -> Callable[..., int]:
             return trace
 
         before = sys.gettrace()
+        gc.disable()  # hypothesis runs Python in a callback of the collector
         sys.settrace(trace)
         try:
             function(*arguments)
@@ -32,6 +34,7 @@ def steps() -> Callable[..., int]:
             pass
         finally:
             sys.settrace(before)
+            gc.enable()
         return lines
 
     return count
