@@ -268,7 +268,7 @@ def test_an_existing_table_is_not_overwritten_unless_told(folders: Path, tmp_pat
         (
             ("x",),
             {"out": Path("t.csv"), "labels": "y"},
-            "--labels y: [Errno 2] No such file or directory: 'y'; say from-folder",
+            "--labels y: No such file or directory; say from-folder",
         ),
     ],
 )
