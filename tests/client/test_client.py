@@ -184,7 +184,7 @@ def test_a_missing_server_is_unavailable_when_the_time_is_over(
     connect: Connect, tmp_path: Path, test_digits: Pixels
 ) -> None:
     address = f"unix:{tmp_path}/nobody"
-    with connect(address, timeout=1) as client:
+    with connect(address, timeout=2) as client:
         assert not client.ready()
         with pytest.raises(UnavailableError, match=address) as error:
             client.classify(test_digits[0])

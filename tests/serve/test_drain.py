@@ -69,7 +69,7 @@ def test_64_callers_are_answered_or_told_that_the_server_goes(
             assert answered.acquire(timeout=60)
         assert server.drain() == 0
         outcomes = sum((future.result() for future in futures), Counter())
-        assert outcomes["UNAVAILABLE"] == CALLERS
+        assert outcomes["UNAVAILABLE"] == CALLERS, outcomes
 
 
 def test_draining_changes_health_ends_watches_and_refuses_new_calls(serving: Serving, transport: str) -> None:
