@@ -99,7 +99,7 @@ def read_idx(file: IO[bytes], dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def one_line(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """The text of an error, or its type's name, on one line."""
     if isinstance(error, EOFError) or str(error) == "File is not a zip file":  # whose directory is at its end
         return "the file is cut short; download it again"

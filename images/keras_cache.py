@@ -9,7 +9,7 @@ import threading
 import urllib.request
 from pathlib import Path
 
-from digits.images.data_file import one_line
+from digits.images.data_file import error_text
 from digits.images.errors import DataError
 from digits.storage.atomic_file import replacing
 
@@ -50,7 +50,7 @@ def download() -> Path:
             if digest.hexdigest() != SHA256:
                 raise DownloadError(f"what came from {URL} is not MNIST: SHA-256 {digest.hexdigest()}, {size:,} bytes")
     except (OSError, http.client.HTTPException) as error:
-        raise DownloadError(one_line(error)) from error
+        raise DownloadError(error_text(error)) from error
     _show("\n")
     return target
 
@@ -74,7 +74,7 @@ def _answer() -> http.client.HTTPResponse:
     except queue.Empty:
         raise DownloadError(f"no answer within {PATIENCE_S:g} s") from None
     if isinstance(answer, Exception):
-        raise DownloadError(one_line(answer)) from answer
+        raise DownloadError(error_text(answer)) from answer
     return answer
 
 

@@ -133,4 +133,4 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
         with data_file.opened(path) as file:
             yield file
     except data_file.DAMAGE as error:
-        raise DataError(f"{path} cannot be read: {data_file.one_line(error)}; {ACCEPTED}") from error
+        raise DataError(f"{path} cannot be read: {data_file.error_text(error)}; {ACCEPTED}") from error

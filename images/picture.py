@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from digits.images import jpeg, png, webp
-from digits.images.data_file import one_line
+from digits.images.data_file import error_text
 from digits.images.errors import PictureError
 from digits.images.exif import ORIENTATION
 from digits.images.grey import GreyPicture
@@ -113,9 +113,9 @@ def _picture_error(what: str, size: int, error: Exception) -> PictureError:
         case UnidentifiedImageError():
             return PictureError("not a picture in an accepted format; give a PNG, JPEG or WebP file")
         case Image.DecompressionBombError() | Image.DecompressionBombWarning():
-            return PictureError(f"the picture is too large: {one_line(error)[:200]}")
+            return PictureError(f"the picture is too large: {error_text(error)[:200]}")
         case MemoryError():
             return PictureError("the picture needs more memory than there is")
         case struct.error() | IndexError():  # of our own reading of the header
             return PictureError(f"{what} is cut short: it has {size:,} bytes and refers to more")
-    return PictureError(f"{what} is damaged: {one_line(error)[:200]}")
+    return PictureError(f"{what} is damaged: {error_text(error)[:200]}")

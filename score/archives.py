@@ -9,7 +9,7 @@ from functools import partial
 from typing import IO
 
 from digits.images import data_file
-from digits.images.data_file import one_line
+from digits.images.data_file import error_text
 from digits.score.chunk import UNREADABLE, Problem
 from digits.score.skipped import Skipped
 
@@ -56,7 +56,7 @@ def members(path: str, takes: Callable[[str], bool], skipped: Skipped) -> Iterat
             else:
                 skipped.add_name(f"{path}/{name}")
     except DAMAGE as error:
-        yield "", Problem(UNREADABLE, f"the rest of the archive cannot be read: {one_line(error)}")
+        yield "", Problem(UNREADABLE, f"the rest of the archive cannot be read: {error_text(error)}")
 
 
 def _zip(path: str) -> Members:
@@ -73,7 +73,7 @@ def _zip(path: str) -> Members:
                 with archive.open(info) as file:
                     return _bounded(file, info.file_size)
             except DAMAGE as error:
-                return Problem(UNREADABLE, one_line(error))
+                return Problem(UNREADABLE, error_text(error))
 
         yield from ((info.filename, partial(content, info)) for info in archive.infolist() if not info.is_dir())
 
@@ -132,7 +132,7 @@ class _TarFiles:
             if content is None:
                 content = self._found(link)
         except DAMAGE as error:
-            return Problem(UNREADABLE, f"{what}, for which the archive is read again: {one_line(error)}")
+            return Problem(UNREADABLE, f"{what}, for which the archive is read again: {error_text(error)}")
         if content is None:
             return Problem(UNREADABLE, f"{what}, which is not before it in the archive")
         self._keep(link.linkname, content)

@@ -134,7 +134,7 @@ class Reader:
                     yield Chunk([f"{array.name}/{i}" for i in range(start, end)], [stamp] * len(pixels), pixels)
                     start = end
         except data_file.DAMAGE as error:
-            yield Problem(UNREADABLE, f"the array cannot be read: {data_file.one_line(error)}")
+            yield Problem(UNREADABLE, f"the array cannot be read: {data_file.error_text(error)}")
 
     def _range(self, path: str) -> PixelRange:
         """The range of the floats in a file; `auto` reads it once more to know their maximum."""

@@ -50,7 +50,7 @@ def labels(given: str) -> Labels:
         return read(path)
     except (DataError, *data_file.DAMAGE, csv.Error) as error:
         raise ScoreError(
-            f"--labels {given}: {data_file.one_line(error)}; say from-folder, or a .csv, .npy, .npz or IDX file"
+            f"--labels {given}: {data_file.error_text(error)}; say from-folder, or a .csv, .npy, .npz or IDX file"
         ) from error
 
 
