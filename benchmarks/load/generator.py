@@ -175,8 +175,10 @@ def _run(address: str, calls: Sequence[Call], connections: int, load: Load) -> T
 
         try:
             return runner.run(loaded())
-        except* BenchmarkError as group:
-            raise group.exceptions[0] from None
+        except BaseExceptionGroup as group:  # raised in `except*`, an error would be put into a group again
+            if (matched := group.subgroup(BenchmarkError)) is None:
+                raise
+            raise matched.exceptions[0] from None
 
 
 def _loop() -> asyncio.SelectorEventLoop:
