@@ -29,8 +29,8 @@ def rendered() -> str:
     sentence = (
         f"One server process and its callers on the same {machine['cores']} cores of {machine['cpu']}: "
         f"{rates[NATIVE]:,.0f} calls a second over {CONNECTIONS} connections, one image a call, and "
-        f"{rates[GRPCIO]:,.0f} with `--transport grpcio`. The echo returns each message without a model: no server "
-        f"behind this frontend can be faster (`digits bench server`)."
+        f"{rates[GRPCIO]:,.0f} with `--transport grpcio`. In the figure, `echo` is the same "
+        f"HTTP/2 frontend without a model: it returns each message, and is the upper limit (`digits bench server`)."
     )
     return fill(sentence, 120, break_on_hyphens=False) + "\n"
 
