@@ -111,7 +111,7 @@ def _picture_error(what: str, size: int, error: Exception) -> PictureError:
     """The error for the user: Pillow's decoders raise nearly every kind. `size` is the file's, in bytes."""
     match error:
         case UnidentifiedImageError():
-            return PictureError("not a picture in an accepted format; give a PNG, JPEG or WebP file")
+            return PictureError("not a picture in a format that Pillow reads; give one, such as a PNG or JPEG file")
         case Image.DecompressionBombError() | Image.DecompressionBombWarning():
             return PictureError(f"the picture is too large: {error_text(error)[:200]}")
         case MemoryError():

@@ -46,7 +46,7 @@ def test_a_bad_file_is_reported_and_the_others_are_classified(
     assert header.split() == ["digit", "confidence", "file"]
     assert [row.split()[2].removesuffix(":") for row in rows] == [str(file) for file in pictures]
     assert [row.split()[0] for row in rows] == [*map(str, data.y_test[:2]), "-", str(data.y_test[2])]
-    assert "not a picture in an accepted format" in rows[2]
+    assert "not a picture in a format that Pillow reads" in rows[2]
 
 
 def test_json_has_an_object_a_line_the_same_from_server_and_process(

@@ -222,7 +222,7 @@ def test_the_error_of_a_file_that_is_not_a_picture_does_not_name_the_file(tmp_pa
     path = tmp_path / "notes.png"
     path.write_text("hello")
     for given_path in (path, str(path)):
-        with pytest.raises(PictureError, match=r"^not a picture in an accepted format"):
+        with pytest.raises(PictureError, match=r"^not a picture in a format that Pillow reads"):
             picture.read(given_path)
 
 
