@@ -87,7 +87,7 @@ def _classifier(settings: ClassifySettings) -> Iterator[tuple[Classifier, int]]:
         from digits.client.client import Client
 
         with Client(settings.server, timeout=settings.timeout) as client:
-            yield client, min(CHUNK, client.model().limits.max_batch_size)
+            yield client, min(CHUNK, client.model().limits.max_batch_size or CHUNK)
         return
     from digits.client.local import LocalClassifier
 

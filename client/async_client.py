@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from digits.client.calls import TIMEOUT, WINDOW, Calls, RequestOptions, StreamOptions, left
 from digits.client.channel import HEALTH_CHECK, SERVING, channel_options
 from digits.client.pipeline import Pipeline
-from digits.client.pixels import Images, Pixels, pixels_off_the_loop
+from digits.client.pixels import Images, Pixels, has_pictures, pixels_off_the_loop
 from digits.client.predictions import Predictions, from_response, joined
 from digits.client.stream import AsyncStream
 from digits.images.arrays import PixelRange
@@ -64,7 +64,7 @@ class AsyncClient:
         pixels = await pixels_off_the_loop(images, pixel_range)
         deadline = self._calls.deadline(timeout)
         options = RequestOptions(include_probabilities, priority)
-        parts = await self._parts(pixels, deadline)
+        parts = await self._parts(pixels, deadline, pictures=has_pictures(images))
         if len(parts) == 1:  # without a task
             return from_response(await self._call(self._stub().Classify, options.request(pixels), deadline), started)
         pipeline = Pipeline(self._calls, lambda: deadline, window=WINDOW)
@@ -163,11 +163,12 @@ class AsyncClient:
         return parts[0] if len(parts) == 1 else joined(parts, started)
 
     async def _model(self, deadline: float) -> digits_pb2.GetModelResponse:
-        return await self._call(self._stub().GetModel, digits_pb2.GetModelRequest(), deadline)
+        model = await self._call(self._stub().GetModel, digits_pb2.GetModelRequest(), deadline)
+        return self._calls.described(model)
 
-    async def _parts(self, pixels: Pixels, deadline: float) -> list[Pixels]:
-        """The images as the server takes them."""
-        if len(pixels) > 1 and self._calls.limits is None:
+    async def _parts(self, pixels: Pixels, deadline: float, *, pictures: bool = False) -> list[Pixels]:
+        """The images as the server takes them, and whether some were pictures."""
+        if (pictures or len(pixels) > 1) and self._calls.limits is None:
             self._calls.limits = (await self._model(deadline)).limits
         return self._calls.parts(pixels)
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import logging
 import math
 import sys
 import threading
@@ -17,6 +18,7 @@ from digits.client.errors import ClientError, ClosedError, OverloadedError, Unav
 from digits.client.pixels import IMAGE_BYTES, Pixels
 from digits.client.retry import RetryBudget, backoff
 from digits.images.arrays import PixelRange
+from digits.images.version import PREPROCESSING_VERSION
 from digits.protos.digits.v1 import digits_pb2
 
 TIMEOUT = 10.0  # seconds, unless the caller says otherwise
@@ -25,6 +27,8 @@ CONCURRENT = 2  # requests of one caller on each channel: one is computed while 
 ENVELOPE = 128  # bytes of a message besides its pixels, at most
 
 A = TypeVar("A")
+
+log = logging.getLogger(__name__)
 
 
 class RequestOptions(NamedTuple):
@@ -73,6 +77,7 @@ class Calls:
         self.channels = channels
         self.wait_for_ready = wait_for_ready
         self._timeout = timeout
+        self._compared = False  # its preprocessing with the server's
 
     def remake(self, kind: Callable[..., A]) -> tuple[Callable[[], A], tuple[()]]:
         """How pickle and copy make another client: with this address and these options, and its own connections."""
@@ -116,6 +121,20 @@ class Calls:
     def deadline(self, timeout: float | None) -> float:
         """When a call that starts now has to be done, by the monotonic clock; `timeout` replaces the client's."""
         return time.monotonic() + (self._timeout if timeout is None else timeout)
+
+    def described(self, model: digits_pb2.GetModelResponse) -> digits_pb2.GetModelResponse:
+        """The server's description. The first one is logged as a warning if its preprocessing differs from ours."""
+        theirs = model.preprocessing_version
+        if not self._compared and theirs not in {0, PREPROCESSING_VERSION}:
+            log.warning(
+                "%s: the server's preprocessing has version %d, and this client's %d: the same picture may get another"
+                " answer from another client; install the same version of digits-serving on both sides",
+                self.address,
+                theirs,
+                PREPROCESSING_VERSION,
+            )
+        self._compared = True
+        return model
 
     def parts(self, pixels: Pixels) -> list[Pixels]:
         """The images, in parts that the server accepts, as far as the limits are known."""

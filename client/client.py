@@ -14,7 +14,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from digits.client.calls import TIMEOUT, WINDOW, Calls, RequestOptions, StreamOptions, left
 from digits.client.channel import HEALTH_CHECK, SERVING, channel_options
 from digits.client.pipeline import Pipeline
-from digits.client.pixels import Images, Pixels, pixels_of
+from digits.client.pixels import Images, Pixels, has_pictures, pixels_of
 from digits.client.predictions import Predictions, from_response, joined
 from digits.client.stream import Stream
 from digits.images.arrays import PixelRange
@@ -74,8 +74,9 @@ class Client:
     ) -> Predictions:
         """Classifies one or many digits.
 
-        Images that exceed the server's limits are split, and the parts are sent concurrently; for that, the server is
-        asked for its limits at the first call with more than one image.
+        Images that exceed the server's limits are split, and the parts are sent concurrently. For that, the server is
+        asked for its limits at the first call with a picture or more than one image. If its preprocessing has another
+        version than this client's, a warning is logged then, once.
 
         Args:
             images: An array, whose background is 0 and whose ink is the upper end, in any shape and type of
@@ -97,7 +98,7 @@ class Client:
         pixels = pixels_of(images, pixel_range)
         deadline = self._calls.deadline(timeout)
         options = RequestOptions(include_probabilities, priority)
-        parts = self._parts(pixels, deadline)
+        parts = self._parts(pixels, deadline, pictures=has_pictures(images))
         if len(parts) == 1:  # without threads
             return from_response(self._call(next(self._stubs).Classify, options.request(pixels), deadline), started)
         pipeline = Pipeline(self._calls, lambda: deadline, window=WINDOW)
@@ -206,11 +207,14 @@ class Client:
         return parts[0] if len(parts) == 1 else joined(parts, started)
 
     def _model(self, deadline: float, stream: Stream | None = None) -> digits_pb2.GetModelResponse:
-        return self._call(next(self._stubs).GetModel, digits_pb2.GetModelRequest(), deadline, stream)
+        model = self._call(next(self._stubs).GetModel, digits_pb2.GetModelRequest(), deadline, stream)
+        return self._calls.described(model)
 
-    def _parts(self, pixels: Pixels, deadline: float, stream: Stream | None = None) -> list[Pixels]:
-        """The images as the server takes them."""
-        if len(pixels) > 1 and self._calls.limits is None:
+    def _parts(
+        self, pixels: Pixels, deadline: float, stream: Stream | None = None, *, pictures: bool = False
+    ) -> list[Pixels]:
+        """The images as the server takes them, and whether some were pictures."""
+        if (pictures or len(pixels) > 1) and self._calls.limits is None:
             self._calls.limits = self._model(deadline, stream).limits
         return self._calls.parts(pixels)
 

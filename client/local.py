@@ -17,6 +17,7 @@ class LocalClassifier:
     Attributes:
         version: The model version that answers.
         precision: Which variant of it: fp32 or int8.
+        sha256: The SHA-256 of its ONNX file.
     """
 
     def __init__(self, models: Path | None = None, *, precision: Precision = "auto") -> None:
@@ -31,6 +32,7 @@ class LocalClassifier:
         model = open_repository(models).open()
         selection = select(model, precision=precision, provider="cpu")
         self.version, self.precision = str(model.number), selection.variant
+        self.sha256 = model.sha256(selection.variant)
         self._engine = selection.engine
 
     def classify(

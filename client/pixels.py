@@ -45,7 +45,7 @@ def pixels_of(images: Images, pixel_range: PixelRange = "0-1") -> Pixels:
         return _of_one(images, pixel_range)
     if not images:
         raise ArrayError(f"there is no image; {EXPECTED}")
-    if any(isinstance(image, Picture) for image in images) or all(map(_is_one, images)):
+    if has_pictures(images) or all(map(_is_one, images)):
         return np.concatenate([_of_element(image, f"images[{i}]", pixel_range) for i, image in enumerate(images)])
     return _of_one(images, pixel_range)
 
@@ -55,6 +55,13 @@ async def pixels_off_the_loop(images: Images, pixel_range: PixelRange = "0-1") -
     if isinstance(images, np.ndarray) and images.dtype == np.uint8:
         return pixels_of(images)
     return await asyncio.to_thread(pixels_of, images, pixel_range)
+
+
+def has_pictures(images: Images) -> bool:
+    """Whether some of the images are picture files, which become digits here."""
+    if isinstance(images, Picture | bytearray | memoryview) or not isinstance(images, Sequence):
+        return isinstance(images, Picture)
+    return any(isinstance(image, Picture) for image in images)
 
 
 def _is_one(image: Any) -> bool:

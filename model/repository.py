@@ -13,6 +13,7 @@ from digits.model.errors import RepositoryError
 from digits.model.manifest import Manifest
 from digits.model.triton import config_pbtxt
 from digits.storage.atomic_file import replacing, sync
+from digits.storage.checksums import file_sha256
 from digits.storage.lock import locked
 
 BUNDLED = Path(__file__).parent / "bundled"  # the repository of the model that comes with the package
@@ -46,6 +47,10 @@ class ModelVersion:
             why = self.manifest.left_out.get(variant)
             raise RepositoryError(f"{self.folder}: no variant {variant!r}{f' ({why})' if why else ''}; it has {has}")
         return self.folder / evidence.file
+
+    def sha256(self, variant: str) -> str:
+        """The SHA-256 of a variant's ONNX file. Raises RepositoryError if the version has no such variant."""
+        return file_sha256(self.file(variant))
 
 
 def open_version(folder: Path) -> ModelVersion:

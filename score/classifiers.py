@@ -23,13 +23,16 @@ PAUSE = 0.5  # seconds between two tries
 
 
 class Model(Protocol):
-    """The model version and the precision that answer: all rows of a table have them in common."""
+    """The model that answers: all rows of a table have it in common."""
 
     @property
     def version(self) -> str: ...
 
     @property
     def precision(self) -> str: ...
+
+    @property
+    def sha256(self) -> str: ...
 
 
 class Classifier(Model, Protocol):
@@ -69,7 +72,7 @@ class RemoteClassifier:
         self._away = False
         with Client(server, timeout=settings.timeout) as waiting:
             model = waiting.model()
-        self.version, self.precision = model.version, model.precision
+        self.version, self.precision, self.sha256 = model.version, model.precision, model.sha256
 
     def classify(self, images: NDArray[np.uint8], /, *, include_probabilities: bool) -> Predictions:
         until = time.monotonic() + self._patience
@@ -115,9 +118,9 @@ class RemoteClassifier:
 
 def facts(model: Model) -> dict[str, str]:
     """Which model answers, for the journal."""
-    return {"version": model.version, "precision": model.precision}
+    return {"version": model.version, "precision": model.precision, "SHA-256 of the model": model.sha256}
 
 
 def told(model: Model) -> str:
     """Which model answers, for the user."""
-    return f"version {model.version}, {model.precision}"
+    return f"version {model.version}, {model.precision}, SHA-256 {model.sha256[:12]}"

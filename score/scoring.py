@@ -6,14 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import fields
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from digits.images.settings import ArraySettings
+from digits.images.version import PREPROCESSING_VERSION
 from digits.score import classifiers, contact_sheet, tables
 from digits.score.chunk import Chunk, Scored
 from digits.score.classifiers import Classifier
@@ -21,7 +20,7 @@ from digits.score.engine import Engine, local_engine
 from digits.score.errors import ScoreError
 from digits.score.journal import Journal, journal_files
 from digits.score.labels import Labels, labels
-from digits.score.settings import ScoreSettings
+from digits.score.settings import ROW_SETTINGS, ScoreSettings
 from digits.score.sources import Sources, checked
 from digits.score.summary import Summary
 from digits.storage.atomic_file import unfinished
@@ -129,8 +128,8 @@ def _kept(journal: Journal) -> Iterator[None]:
 
 def _begin(journal: Journal, settings: ScoreSettings, classifier: Classifier) -> None:
     """Writes down what all rows have in common. Raises ScoreError if the rows in the journal have something else."""
-    names = ["models", "probabilities", *(field.name for field in fields(ArraySettings))]
-    facts = {name: str(getattr(settings, name)) for name in names} | classifiers.facts(classifier)
+    facts = {name: str(getattr(settings, name)) for name in ROW_SETTINGS} | classifiers.facts(classifier)
+    facts["preprocessing version"] = str(PREPROCESSING_VERSION)
     begun = journal.facts
     changed = [name for name, fact in facts.items() if begun.get(name) != fact]
     if journal.rows and changed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path  # noqa: TC003 the command line resolves it at run time
 from typing import Annotated, Literal
 
@@ -63,3 +63,7 @@ class ScoreSettings(ArraySettings):
 
     ray_address: str | None = None
     """The cluster, as `ray://HOST:10001` or HOST:PORT. Default: one that is started on this machine, for this run."""
+
+
+ROW_SETTINGS = ("probabilities", *(field.name for field in fields(ArraySettings)))
+"""Those that change a row, besides the model: a table is never a mixture of two values."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from digits.images.version import PREPROCESSING_VERSION
 from digits.model.repository import open_repository
 from digits.model.selection import select
 from digits.protos.digits.v1 import digits_pb2
@@ -64,6 +65,8 @@ class EngineHost:
             precision_reason=self.selection.reason,
             transport=transport.name,
             transport_reason=transport.reason,
+            preprocessing_version=PREPROCESSING_VERSION,
+            sha256=self.model.sha256(info.precision),
             labels=info.labels,
             created=manifest.created,
             evidence=digits_pb2.Evidence(

@@ -66,6 +66,7 @@ class ScriptedServer:
         address: Where it listens.
         calls: The images of each call of Classify so far, by their first pixels.
         asked: How often GetModel was called.
+        preprocessing: The version of its preprocessing, as GetModel reports it.
         before: Is called before an answer, with the images of Classify, or none for GetModel. It may abort the call.
     """
 
@@ -73,6 +74,7 @@ class ScriptedServer:
         self.address = ""
         self.calls: list[list[int]] = []
         self.asked = 0
+        self.preprocessing = 0
         self.before: Callable[[list[int], grpc.ServicerContext], object] = lambda _images, _context: None
 
     def classify(self, request: bytes, context: grpc.ServicerContext) -> bytes:
@@ -86,7 +88,8 @@ class ScriptedServer:
     def get_model(self, _request: bytes, context: grpc.ServicerContext) -> bytes:
         self.asked += 1
         self.before([], context)
-        return digits_pb2.GetModelResponse(version="7").SerializeToString()
+        model = digits_pb2.GetModelResponse(version="7", preprocessing_version=self.preprocessing)
+        return model.SerializeToString()
 
 
 @pytest.fixture

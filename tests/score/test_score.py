@@ -330,14 +330,6 @@ def test_inputs_that_have_changed_are_scored_again(
     assert [row["path"] for row in rows(out)] == sorted(map(str, (folders / "4").iterdir()))
 
 
-def test_a_table_is_not_ended_by_another_model_than_it_was_begun_by(folders: Path, tmp_path: Path) -> None:
-    out = tmp_path / "table.csv"
-    begin(folders / "4", out=out)
-    with pytest.raises(ScoreError, match="the table was begun with other settings: probabilities was 'False' and is"):
-        score(folders / "4", out=out, probabilities=True)
-    assert " were there already), 0 a second" in score(folders / "4", out=out, precision="auto")[0]  # fp32, as it was
-
-
 def test_two_scorings_do_not_write_one_table(folders: Path, tmp_path: Path) -> None:
     out = tmp_path / "table.csv"
     with Journal(tmp_path / "table.csv.journal"), pytest.raises(ScoreError, match="another scoring writes it; give"):

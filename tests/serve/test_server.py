@@ -12,9 +12,11 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
+from digits.images.version import PREPROCESSING_VERSION
 from digits.model.engine import load_engine
 from digits.model.repository import Repository
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
+from digits.storage.checksums import file_sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,6 +97,10 @@ def test_get_model_describes_the_model_its_evidence_and_the_limits(client: Clien
     evidence = manifest.variants["int8"]
     assert (model.name, model.version, model.precision) == ("digits", "1", "int8")
     assert (model.provider, model.precision_reason) == ("CPUExecutionProvider", "asked for")
+    assert (model.preprocessing_version, model.sha256) == (
+        PREPROCESSING_VERSION,
+        file_sha256(models / "digits" / "1" / evidence.file),
+    )
     assert (list(model.labels), model.created) == (list("0123456789"), manifest.created)
     assert (model.evidence.test_source, model.evidence.test_images) == (manifest.test_source, manifest.test_images)
     for field in ("accuracy", "max_abs_diff", "mean_abs_diff", "argmax_agreement"):

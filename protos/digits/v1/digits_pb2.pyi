@@ -225,6 +225,8 @@ class GetModelResponse(_message.Message):
     PRECISION_REASON_FIELD_NUMBER: _builtins.int
     TRANSPORT_FIELD_NUMBER: _builtins.int
     TRANSPORT_REASON_FIELD_NUMBER: _builtins.int
+    PREPROCESSING_VERSION_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's name."""
     version: _builtins.str
@@ -241,6 +243,12 @@ class GetModelResponse(_message.Message):
     """What carries the calls: native or grpcio."""
     transport_reason: _builtins.str
     """Why this transport."""
+    preprocessing_version: _builtins.int
+    """The version of the preprocessing, by which the server turns pictures into digits. A caller that sends pixels made by
+    another version may get another answer for the same picture. 0 is unknown.
+    """
+    sha256: _builtins.str
+    """The SHA-256 of the served ONNX file, in hexadecimal digits."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What each column of the probabilities means."""
@@ -267,10 +275,12 @@ class GetModelResponse(_message.Message):
         precision_reason: _builtins.str = ...,
         transport: _builtins.str = ...,
         transport_reason: _builtins.str = ...,
+        preprocessing_version: _builtins.int = ...,
+        sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "evidence", b"evidence", "labels", b"labels", "limits", b"limits", "name", b"name", "precision", b"precision", "precision_reason", b"precision_reason", "provider", b"provider", "transport", b"transport", "transport_reason", b"transport_reason", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "evidence", b"evidence", "labels", b"labels", "limits", b"limits", "name", b"name", "precision", b"precision", "precision_reason", b"precision_reason", "preprocessing_version", b"preprocessing_version", "provider", b"provider", "sha256", b"sha256", "transport", b"transport", "transport_reason", b"transport_reason", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
