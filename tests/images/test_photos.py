@@ -274,8 +274,8 @@ def test_textures_blots_text_and_scenes_are_blank_or_unclear(values: NDArray[Any
 
 
 def test_a_mnist_image_is_never_refused_as_unclear(test_digits: Digits) -> None:
-    """Two digits, and a full box, as long as they are in MNIST's form."""
-    two = np.pad(np.concatenate([test_digits[0, ::2, ::2]] * 2, axis=1), ((7, 7), (0, 0)))
+    """Two digits, and a full box, as long as they are of the size and at the place of MNIST's ink."""
+    two = np.pad(np.concatenate([test_digits[0, 4:24:2, 4:24:2]] * 2, axis=1), ((9, 9), (4, 4)))
     full = np.pad(np.full((20, 20), 255, np.uint8), 4)
     for digit in (two, full, *test_digits):
         np.testing.assert_array_equal(seen(Image.fromarray(digit)), digit)

@@ -150,6 +150,17 @@ def test_mnist_images_pass_byte_for_byte(digits: Digits, form: str, mode: str) -
         np.testing.assert_array_equal(picture.read(content), digit)
 
 
+def test_a_small_image_of_light_ink_that_is_not_normalised_is_placed_like_others(digits: Digits) -> None:
+    """Moved by some pixels, or smaller than MNIST's digits are; at its own place and size it passes."""
+    for digit in digits:
+        moved = np.zeros_like(digit)
+        moved[:-2, :-3] = digit[2:, 3:]
+        small = np.pad(np.asarray(Image.fromarray(digit).resize((20, 20), Image.Resampling.BICUBIC)), 4)
+        for other in (moved, small):
+            assert not GreyPicture.of(Image.fromarray(other)).is_mnist
+            assert_like(seen(Image.fromarray(other)), digit)
+
+
 def test_a_small_image_of_dark_ink_is_placed_like_others(digits: Digits) -> None:
     for digit in digits:
         assert_like(seen(dark_on_white(digit)), digit)
