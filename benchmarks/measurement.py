@@ -13,8 +13,8 @@ from digits.benchmarks.section import Row, Section
 from digits.benchmarks.settings import BenchmarkSettings
 from digits.images.mnist import Mnist
 from digits.report.number_format import comma_list
-from digits.report.provenance import now, provenance
 from digits.storage.json_file import write_json
+from digits.storage.provenance import now, provenance
 from digits.storage.text import one_line
 
 SCHEMA = 1

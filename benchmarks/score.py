@@ -27,7 +27,7 @@ from digits.benchmarks.tables import DECODING, IMPORTS, PICTURES, ROWS, score_se
 from digits.client.local import LocalClassifier
 from digits.images import mnist
 from digits.images.mnist import Mnist
-from digits.report.cores import usable_cores
+from digits.storage.cores import usable_cores
 
 CHUNK = 128  # pictures that a process decodes in one task, as in a scoring
 FEW = 1_000  # pictures of a run that consists of its start

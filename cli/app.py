@@ -21,15 +21,16 @@ finally:
 
 import ast
 import os
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Env, Toml
 
 from digits.cli.environment import drop_empty_variables, warn_of_unknown_tables, warn_of_unknown_variables
 from digits.cli.errors import complain, explained, is_message, missing
-from digits.cli.recipe import alone_with_resume, from_recipe
 
 CTRL_C = 128 + SIGINT  # an exit code
 # What to install for the commands that need more than the base. Each is a file of this folder.
@@ -52,12 +53,22 @@ GROUPS = {
 }
 
 
+def of_the_command(name: str) -> Callable[..., None]:
+    """A source of settings for cyclopts: the function of this name in the command's own file, if it has one."""
+
+    def source(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        file = sys.modules.get(f"digits.cli.{commands[0]}") if commands else None
+        getattr(file, name, lambda *_: None)(app, arguments)
+
+    return source
+
+
 app = App(
     name="digits",
     help="From raw handwritten digits to a served answer.",
     help_epilogue="Every option can stand in the environment as DIGITS_OPTION, or in digits.toml under its command.",
     version=version("digits-serving"),
-    config=[alone_with_resume, Env("DIGITS_", command=False), Toml("digits.toml"), from_recipe],
+    config=[of_the_command("_check"), Env("DIGITS_", command=False), Toml("digits.toml"), of_the_command("_fill")],
     default_parameter=Parameter(negative=()),
     result_action="return_value",
     suppress_keyboard_interrupt=False,

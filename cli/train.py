@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from cyclopts import CycloptsError, Parameter
+from cyclopts.config import Dict
 
 from digits.storage.text import one_line
+from digits.train.recipes import RECIPES
 from digits.train.settings import TrainSettings
 
+if TYPE_CHECKING:
+    from cyclopts import App
+    from cyclopts.argument import ArgumentCollection
+
 DEFAULTS = TrainSettings()
+WITH_RESUME = {"--resume", "--finish", "--data"}
 
 
 def train(settings: Annotated[TrainSettings, Parameter(name="*")] = DEFAULTS) -> None:
@@ -32,3 +39,17 @@ def train(settings: Annotated[TrainSettings, Parameter(name="*")] = DEFAULTS) ->
     print(f"report: {one_line(run.folder / 'report.html')}")
     print(f"run: {one_line(run.folder)}")
     print(f"next: digits export {shlex.quote(str(run.folder))}")
+
+
+def _check(_app: App, arguments: ArgumentCollection) -> None:
+    """Rejects settings on the command line together with --resume, which would ignore them."""
+    for argument in arguments if arguments["--resume"].tokens else ():
+        if argument.tokens and argument.name not in WITH_RESUME:
+            raise CycloptsError(msg=f"{argument.name}: a resumed run keeps its own settings; leave it out")
+
+
+def _fill(app: App, arguments: ArgumentCollection) -> None:
+    """Settings of the recipe, after the command line, the environment and digits.toml."""
+    chosen = [token.value for token in arguments["--recipe"].tokens]
+    if chosen and chosen[-1] in RECIPES:
+        Dict(RECIPES[chosen[-1]], source=f"recipe {chosen[-1]}", use_commands_as_keys=False)(app, ("train",), arguments)

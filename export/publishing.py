@@ -21,7 +21,7 @@ from digits.model.golden import Golden, Pixels, choose
 from digits.model.limits import Limits
 from digits.model.manifest import FP16, FP32, INT8, Evidence, Manifest
 from digits.model.repository import GOLDEN, MANIFEST, ModelVersion, Repository
-from digits.report.provenance import now, provenance
+from digits.storage.provenance import now, provenance
 
 LeftOut = dict[str, str]  # reasons by variant
 

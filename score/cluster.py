@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from digits.report.cores import usable_cores
 from digits.score.chunk import Chunk, Scored
 from digits.score.classifiers import Classifier, facts, opened
 from digits.score.decoding import decode
 from digits.score.engine import Engine, answer
 from digits.score.settings import ScoreSettings
+from digits.storage.cores import usable_cores
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import below: it sends usage statistics otherwise
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # it warns otherwise that this will change

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from digits.report.cores import usable_cores
 from digits.score.chunk import Chunk, Decoded, Scored
 from digits.score.classifiers import Classifier
 from digits.score.decoding import Decoders
 from digits.score.settings import ScoreSettings
+from digits.storage.cores import usable_cores
 
 # Gives the chunks' answers, in the chunks' order.
 Engine = Callable[[Iterable[Chunk]], Iterator[Scored]]

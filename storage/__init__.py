@@ -1,1 +1,1 @@
-"""Files: atomic writes, locks, checksums and JSON; a process's stderr and signals. It imports nothing of ours."""
+"""Files: atomic writes, locks, checksums, JSON. The process: its cores, signals, stderr and versions. Uses no other."""

@@ -14,10 +14,10 @@ from digits.images.digit import flatten, one_hot
 from digits.report.figure import png
 from digits.report.number_format import percent
 from digits.report.page import render
-from digits.report.provenance import now, provenance
 from digits.report.table import Table
 from digits.storage.checksums import file_sha256
 from digits.storage.json_file import write_json
+from digits.storage.provenance import now, provenance
 from digits.train import figures
 from digits.train.curves import in_words
 from digits.train.errors import RunError

@@ -28,8 +28,8 @@ from digits.images import mnist
 from digits.model.golden import REFERENCE_TOLERANCE
 from digits.model.manifest import FP32
 from digits.model.repository import ModelVersion, open_repository
-from digits.report.cores import usable_cores
 from digits.report.number_format import comma_list
+from digits.storage.cores import usable_cores
 
 LEAST, MOST = 0.01, 0.2  # seconds of a measurement, unless a single run takes longer
 PEAK = 0.1  # seconds of a measurement of a peak, of which the fastest run counts

@@ -12,13 +12,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from digits.report.cores import usable_cores
 from digits.serve import statistics
 from digits.serve.address import hold
 from digits.serve.process.signal_handling import STOPS, ignore_echo
 from digits.serve.process.worker_configuration import WorkerConfiguration
 from digits.serve.process.worker_monitor import WorkerMonitor
 from digits.serve.settings import ServeSettings
+from digits.storage.cores import usable_cores
 
 MARGIN = 5.0  # seconds for a worker to end once its drain is over, or to become ready first
 

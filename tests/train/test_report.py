@@ -17,7 +17,7 @@ from PIL import Image, ImageColor
 from digits.images.digit import flatten
 from digits.images.mnist import Mnist
 from digits.report.figure import RUNS, png
-from digits.report.provenance import now, provenance
+from digits.storage.provenance import now, provenance
 from digits.train import figures
 from digits.train.curves import History
 from digits.train.evaluation import Evaluation

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from digits.report.cores import usable_cores
+from digits.storage.cores import usable_cores
 
 PACKAGES = (
     "digits",

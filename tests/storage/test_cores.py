@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from digits.report.cores import usable_cores
+from digits.storage.cores import usable_cores
 
 V1 = "33 31 0:30 {top} /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct"
 V2 = "41 31 0:38 {top} /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw"
@@ -83,4 +83,4 @@ def test_nothing_else_counts_the_cores() -> None:
         for file in tracked.stdout.split()
         if not file.startswith("tests/") and any(name in (root / file).read_text() for name in names)
     }
-    assert found == {"report/cores.py"}
+    assert found == {"storage/cores.py"}
