@@ -6,13 +6,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from digits.benchmarks.figures import Line, chart, look
 from digits.benchmarks.load.call import CLASSIFY, JSON, RAW, point_text
 from digits.benchmarks.section import Drawing, Row, Section
 from digits.benchmarks.server.report import server_table
 from digits.benchmarks.servers import TITLES
 from digits.benchmarks.settings import OURS
 from digits.model.manifest import INT8
-from digits.report.figure import GREY, RUNS, tidy
+from digits.report.figure import GREY
 from digits.report.table import Table
 
 Repeats = Sequence[Mapping[str, Any]]
@@ -24,7 +25,6 @@ PAIRED = (
     "gRPC, and by Classify otherwise."
 )
 CAPTION = "How many calls digits answers for each of a peer's, in turn on the same cores: right of 1 digits is faster."
-MARKERS = "osD^"
 RATE, CPU = "calls_per_second", "cpu_us"
 
 
@@ -78,58 +78,38 @@ def _pairs(rows: Sequence[Row], peers: Sequence[dict[str, Any]]) -> list[Pair]:
     return found
 
 
-def _median(repeats: Repeats, measure: str) -> float:
-    return float(median(repeat[measure] for repeat in repeats))
-
-
 def _peers_table(pairs: Sequence[Pair]) -> Table:
     head = ("peer", "its batching", "load", "calls/s", "digits", "times as many", "CPU us a call", "digits")
-    rows = [
-        [
-            f"{peer['title']} {peer['version']}",
-            peer["batching"],
-            point_text(*_point(row)),
-            *(f"{_median(repeats, RATE):,.0f}" for repeats in (row["repeats"], ours)),
-            f"{ratio:.1f}",
-            *(f"{_median(repeats, CPU):,.0f}" for repeats in (row["repeats"], ours)),
-        ]
-        for peer, row, ours, ratio in pairs
-    ]
+    rows = []
+    for peer, row, ours, ratio in pairs:
+        calls, cpu = (
+            [f"{median(repeat[of] for repeat in repeats):,.0f}" for repeats in (row["repeats"], ours)]
+            for of in (RATE, CPU)
+        )
+        names = [f"{peer['title']} {peer['version']}", peer["batching"], point_text(*_point(row))]
+        rows.append([*names, *calls, f"{ratio:.1f}", *cpu])
     return Table(head, rows, 3)
 
 
 def _acceptance_table(lines: Sequence[Mapping[str, Any]]) -> Table:
-    rows = [
-        [
-            line["what"],
-            "infinite" if line["value"] is None else f"{line['value']:,.3g}",  # null in JSON
-            line["wanted"],
-            "yes" if line["met"] else "NO",
-        ]
-        for line in lines
-    ]
+    rows = []
+    for line in lines:
+        value = "infinite" if line["value"] is None else f"{line['value']:,.3g}"  # null in JSON
+        rows.append([line["what"], value, line["wanted"], "yes" if line["met"] else "NO"])
     return Table(("what the server must reach", "is", "wanted", "met"), rows)
 
 
 def _ratios(pairs: Sequence[Pair]) -> Figure:
     """A row for each peer, a mark for each load, on a logarithmic axis."""
     titles = list(dict.fromkeys(peer["title"] for peer, *_ in pairs))
-    marks: dict[str, list[tuple[float, int]]] = {}
+    marks: dict[tuple[int, int], list[tuple[float, float]]] = {}  # by load; the protocol differs from peer to peer
     for peer, row, _, ratio in pairs:
-        _, images, connections = _point(row)  # the protocol differs from peer to peer
-        marks.setdefault(point_text("1 image", images, connections).replace("1 image of ", ""), []).append(
-            (ratio, titles.index(peer["title"]))
-        )
-    figure = Figure(figsize=(7.2, 1.2 + 0.42 * len(titles)), layout="constrained")
-    axes = figure.subplots()
-    for number, (load, found) in enumerate(marks.items()):
-        values, places = zip(*found, strict=True)
-        axes.plot(values, places, MARKERS[number % len(MARKERS)], color=RUNS[number], label=load, alpha=0.9)
-    axes.axvline(1, color=GREY, linewidth=1.2)
-    axes.set(xscale="log", xlabel="digits' calls for each of the peer's", yticks=range(len(titles)))
-    axes.set_yticklabels(titles)
-    axes.invert_yaxis()
-    axes.xaxis.set_major_formatter("{x:g}")
-    tidy(axes)
-    figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    return figure
+        marks.setdefault(_point(row)[1:], []).append((ratio, titles.index(peer["title"])))
+    ends = (len(titles) - 0.5, -0.5)
+    lines = [Line("", (1, 1), ends, {"color": GREY, "linewidth": 1.2})]
+    for number, ((images, connections), found) in enumerate(marks.items()):
+        label = point_text("1 image" if images == 1 else "Calls", images, connections)
+        lines.append(Line(label, *zip(*found, strict=True), look=look(number) | {"linestyle": ""}))
+    places = {"yticks": range(len(titles)), "yticklabels": titles, "ylim": ends}
+    size = (7.2, 1.2 + 0.42 * len(titles))
+    return chart({"": lines}, size, xscale="log", xlabel="digits' calls for each of the peer's", **places)
