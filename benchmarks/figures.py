@@ -50,19 +50,19 @@ def repeats_lines(rows: Sequence[Row], x: str, measure: str) -> list[Line]:
 def chart(
     panels: Mapping[str, Sequence[Line]],
     size: tuple[float, float],
+    axes: Mapping[str, Any],
     *,
     down: bool = False,
     columns: int = 2,
-    **axes: Any,
 ) -> Figure:
     """Draws the panels with their titles side by side, or one below the other.
 
     Args:
         panels: The lines of each, by title.
         size: Inches of the figure.
+        axes: Properties of matplotlib's Axes, for all of them.
         down: Whether the panels are below each other.
         columns: Of the legend.
-        axes: Properties of matplotlib's Axes, for all of them.
     """
     figure, handles = Figure(figsize=size, layout="constrained"), dict[str, Any]()
     shape = (len(panels), 1) if down else (1, len(panels))

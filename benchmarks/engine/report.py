@@ -67,7 +67,7 @@ def _in_threads(number: int) -> str:
 
 def _panels(panels: Mapping[str, Sequence[Line]], **axes: Any) -> Figure:
     width = len(panels)
-    return chart(panels, (WIDTH * width, HEIGHT), columns=2 * width, xscale="log", yscale="log", **axes)
+    return chart(panels, (WIDTH * width, HEIGHT), {"xscale": "log", "yscale": "log"} | axes, columns=2 * width)
 
 
 def _throughput(threads: Mapping[int, Sequence[Row]]) -> Figure:

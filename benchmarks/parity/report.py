@@ -83,7 +83,7 @@ def histograms(rows: Sequence[Row]) -> Figure:
         panels[title] = [_steps(kind, own[kind]["histogram"]) for kind in STYLES if kind in own]
     axes = {"xscale": "log", "yscale": "log", "xlim": (EDGES[0], 1), "ylim": (5e-6, 1)}
     labels = {"xlabel": "|probability - Keras's|", "ylabel": "share of probabilities"}
-    return chart(panels, (7.2, 2.6 * len(panels) + 0.6), down=True, columns=3, **axes, **labels)
+    return chart(panels, (7.2, 2.6 * len(panels) + 0.6), axes | labels, down=True, columns=3)
 
 
 def _steps(kind: str, drawn: Mapping[str, Any]) -> Line:

@@ -109,7 +109,9 @@ def _ratios(pairs: Sequence[Pair]) -> Figure:
     lines = [Line("", (1, 1), ends, {"color": GREY, "linewidth": 1.2})]
     for number, ((images, connections), found) in enumerate(marks.items()):
         label = point_text("1 image" if images == 1 else "Calls", images, connections)
-        lines.append(Line(label, *zip(*found, strict=True), look=look(number) | {"linestyle": ""}))
+        x, y = zip(*found, strict=True)
+        lines.append(Line(label, x, y, look(number) | {"linestyle": ""}))
     places = {"yticks": range(len(titles)), "yticklabels": titles, "ylim": ends}
+    axes = {"xscale": "log", "xlabel": "digits' calls for each of the peer's"}
     size = (7.2, 1.2 + 0.42 * len(titles))
-    return chart({"": lines}, size, xscale="log", xlabel="digits' calls for each of the peer's", **places)
+    return chart({"": lines}, size, axes | places)

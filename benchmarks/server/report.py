@@ -104,7 +104,7 @@ def _throughput(rows: Sequence[Row]) -> Figure:
     ticks = sorted({row["load"]["connections"] for row in rows})
     places = {"xscale": "log", "xticks": ticks, "xticklabels": ticks, "ylim": (0, None)}
     calls = {"xlabel": "connections", "ylabel": "calls a second"}
-    return chart({"": lines}, (6.4, 3.8), **places, **calls)
+    return chart({"": lines}, (6.4, 3.8), places | calls)
 
 
 def _latency(rows: Sequence[Row]) -> Figure:
@@ -121,4 +121,4 @@ def _latency(rows: Sequence[Row]) -> Figure:
         lines.append(Line(label, [100 / (100 - share) for share in shares], milliseconds, how))
     places = {"xticks": [100 / (100 - share) for share in TICKS], "xticklabels": [f"{share:g}" for share in TICKS]}
     scales = {"xscale": "log", "yscale": "log", "xlabel": "percentile", "ylabel": "milliseconds"}
-    return chart({"": lines}, (6.4, 4.2), **scales, **places)
+    return chart({"": lines}, (6.4, 4.2), scales | places)
