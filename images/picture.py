@@ -4,7 +4,7 @@ PNG, JPEG and WebP are taken from anyone: each format's module checks the file b
 the decoder only what the first frame's pixels need. Text, profiles, thumbnails and further frames, in which Pillow
 would allocate, loop, warn or log, are skipped. Any number of threads may decode concurrently.
 
-Pillow's other formats are taken from the user's own files only.
+Pillow's other formats, and HEIC, are taken from the user's own files only.
 """
 
 import io
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from digits.images import jpeg, png, webp
+from digits.images import heif, jpeg, png, webp
 from digits.images.data_file import error_text
 from digits.images.errors import PictureError
 from digits.images.exif import ORIENTATION
@@ -36,7 +36,7 @@ SIGNATURES = {
     "BMP": rb"BM",
     "TIFF": rb"II\*\0|MM\0\*",
     "AVIF": rb"....ftypavi[fs]",
-    "HEIC": rb"....ftyp(hei|hev|mif1)",
+    "HEIC": rb"....ftyp(hei|hev|mif1|msf1)",
 }
 PATTERNS = {name: re.compile(signature, re.DOTALL) for name, signature in SIGNATURES.items()}
 HEAD = 16  # bytes that tell the format
@@ -59,11 +59,11 @@ def decode(content: bytes, limits: Limits = DEFAULTS) -> Digit:
         )
     if name not in DECODERS:
         raise PictureError(f"{name} is not accepted here; send PNG, JPEG or WebP")
-    return _decoded(content, name, limits)
+    return _decoded(content, name, limits).digit()  # when the picture's memory is free again
 
 
 def read(source: str | Path | bytes, limits: Limits = DEFAULTS) -> Digit:
-    """The digit in the user's own picture, in any format that Pillow reads, uint8 [28, 28], 255 is ink.
+    """The digit in the user's own picture, in any format that Pillow reads or HEIC, uint8 [28, 28], 255 is ink.
 
     Args:
         source: a path, of which a string is quicker to open, or a file's content.
@@ -73,6 +73,11 @@ def read(source: str | Path | bytes, limits: Limits = DEFAULTS) -> Digit:
         PictureError: as `decode`; or the path is not a regular file's. The text does not name the file.
         OSError: Python's own for a path that cannot be opened: FileNotFoundError, IsADirectoryError, PermissionError.
     """
+    return grey(source, limits).digit()
+
+
+def grey(source: str | Path | bytes, limits: Limits = DEFAULTS) -> GreyPicture:
+    """The user's own picture as grey values, before anything is looked for in it. As `read`, and raises its errors."""
     with io.BytesIO(source) if isinstance(source, bytes) else opened(source) as file:
         name = _format(file.read(HEAD))
         size = file.seek(0, io.SEEK_END)
@@ -80,26 +85,26 @@ def read(source: str | Path | bytes, limits: Limits = DEFAULTS) -> Digit:
         if name in DECODERS:
             check("bytes", size, limits.file_bytes)
             return _decoded(file.read(), name, limits)
+        if name == "HEIC":
+            heif.register()
         try:
             with Image.open(file) as picture:
                 limits.check_size(*picture.size)
                 picture.load()
-                grey = GreyPicture.of(picture, picture.getexif().get(ORIENTATION, 1))
+                return GreyPicture.of(picture, picture.getexif().get(ORIENTATION, 1))
         except PictureError:
             raise
         except Exception as error:
             raise _picture_error("the picture", size, error) from error
-    return grey.digit()
 
 
-def _decoded(content: bytes, name: str, limits: Limits) -> Digit:
+def _decoded(content: bytes, name: str, limits: Limits) -> GreyPicture:
     try:
-        grey = GreyPicture.of(*DECODERS[name](content, limits))
+        return GreyPicture.of(*DECODERS[name](content, limits))
     except PictureError:
         raise
     except Exception as error:
         raise _picture_error(f"the {name} file", len(content), error) from error
-    return grey.digit()  # when the picture's memory is free again
 
 
 def _format(head: bytes) -> str | None:
