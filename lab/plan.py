@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, fields
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,23 +30,15 @@ class Candidate:
 
     def training(self, settings: SweepSettings) -> TrainSettings:
         """The settings with which `digits train` trains it."""
-        own: dict[str, Any] = {"layers": (self.nodes,) * self.layers}
-        return TrainSettings(
-            **own, activation=self.activation, epochs=self.epochs, **{name: getattr(settings, name) for name in SHARED}
-        )
+        shared: dict[str, Any] = {name: getattr(settings, name) for name in SHARED}
+        layers = (self.nodes,) * self.layers
+        return TrainSettings(layers=layers, activation=self.activation, epochs=self.epochs, **shared)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The candidates in their order, no two equal.
-
-    Attributes:
-        choices: The values of each hyperparameter.
-        terms: What distinguishes it from other plans, as in JSON.
-    """
+class Plan(NamedTuple):
+    """The candidates in their order, no two equal, and what distinguishes the plan from others, as in JSON."""
 
     candidates: list[Candidate]
-    choices: dict[str, tuple[Any, ...]]
     terms: dict[str, Any]
 
 
@@ -56,20 +48,14 @@ def plan(settings: SweepSettings, data_sha256: str) -> Plan:
     Raises:
         LabError: there are fewer combinations than `settings.trials`.
     """
-    choices: dict[str, tuple[Any, ...]] = {
-        "layers": settings.layers,
-        "nodes": settings.nodes,
-        "activation": settings.activations,
-        "epochs": settings.epochs,
-    }
-    grid = [Candidate(*values) for values in product(*choices.values())]
+    lists = (settings.layers, settings.nodes, settings.activations, settings.epochs)
+    grid = [Candidate(*values) for values in product(*lists)]
     if (settings.trials or 0) > len(grid):
         raise LabError(f"--trials {settings.trials}: the lists have only {len(grid):,} combinations; give no more")
     trials = settings.trials or (len(grid) if settings.sampler == "grid" else min(RANDOM_TRIALS, len(grid)))
-    chosen = grid
     if settings.sampler == "random" or trials < len(grid):
-        chosen = [grid[i] for i in np.random.default_rng(settings.seed).permutation(len(grid))[:trials]]
+        grid = [grid[i] for i in np.random.default_rng(settings.seed).permutation(len(grid))[:trials]]
     others = {"out", "data", *(field.name for field in fields(ArraySettings))}  # the checksum is of their result
     terms = {name: value for name, value in asdict(settings).items() if name not in others}
-    lists = {name: list(value) for name, value in terms.items() if isinstance(value, tuple)}
-    return Plan(chosen, choices, terms | lists | {"trials": trials, DATA: data_sha256})
+    terms = {name: list(value) if isinstance(value, tuple) else value for name, value in terms.items()}
+    return Plan(grid, terms | {"trials": trials, DATA: data_sha256})

@@ -1,38 +1,31 @@
-"""A sweep's trials on disk, in an Optuna study: planned, taken, finished, and put back after an interruption.
+"""A sweep's trials on disk: one file with the plan and the result of each trial.
 
-Every trial of the plan is in the study from the start, waiting. The file is written atomically, so a study that exists
-holds the whole plan. Optuna samples nothing: a plan can be resumed after any interruption, a sampler's random state
-cannot.
+It is written atomically before the first trial and after each, so the plan continues after any interruption. The state
+of a sampler could not be continued so.
 """
 
+import json
+import math
 import os
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from functools import partial
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.storages import RDBStorage
-from optuna.trial import TrialState
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from optuna.trial import create_trial
 
 from digits.lab.errors import LabError
 from digits.lab.plan import DATA, Candidate, Plan
 from digits.report.number_format import comma_list
-from digits.storage.atomic_file import replacing
+from digits.storage.atomic_file import unfinished
+from digits.storage.json_file import write_json
 from digits.train.run_folder import LOCK, locked
 
-STUDY = "study.db"
-NAME = "digits sweep"
-TERMS = "plan"
-WHY = "why"
-BEGUN = {LOCK, f"{STUDY}.unfinished", f"{STUDY}.unfinished-journal"}  # files of an interruption before the study exists
+STUDY = "study.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +40,11 @@ class Score:
     parameters: int
     seconds: float
 
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        floats: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
+        return cls(**floats)
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -57,90 +55,93 @@ class Result:
     score: Score
 
 
+@dataclass(slots=True)
 class Study:
-    """The trials of a plan. Use `opened`."""
+    """The trials of a plan: scores of those that are done and, by number, why a trial could not be trained."""
 
-    def __init__(self, storage: RDBStorage, plan: Plan) -> None:
-        self._storage = storage
-        self._choices = plan.choices
-        self._study = optuna.load_study(study_name=NAME, storage=storage, sampler=optuna.samplers.RandomSampler())
-        self.total = len(plan.candidates)
-        self.terms: dict[str, Any] = self._study.user_attrs[TERMS]  # of the plan that the study was made of
+    file: Path
+    terms: dict[str, Any]  # of the plan
+    candidates: list[Candidate]
+    scores: dict[int, Score] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
 
-    def take(self) -> tuple[optuna.Trial, Candidate] | None:
-        """The next waiting trial, which counts as running from now on; None if none is left."""
-        if not self._trials(TrialState.WAITING):
-            return None
-        trial = self._study.ask()
-        values: dict[str, Any] = {name: trial.suggest_categorical(name, c) for name, c in self._choices.items()}
-        return trial, Candidate(**values)
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Raises LabError if the file is not a study's."""
+        try:
+            found = json.loads(file.read_bytes())
+            scores = {int(number): Score.read(score) for number, score in found["scores"].items()}
+            failures = {int(number): why for number, why in found["failures"].items()}
+            return cls(file, dict(found["plan"]), [Candidate(**one) for one in found["candidates"]], scores, failures)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise LabError(f"{file}: cannot be used ({why}); give another --out") from error
 
-    def finish(self, trial: optuna.Trial, score: Score) -> None:
-        for name, value in asdict(score).items():
-            trial.set_user_attr(name, value)
-        self._study.tell(trial, score.val_accuracy)
+    def write(self) -> None:
+        """Raises LabError if the file cannot be written."""
+        scores = {number: asdict(score) for number, score in self.scores.items()}
+        content = {"plan": self.terms, "candidates": [*map(asdict, self.candidates)], "scores": scores}
+        try:
+            write_json(self.file, content | {"failures": self.failures})
+        except OSError as error:
+            raise LabError(f"{self.file}: cannot be written ({error.strerror}); give another --out") from error
 
-    def fail(self, trial: optuna.Trial, why: str) -> None:
-        trial.set_user_attr(WHY, why)
-        self._study.tell(trial, state=TrialState.FAIL)
+    def finish(self, number: int, score: Score) -> None:
+        self.scores[number] = score
+        self.write()
 
-    def failures(self) -> dict[int, str]:
-        """Why a trial could not be trained, by its number, for each that could not."""
-        return {trial.number + 1: trial.user_attrs[WHY] for trial in self._trials(TrialState.FAIL)}
+    def fail(self, number: int, why: str) -> None:
+        self.failures[number] = why
+        self.write()
 
-    def put_back(self) -> None:
-        """Lets the running trials wait again, after the process that ran them was interrupted."""
-        study = self._storage.get_study_id_from_name(NAME)
-        for trial in self._trials(TrialState.RUNNING):
-            identity = self._storage.get_trial_id_from_study_id_trial_number(study, trial.number)
-            self._storage.set_trial_state_values(identity, TrialState.WAITING)
+    def waiting(self) -> list[tuple[int, Candidate]]:
+        """The trials that are neither done nor failed, with their numbers."""
+        over = self.scores.keys() | self.failures.keys()
+        return [(number, candidate) for number, candidate in enumerate(self.candidates, 1) if number not in over]
 
     def results(self) -> list[Result]:
         """The trials that are done, in the order of their numbers."""
-        done = self._trials(TrialState.COMPLETE)
-        scores = [Score(**{field.name: trial.user_attrs[field.name] for field in fields(Score)}) for trial in done]
-        return [Result(t.number + 1, Candidate(**t.params), score) for t, score in zip(done, scores, strict=True)]
+        return [Result(number, self.candidates[number - 1], score) for number, score in sorted(self.scores.items())]
 
-    def importances(self, parameters: list[str]) -> dict[str, float]:
-        """Each parameter's share, from 0 to 1, of what the parameters explain one by one; the largest first.
 
-        By fANOVA (F. Hutter, H. Hoos, K. Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance",
-        ICML 2014). Empty if the trials do not differ in validation accuracy.
-        """
-        try:
-            return get_param_importances(self._study, evaluator=FanovaImportanceEvaluator(seed=0), params=parameters)
-        except RuntimeError:  # no tree of its forest sees a difference
-            return {}
+def importances(results: Sequence[Result], varied: Sequence[str]) -> dict[str, float]:
+    """Each hyperparameter's share, from 0 to 1, of what the hyperparameters explain one by one; the largest first.
 
-    def _trials(self, state: TrialState) -> Sequence[optuna.trial.FrozenTrial]:
-        return self._study.get_trials(deepcopy=False, states=(state,))
+    By fANOVA (F. Hutter, H. Hoos, K. Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance",
+    ICML 2014). Empty if the trials do not differ in validation accuracy.
+    """
+    if not varied:
+        return {}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize")
+    choices: dict[str, BaseDistribution] = {}
+    for name in varied:
+        choices[name] = CategoricalDistribution(list({getattr(result.candidate, name): None for result in results}))
+    for result in results:
+        values = {name: getattr(result.candidate, name) for name in varied}
+        study.add_trial(create_trial(params=values, distributions=choices, value=result.score.val_accuracy))
+    try:
+        return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), params=list(varied))
+    except RuntimeError:  # no tree of its forest sees a difference
+        return {}
 
 
 @contextmanager
 def opened(out: Path, plan: Plan) -> Iterator[Study]:
-    """The study in the folder, made if needed, and locked while the block runs. Before and after it no trial runs.
+    """The study in the folder, made if needed, and locked while the block runs.
 
     Raises:
-        LabError: the folder holds something else, or another plan; or the disk fails.
+        LabError: the folder holds something else, or another plan; or the file cannot be written.
         RunError: another process runs the sweep.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = out / STUDY
     with locked(out, f"{out}: another process is running this sweep"):
-        try:
-            if not file.exists():
-                _create(file, plan)
-            with _storage(file) as storage:
-                study = _study(file, storage, plan)
-                study.put_back()
-                try:
-                    yield study
-                finally:
-                    study.put_back()
-        except (SQLAlchemyError, StorageInternalError) as error:
-            # The cause says what happened; in SQLAlchemy's own text the statement follows in more lines.
-            why = str(error.__cause__ or error).partition("\n")[0]
-            raise LabError(f"{file}: cannot be used ({why}); give another --out") from error
+        if not file.exists():
+            Study(file, plan.terms, plan.candidates).write()
+        study = Study.read(file)
+        if words := _differences(study.terms, plan.terms):
+            raise LabError(f"{out}: holds another sweep ({', '.join(words)}); give another --out")
+        yield study
 
 
 def check_free(out: Path) -> None:
@@ -149,49 +150,18 @@ def check_free(out: Path) -> None:
         return
     if not out.is_dir():
         raise LabError(f"{out}: not a folder; give another --out")
-    if others := sorted({entry.name for entry in out.iterdir()} - BEGUN):
+    if others := sorted({entry.name for entry in out.iterdir()} - {LOCK, unfinished(out / STUDY).name}):
         raise LabError(f"{out}: holds {others[0]} and no sweep; give another --out")
 
 
-def _create(file: Path, plan: Plan) -> None:
-    for leftover in BEGUN - {LOCK}:
-        file.with_name(leftover).unlink(missing_ok=True)
-    with replacing(file) as temporary, _storage(temporary) as storage:
-        study = optuna.create_study(study_name=NAME, storage=storage, direction="maximize")
-        study.set_user_attr(TERMS, plan.terms)
-        for candidate in plan.candidates:
-            study.enqueue_trial(asdict(candidate))
-
-
-@contextmanager
-def _storage(file: Path) -> Iterator[RDBStorage]:
-    """Optuna's storage in that file. The path is not part of a URL, which would be parsed."""
-    options = {"creator": partial(sqlite3.connect, file), "poolclass": NullPool}
-    try:
-        storage = RDBStorage("sqlite:///file", options, skip_table_creation=file.exists())
-    except RuntimeError as error:  # another version of Optuna wrote it
-        raise LabError(f"{file}: cannot be used ({error}); give another --out") from error
-    try:
-        yield storage
-    finally:
-        storage.remove_session()
-
-
-def _study(file: Path, storage: RDBStorage, plan: Plan) -> Study:
-    """The study in the file. Raises LabError if it is not of this plan."""
-    try:
-        study = Study(storage, plan)
-    except KeyError as error:
-        raise LabError(f"{file}: holds no sweep; give another --out") from error
+def _differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """How the plan of a study differs from another."""
     words = [
-        f"{name.replace('_', '-')} {_listed(study.terms.get(name))} instead of {_listed(value)}"
-        for name, value in plan.terms.items()
-        if study.terms.get(name) != value and name != DATA
+        f"{name.replace('_', '-')} {_listed(there.get(name))} instead of {_listed(value)}"
+        for name, value in asked.items()
+        if there.get(name) != value and name != DATA
     ]
-    words += ["other digits"] * (study.terms.get(DATA) != plan.terms[DATA])
-    if words:
-        raise LabError(f"{file.parent}: holds another sweep ({', '.join(words)}); give another --out")
-    return study
+    return words + ["other digits"] * (there.get(DATA) != asked[DATA])
 
 
 def _listed(value: Any) -> str:

@@ -5,16 +5,16 @@ import math
 import shutil
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from digits.images import mnist
 from digits.lab.errors import LabError
-from digits.lab.plan import plan
+from digits.lab.plan import Candidate, plan
 from digits.lab.settings import SweepSettings
-from digits.lab.study import STUDY, Result, Score, Study, check_free, opened
+from digits.lab.study import STUDY, Result, Score, Study, check_free, importances, opened
 from digits.model.tensorflow import keras
 from digits.report.number_format import percent
 from digits.storage.deferred_signals import Deferred, deferred
@@ -34,7 +34,7 @@ class Sweep:
     Attributes:
         results: Its trials, the best first.
         varied: The hyperparameters of which more than one value was tried.
-        importances: Of these, as `Study.importances` gives them.
+        importances: Of these, each one's share of what they explain, the largest first.
         source: The name of the data.
         failures: Why a trial could not be trained, by its number, for each that could not.
     """
@@ -69,18 +69,22 @@ def sweep(settings: SweepSettings) -> Sweep:
     logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in record.getMessage())
     with opened(settings.out, planned) as study:
         try:
-            print(f"sweep: {trials(study.total)}, {len(study.results())} done, in {one_line(settings.out)}", flush=True)
+            print(
+                f"sweep: {trials(len(study.candidates))}, {len(study.results())} done, in {one_line(settings.out)}",
+                flush=True,
+            )
             with deferred() as signals:
                 _run(study, settings, data, signals)
         except (KeyboardInterrupt, SystemExit):
-            print(f"unfinished: {len(study.results())} of {trials(study.total)} are done and kept")
+            print(f"unfinished: {len(study.scores)} of {trials(len(study.candidates))} are done and kept")
             print("next: the same command again continues")
             raise
         results = best_first(study.results())
         if not results:
-            raise LabError(f"no trial could be trained; the first: {study.failures()[1]}")
-        varied = [name for name in planned.choices if len({getattr(done.candidate, name) for done in results}) > 1]
-        return Sweep(results, varied, study.importances(varied), data.source, study.failures())
+            raise LabError(f"no trial could be trained; the first: {study.failures[1]}")
+        names = [field.name for field in fields(Candidate)]
+        varied = [name for name in names if len({getattr(done.candidate, name) for done in results}) > 1]
+        return Sweep(results, varied, importances(results, varied), data.source, study.failures)
 
 
 def best_first(results: Iterable[Result]) -> list[Result]:
@@ -99,26 +103,25 @@ def trials(count: int) -> str:
 
 def _run(study: Study, settings: SweepSettings, data: mnist.Mnist, signals: Deferred) -> None:
     """Runs the waiting trials; shows a bar on a terminal, or else a line for each that ends."""
-    shown, ended = sys.stderr.isatty(), len(study.results()) + len(study.failures())
-    with tqdm(total=study.total, initial=ended, unit="trial", dynamic_ncols=True, disable=not shown) as bar:
+    shown, total, waiting = sys.stderr.isatty(), len(study.candidates), study.waiting()
+    with tqdm(total=total, initial=total - len(waiting), unit="trial", dynamic_ncols=True, disable=not shown) as bar:
         bar.set_postfix_str(_best(study))
-        while taken := study.take():
-            trial, candidate = taken
-            work = settings.out / UNFINISHED / f"trial-{trial.number + 1}"
+        for number, candidate in waiting:
+            work = settings.out / UNFINISHED / f"trial-{number}"
             try:
                 score = _train(candidate.training(settings), data, work, signals)
-                study.finish(trial, score)
+                study.finish(number, score)
                 ending = f"validation accuracy {percent(score.val_accuracy)}, {_best(study, named=False)}"
             except CheckpointError:
                 raise  # the trial itself may still succeed
             except RunError as error:
-                study.fail(trial, str(error))
+                study.fail(number, str(error))
                 ending = f"cannot be trained ({error})"
             shutil.rmtree(work, ignore_errors=True)
             bar.set_postfix_str(_best(study), refresh=False)
             bar.update()
             if not shown:
-                print(f"trial {trial.number + 1} of {study.total}: {candidate}: {ending}", flush=True)
+                print(f"trial {number} of {total}: {candidate}: {ending}", flush=True)
     shutil.rmtree(settings.out / UNFINISHED, ignore_errors=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import signal
@@ -153,6 +154,25 @@ def digits(warm_process: WarmProcess) -> Callable[..., subprocess.CompletedProce
 def after(setup: str) -> list[str]:
     """What a command line begins with for its process to run shell text first."""
     return ["/bin/sh", "-c", f'{setup} && exec "$@"', "sh"] if setup else []
+
+
+class Interrupting(io.StringIO):
+    """Standard output that sends this process a signal when a text is written to it."""
+
+    def __init__(self, text: str, stop: signal.Signals) -> None:
+        super().__init__()
+        self._text, self._stop = text, stop
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if self._text in text:
+            signal.raise_signal(self._stop)
+        return written
+
+
+@pytest.fixture(scope="session")
+def interrupting() -> type[Interrupting]:
+    return Interrupting
 
 
 @pytest.fixture
