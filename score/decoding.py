@@ -1,15 +1,8 @@
 """Pictures to digits, on all cores: in processes that only read and decode."""
 
-import contextlib
-import multiprocessing
-import os
-import signal
-import threading
+import pickle
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
-from multiprocessing.context import SpawnContext, SpawnProcess
+from queue import SimpleQueue
 from typing import Self
 
 import numpy as np
@@ -17,7 +10,8 @@ from numpy.typing import NDArray
 
 from digits.images import picture
 from digits.images.errors import BlankError, PictureError, SeveralDigitsError, UnclearError
-from digits.images.limits import limit_memory, limit_time
+from digits.images.limited_process import LimitedProcess, answer_messages
+from digits.images.limits import limit_time
 from digits.score.chunk import BLANK, SEVERAL, UNCLEAR, UNREADABLE, Content, Decoded, Problem
 from digits.score.errors import ScoreError
 
@@ -69,109 +63,60 @@ def _digit(content: str | bytes) -> NDArray[np.uint8] | Problem:
         return Problem(UNREADABLE, "the picture needs more memory than is available")
 
 
-class Process(SpawnProcess):
-    """A process that only SIGKILL ends."""
-
-    def terminate(self) -> None:
-        self.kill()
-
-
-class Context(SpawnContext):
-    """Never forked: the parent has threads of gRPC's and ONNX Runtime's."""
-
-    Process = Process
-
-
 class Decoders:
-    """Processes that decode, started when there is work for them; for one thread. A context manager, which ends them.
+    """Processes that decode, started when there is work for them; for any threads. A context manager, which ends them.
 
-    A picture that crashes a process (or makes the system kill it) is found by decoding its chunk's pictures one by one
-    in another process; all other pictures are decoded as usual.
+    A picture that crashes a process (or makes the system kill it) is found by decoding its chunk's pictures one by one;
+    all other pictures are decoded as usual.
     """
 
     def __init__(self, processes: int) -> None:
-        self._processes = processes
-        self._pool: ProcessPoolExecutor | None = None
-        # Ctrl-C interrupts the main thread only. So another one starts processes, or they might start half.
-        self._starter = ThreadPoolExecutor(1)
+        self._closed = False
+        self._all = [LimitedProcess(__name__) for _ in range(processes)]
+        self._idle = SimpleQueue[LimitedProcess]()
+        for process in self._all:
+            self._idle.put(process)
 
-    def submit(self, contents: Contents) -> Future[Decoded]:
-        """Begins to decode a chunk's contents. `result` gives the digits."""
+    def decode(self, contents: Contents) -> Decoded:
+        """As the function `decode`, in the next process that has nothing to do."""
         if isinstance(contents, np.ndarray):  # no work for a process
-            future: Future[Decoded] = Future()
-            future.set_result(decode(contents))
-            return future
-        return self._starter.submit(self._submit, contents).result()
-
-    def _submit(self, contents: Sequence[Content]) -> Future[Decoded]:
-        with contextlib.suppress(BrokenProcessPool):
-            if self._pool is not None:
-                return _submit(self._pool, contents)
-        self._pool = _start(self._processes)
-        return _submit(self._pool, contents)
-
-    def result(self, contents: Contents, future: Future[Decoded]) -> Decoded:
-        """The digits in contents that were submitted."""
+            return decode(contents)
+        process = self._idle.get()
         try:
-            return future.result()
-        except BrokenProcessPool:
-            return _one_by_one(contents)
+            return self._decoded(process, contents)
+        finally:
+            self._idle.put(process)
+
+    def _decoded(self, process: LimitedProcess, contents: Sequence[Content]) -> Decoded:
+        if self._closed:
+            raise ScoreError("the scoring has ended")
+        try:
+            decoded: Decoded = pickle.loads(process.ask(pickle.dumps(contents)))  # noqa: S301 of our own process
+        except EOFError:
+            _require_process(process)  # or every picture would be blamed
+            if len(contents) == 1:
+                return Decoded(NO_DIGITS, {0: CRASHED})
+            found = [self._decoded(process, [content]) for content in contents]
+            problems = {index: one.problems[0] for index, one in enumerate(found) if one.problems}
+            return Decoded(np.concatenate([one.pixels for one in found]), problems)
+        return decoded
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._starter.submit(self._shut_down).result()  # when no process is being started
-        self._starter.shutdown()
-
-    def _shut_down(self) -> None:
-        if self._pool is not None:
-            # Not joined: after an interrupted join, Python 3.11 and 3.12 exit before the processes have begun, which
-            # then print errors. The interpreter's end joins them, and is not interrupted.
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
+        for process in self._all:
+            process.kill()
 
 
-def _one_by_one(contents: Contents) -> Decoded:
-    found = []
-    with Decoders(1) as decoder:
-        for content in contents:
-            try:
-                found.append(decoder.submit([content]).result())
-            except BrokenProcessPool:
-                found.append(Decoded(NO_DIGITS, {0: CRASHED}))
-    problems = {index: one.problems[0] for index, one in enumerate(found) if one.problems}
-    return Decoded(np.concatenate([one.pixels for one in found]), problems)
-
-
-def _start(processes: int) -> ProcessPoolExecutor:
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the processes: each decodes on one core
-    pool = ProcessPoolExecutor(processes, Context(), _begin)
+def _require_process(process: LimitedProcess) -> None:
+    """Raises ScoreError if there is no process that decodes."""
     try:
-        _submit(pool, []).result()
-    except BrokenProcessPool as error:  # or every picture would be blamed
+        process.ask(pickle.dumps([]))
+    except (EOFError, OSError) as error:
         raise ScoreError("no process for decoding can be started here; is there memory left?") from error
-    return pool
 
 
-def _submit(pool: ProcessPoolExecutor, contents: Sequence[Content]) -> Future[Decoded]:
-    """Has a pool decode. A process that this starts inherits the mask: the parent alone takes a group's signals."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        return pool.submit(decode, contents, limited=True)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _begin() -> None:
-    """In a new process: hides what libtiff prints, since the row says it; ends with its parent; limits memory."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    limit_memory()
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed does not end its processes: each would wait for its next chunk indefinitely."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
+if __name__ == "__main__":
+    answer_messages(lambda message: pickle.dumps(decode(pickle.loads(message), limited=True)))  # noqa: S301 our caller's

@@ -1,10 +1,10 @@
-"""Chunks to answers on this machine: processes decode on every core, and a thread classifies what they decoded."""
+"""Chunks to answers on this machine: processes decode on every core, and threads classify what they decoded."""
 
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
 
 import numpy as np
 
@@ -17,42 +17,35 @@ from digits.storage.cores import usable_cores
 # Gives the chunks' answers, in the chunks' order.
 Engine = Callable[[Iterable[Chunk]], Iterator[Scored]]
 
-T = TypeVar("T")
-CALLS = 4  # to a server, in flight: one thread each
+CALLS = 4  # to a server, in flight
 
 
 @contextlib.contextmanager
 def local_engine(settings: ScoreSettings, classifier: Classifier) -> Iterator[Engine]:
-    """The engine of this machine's cores."""
+    """The engine of this machine's cores: each thread has a process decode a chunk, and then classifies it in turn."""
     processes = settings.processes or usable_cores()
     calls = 1 if settings.server is None else CALLS
-    threads = ThreadPoolExecutor(calls)
+    turns, threads = threading.Semaphore(calls), ThreadPoolExecutor(processes + calls)
     with Decoders(processes) as decoders:
 
-        def decoded(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Decoded]]:
-            begun = ((chunk, decoders.submit(chunk.contents)) for chunk in chunks)
-            for chunk, future in _in_flight(begun, 2 * processes + 2):
-                yield chunk, decoders.result(chunk.contents, future)
+        def scored(chunk: Chunk) -> Scored:
+            decoded = decoders.decode(chunk.contents)
+            with turns:
+                return answer(chunk, decoded, classifier, settings)
 
         def engine(chunks: Iterable[Chunk]) -> Iterator[Scored]:
-            begun = ((one[0], threads.submit(answer, *one, classifier, settings)) for one in decoded(chunks))
-            return (future.result() for _, future in _in_flight(begun, calls + 1))
+            waiting = deque[Future[Scored]]()
+            for chunk in chunks:
+                waiting.append(threads.submit(scored, chunk))
+                while waiting and (len(waiting) > 2 * (processes + calls) or waiting[0].done()):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
         try:
             yield engine
         finally:  # not joined: a thread may wait for a server until the classifier is closed
             threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _in_flight(begun: Iterable[tuple[Chunk, Future[T]]], most: int) -> Iterator[tuple[Chunk, Future[T]]]:
-    """The same pairs, in their order. Begins more of them while the first is not done, up to `most`."""
-    waiting: deque[tuple[Chunk, Future[T]]] = deque()
-    for one in begun:
-        waiting.append(one)
-        while waiting and (len(waiting) > most or waiting[0][1].done()):
-            yield waiting.popleft()
-    while waiting:
-        yield waiting.popleft()
 
 
 def answer(chunk: Chunk, decoded: Decoded, classifier: Classifier, settings: ScoreSettings) -> Scored:

@@ -32,14 +32,11 @@ def test_a_picture_that_crashes_its_decoder_is_found(folders: Path) -> None:
     """The others of its chunk are decoded again, one by one; later chunks are decoded as usual."""
     paths: list[Any] = sorted(map(str, (folders / "2").iterdir()))[:3]
     with Decoders(1) as decoders:
-        whole = decoders.result(paths, decoders.submit(paths))
-        bad = [paths[0], Crash(), *paths[1:]]
-        begun = [(contents, decoders.submit(contents)) for contents in (paths, bad, paths)]
-        found = [decoders.result(contents, future) for contents, future in begun]
-        again = decoders.result(paths, decoders.submit(paths))
-    for decoded in (*found, again):
+        whole = decoders.decode(paths)
+        found = [decoders.decode(contents) for contents in (paths, [paths[0], Crash(), *paths[1:]], paths)]
+    for decoded in found:
         assert decoded.pixels.tobytes() == whole.pixels.tobytes()
-    assert [decoded.problems for decoded in (*found, again)] == [{}, {1: CRASHED}, {}, {}]
+    assert [decoded.problems for decoded in found] == [{}, {1: CRASHED}, {}]
 
 
 def test_a_server_that_goes_away_is_waited_for(serving: Callable[..., Any], folders: Path, tmp_path: Path) -> None:
