@@ -23,13 +23,14 @@ MARKS = 12  # parts: more are not a row of digits
 ROUGH = 16.0  # of 255 grey levels, the standard deviation: no paper is so rough
 
 
-def check(ink: Grey, strokes: Mask, pieces: int) -> None:
+def check(ink: Grey, strokes: Mask, pieces: int, *, cropped: bool = False) -> None:
     """Accepts one digit.
 
     Args:
         ink: How far off the paper, float32 [h, w]: 1 is ink, 0 paper, negative the other direction.
         strokes: Where the digit is, bool [h, w], dust left out.
         pieces: How many connected parts the strokes have.
+        cropped: Whether the digit may touch the border.
 
     Raises:
         SeveralDigitsError: digits side by side, or one above another.
@@ -43,7 +44,7 @@ def check(ink: Grey, strokes: Mask, pieces: int) -> None:
     if box.mean() > FULL and min(box.shape) > SLIM * max(box.shape) and not _has_hole(box):
         raise _unclear(f"a blot that fills {box.mean():.0%} of its box, more than a digit's strokes fill")
     share = border(strokes).mean()
-    if share > BORDER and strokes.shape != box.shape:
+    if not cropped and share > BORDER and strokes.shape != box.shape:
         raise _unclear(f"ink along {share:.0%} of the picture's border, where paper is expected")
 
 

@@ -5,14 +5,16 @@ pixels with its shape kept, anti-aliased, then centred in 28 x 28 by its centre 
 ink on the paper, is ours.
 """
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from digits.images import clarity, paper, parts
+from digits.images import clarity, paper, parts, threshold
 from digits.images.digit import SIDE
+from digits.images.errors import BlankError, UnclearError
 from digits.images.paper import Grey, Greys
 from digits.images.parts import Mask
 
@@ -61,6 +63,27 @@ def find(grey: Greys) -> Grey:
         SeveralDigitsError: more than one digit does.
         UnclearError: something does that is not a digit.
     """
+    found = _found(grey)
+    ink = (found.ink - np.float32(VEIL)) / np.float32(1 - VEIL)
+    return np.asarray(np.clip(ink, 0, 1) * parts.grown(found.strokes), np.float32)
+
+
+def _found(grey: Greys) -> Strokes:
+    """By the surface of the paper, and if it shows no digit so, by two tones; a coarse picture by two tones first."""
+    if max(grey.shape) < threshold.COARSE:
+        with contextlib.suppress(BlankError, UnclearError):
+            return _separated(grey)
+    try:
+        return _searched(grey)
+    except (BlankError, UnclearError) as error:
+        try:
+            return _separated(grey)
+        except (BlankError, UnclearError):
+            raise error from None
+
+
+def _searched(grey: Greys) -> Strokes:
+    """The digit that stands out from a smooth surface, the paper; in the picture's own pixels, if it is small."""
     while True:
         found = _search(grey)
         box = parts.extent(found.strokes)
@@ -70,14 +93,27 @@ def find(grey: Greys) -> Grey:
         around = round(AROUND * size) + 2
         grey = grey[tuple(slice(max(0, s.start - around) * found.cell, (s.stop + around) * found.cell) for s in box)]
     clarity.check(found.ink, found.strokes, found.pieces)
-    ink = (found.ink - np.float32(VEIL)) / np.float32(1 - VEIL)
-    return np.asarray(np.clip(ink, 0, 1) * parts.grown(found.strokes), np.float32)
+    return found
+
+
+def _separated(grey: Greys) -> Strokes:
+    """The digit that is one of a picture's two tones. Raises UnclearError if it does not have two."""
+    seen, cell = _reduced(grey)
+    ink = threshold.ink(seen)
+    strokes, pieces = _strokes(ink, 0.5)
+    clarity.check(ink, strokes, pieces, cropped=True)
+    return Strokes(ink, strokes, pieces, cell)
+
+
+def _reduced(grey: Greys) -> tuple[Grey, int]:
+    """The grey values in at most `GRID` cells a side, float32 [h, w], and how many pixels a cell's side has."""
+    cell = -(-max(grey.shape) // GRID)
+    return np.asarray(Image.fromarray(grey).reduce(cell) if cell > 1 else grey, np.float32), cell
 
 
 def _search(grey: Greys) -> Strokes:
     """The ink in the cells of a picture. Raises BlankError or UnclearError if nothing stands out."""
-    cell = -(-max(grey.shape) // GRID)
-    seen = np.asarray(Image.fromarray(grey).reduce(cell) if cell > 1 else grey, np.float32)
+    seen, cell = _reduced(grey)
     ink = seen - paper.surface(seen)
     if np.vdot(ink * ink, ink) < 0:  # cubes, so that faint unevenness counts for nothing
         np.negative(ink, out=ink)
