@@ -26,10 +26,10 @@ def serve(settings: Annotated[ServeSettings, Parameter(name="*")] = DEFAULTS) ->
     from digits.serve.process.threads import require_memory
 
     require_memory(settings)
-    from digits.serve.process.supervisor import Supervisor, count_workers
+    from digits.serve.process.supervisor import count_workers, supervise
 
     if (workers := count_workers(settings)) > 1:
-        return Supervisor(settings, workers).run(partial(print, flush=True))
+        return supervise(settings, workers, partial(print, flush=True))
 
     from digits.serve.process.worker_configuration import WorkerConfiguration
     from digits.serve.server import Server  # which a supervisor does without

@@ -1,25 +1,32 @@
 """The supervisor: several workers at one port, from start to drain. It knows neither gRPC nor ONNX."""
 
+import asyncio
 import logging
-import math
 import os
+import pickle
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import ExitStack
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import replace
-from typing import Any
+from io import BytesIO
+from typing import Any, NamedTuple, cast
 
 from digits.serve import statistics
 from digits.serve.address import hold
+from digits.serve.errors import StartError
 from digits.serve.process.signal_handling import STOPS, ignore_echo
-from digits.serve.process.worker_configuration import WorkerConfiguration
-from digits.serve.process.worker_monitor import WorkerMonitor
+from digits.serve.process.worker_configuration import Report, WorkerConfiguration, receive
 from digits.serve.settings import ServeSettings
 from digits.storage.cores import usable_cores
 
+# -P: or a folder of the user's in the current directory could replace a package.
+COMMAND = (sys.executable, "-P", "-m", "digits.serve.process.worker")
+SHORTEST, LONGEST = 0.1, 5.0  # seconds before a worker is started again; doubled after each death
+STEADY = 10.0  # seconds of being ready after which the delay is the shortest again
 MARGIN = 5.0  # seconds for a worker to end once its drain is over, or to become ready first
 
 log = logging.getLogger(__name__)
@@ -30,91 +37,156 @@ def count_workers(settings: ServeSettings) -> int:
     return usable_cores() if settings.workers == "auto" else settings.workers
 
 
-class Supervisor:
-    """Starts the workers, keeps them running, and drains them all at the first signal; a second one kills them.
+def supervise(settings: ServeSettings, workers: int, announce: Callable[[str], None]) -> int:
+    """Serves with several workers until a signal, after one line that says so. The signals must be blocked.
 
-    The signals must be blocked. The first worker starts alone: it chooses version, provider and precision, and is
-    undisturbed when it measures. The others serve the same, and so does each worker that replaces one that has died.
+    The first signal drains all workers; a second one kills them. The first worker starts alone: it chooses version,
+    provider and precision, and is undisturbed when it measures. The others serve the same, and so does each worker that
+    replaces one that has died.
+
+    Returns:
+        The exit code: 0 if every worker's was 0.
+
+    Raises:
+        StartError: the address is not available.
+        Exception: what a worker raised that could not start; all others have ended.
+    """
+    with ExitStack() as stack:
+        address, held = hold(settings.address)
+        for each in held:
+            stack.enter_context(each)
+        memory = statistics.create(workers)
+        stack.callback(os.close, memory)
+        first = WorkerConfiguration(replace(settings, address=address), memory)
+        return asyncio.run(_supervise(first, workers, announce))
+
+
+async def _supervise(first: WorkerConfiguration, workers: int, announce: Callable[[str], None]) -> int:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    threading.Thread(target=_listen, args=(asyncio.get_running_loop(), stop, hurry), daemon=True).start()
+    patience, drained = first.settings.lame_duck + first.settings.drain_timeout + MARGIN, False
+    monitors = [WorkerMonitor(first)]
+    try:
+        if await _done([monitors[0].first], unless=stop):
+            report = monitors[0].first.result()
+            monitors += [WorkerMonitor(replace(report.configuration, number=n)) for n in range(1, workers)]
+            if await _done([monitor.first for monitor in monitors], unless=stop):
+                what, _, where = report.line.rpartition(", at ")
+                announce(f"{what}, {workers} workers, at {where}")
+                await stop.wait()
+        for monitor in monitors:
+            monitor.drain()
+        if not (drained := await _done([monitor.ended for monitor in monitors], unless=hurry, seconds=patience)):
+            log.error("not all workers have drained: the others are killed")
+    finally:
+        for monitor in monitors:
+            monitor.kill()
+        codes = await asyncio.gather(*(monitor.ended for monitor in monitors))
+    return int(not drained or any(codes))
+
+
+def _listen(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, hurry: asyncio.Event) -> None:
+    for event, meaning in ((stop, "draining the workers"), (hurry, "waiting for them no longer")):
+        came = signal.Signals(signal.sigwait(STOPS))
+        log.info("%s: %s", came.name, meaning)
+        loop.call_soon_threadsafe(event.set)
+        ignore_echo(came)
+
+
+async def _done(results: Iterable[Awaitable[Any]], *, unless: asyncio.Event, seconds: float | None = None) -> bool:
+    """Waits for all of them, and raises what one has raised; False if the event comes first, or the time is over."""
+    everything: asyncio.Future[Any] = asyncio.gather(*results)
+    event: asyncio.Future[Any] = asyncio.ensure_future(unless.wait())
+    await asyncio.wait([everything, event], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    event.cancel()
+    if everything.done():
+        everything.result()
+    return everything.done()
+
+
+class End(NamedTuple):
+    """Of one process: how it ended, as an error, its exit code, and the seconds for which it was ready."""
+
+    text: str
+    error: Exception
+    code: int = 1
+    ready_seconds: float = 0
+
+
+class WorkerMonitor:
+    """Keeps one worker running: starts it again whenever it has died.
+
+    Attributes:
+        first: The first report, or the reason why there is none; then there is no second start.
+        ended: The exit code of the drain, once there will be no other process: 0 if none was running.
     """
 
-    def __init__(self, settings: ServeSettings, workers: int) -> None:
-        self._settings = settings
-        self._workers = workers
-        self._monitors: list[WorkerMonitor] = []
-        self._stop: Future[None] = Future()
-        self._hurry: Future[None] = Future()
+    def __init__(self, configuration: WorkerConfiguration) -> None:
+        self.first: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
+        self._configuration = configuration
+        self._name = f"worker {configuration.number}"
+        self._stopping = asyncio.Event()
+        self._process: Process | None = None
+        self.ended = asyncio.create_task(self._keep())
 
-    def run(self, announce: Callable[[str], None]) -> int:
-        """Serves until a signal, after one line that says so. Gives the exit code: 0 if every worker's was 0.
+    def drain(self) -> None:
+        """Tells the worker to answer what it has accepted, and to end for good."""
+        self._stopping.set()
+        if self._process:
+            cast("asyncio.StreamWriter", self._process.stdin).close()
 
-        Raises:
-            StartError: the address is not available.
-            Exception: what a worker raised that could not start; all others have ended.
-        """
-        with ExitStack() as stack:
-            address, held = hold(self._settings.address)
-            for each in held:
-                stack.enter_context(each)
-            memory = statistics.create(self._workers)
-            stack.callback(os.close, memory)
-            threading.Thread(target=self._listen, name="signals", daemon=True).start()
-            try:
-                self._start(WorkerConfiguration(replace(self._settings, address=address), memory), announce)
-                self._stop.result()
-            except BaseException:
-                self._kill()
-                raise
-            return self._drain()
+    def kill(self) -> None:
+        self.drain()
+        if self._process:
+            with suppress(ProcessLookupError):
+                self._process.kill()
 
-    def _listen(self) -> None:
-        for told, meaning in ((self._stop, "draining the workers"), (self._hurry, "waiting for them no longer")):
-            stop = signal.Signals(signal.sigwait(STOPS))
-            log.info("%s: %s", stop.name, meaning)
-            told.set_result(None)
-            ignore_echo(stop)
+    async def _keep(self) -> int:
+        delay = SHORTEST
+        while not self._stopping.is_set():
+            end = await self._run()
+            if self._stopping.is_set():
+                return end.code
+            if not self.first.done():
+                self.first.set_exception(end.error)
+                return end.code
+            if end.ready_seconds >= STEADY:
+                delay = SHORTEST
+            log.error("%s %s; it is started again in %g s", self._name, end.text, delay)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
+            delay = min(2 * delay, LONGEST)
+        return 0
 
-    def _start(self, first: WorkerConfiguration, announce: Callable[[str], None]) -> None:
-        """Announces that all are ready, unless a signal comes before that."""
-        if not self._launch(first):
-            return
-        report = self._monitors[0].first.result()
-        if self._launch(*(replace(report.configuration, number=number) for number in range(1, self._workers))):
-            what, _, where = report.line.rpartition(", at ")
-            announce(f"{what}, {self._workers} workers, at {where}")
+    async def _run(self) -> End:
+        """Starts a process, and waits until it ends."""
+        memory = cast("int", self._configuration.statistics)
+        try:
+            process = await asyncio.create_subprocess_exec(*COMMAND, stdin=PIPE, stdout=PIPE, pass_fds=[memory])
+        except OSError as error:
+            return End(f"cannot be started: {error}", error)
+        self._process = process
+        stdin, stdout = cast("asyncio.StreamWriter", process.stdin), cast("asyncio.StreamReader", process.stdout)
+        stdin.write(pickle.dumps(self._configuration))
+        if self._stopping.is_set():
+            self.kill()  # it has accepted no call
+        report = receive(BytesIO(await stdout.read()))
+        since = time.monotonic()
+        if isinstance(report, Report):
+            self._record(report, process.pid)
+        code = await process.wait()
+        self._process = None
+        if isinstance(report, Exception):
+            return End(f"(pid {process.pid}) cannot start: {report}", report, code)
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        how += "" if report else " before it was ready"
+        ready = time.monotonic() - since if report else 0
+        return End(f"(pid {process.pid}) ended {how}", StartError(f"{self._name} ended {how}"), code, ready)
 
-    def _launch(self, *configurations: WorkerConfiguration) -> bool:
-        """Starts workers; whether they are ready before a signal comes. Raises what one of them has raised."""
-        monitors = [WorkerMonitor(each) for each in configurations]
-        self._monitors += monitors
-        for monitor in monitors:
-            monitor.start()
-        return _done([monitor.first for monitor in monitors], unless=self._stop)
-
-    def _drain(self) -> int:
-        for monitor in self._monitors:
-            monitor.drain()
-        patience = self._settings.lame_duck + self._settings.drain_timeout + MARGIN
-        if not _done([monitor.ended for monitor in self._monitors], unless=self._hurry, timeout=patience):
-            log.error("not all workers have drained: the others are killed")
-            self._kill()
-        return int(any(monitor.ended.result() for monitor in self._monitors))
-
-    def _kill(self) -> None:
-        """Returns when all have ended."""
-        for monitor in self._monitors:
-            monitor.kill()
-        wait(monitor.ended for monitor in self._monitors)
-
-
-def _done(futures: Iterable[Future[Any]], *, unless: Future[None], timeout: float = math.inf) -> bool:
-    """Waits until all have their results; False once `unless` has one, or after so many seconds."""
-    end = time.monotonic() + timeout
-    left = set(futures)
-    while left:
-        done, _ = wait({unless, *left}, min(end - time.monotonic(), threading.TIMEOUT_MAX), FIRST_COMPLETED)
-        if not done or unless in done:
-            return False
-        for future in done:
-            future.result()
-        left -= done
-    return True
+    def _record(self, report: Report, pid: int) -> None:
+        """From now on the worker is started with the choices that it has made."""
+        self._configuration = report.configuration
+        if self.first.done():
+            log.info("%s (pid %d) is back", self._name, pid)
+        else:
+            self.first.set_result(report)
