@@ -93,7 +93,7 @@ def add_commands() -> list[str]:
                 and (text := ast.get_docstring(node))
             ):
                 name = node.name.rstrip("_")
-                summary = text.partition("\n\nArgs:")[0].partition("\n\nReturns:")[0]
+                summary = text.partition("\n\nArgs:")[0]
                 parent.command(f"digits.cli.{file}:{node.name}", name=name, help=summary)
                 names.append(name if parent is app else f"{file} {name}")
     return names

@@ -21,19 +21,11 @@ from digits.cli.errors import CommandError
 
 Given = Annotated[Path, Parameter(show_env_var=False)]
 
-COMPARE = CompareBenchmarkSettings()
-ENGINE = EngineBenchmarkSettings()
-EXPORT = ExportBenchmarkSettings()
-PARITY = ParityBenchmarkSettings()
-PEERS = PeersBenchmarkSettings()
-REPORT = ReportBenchmarkSettings()
-SCORE = ScoreBenchmarkSettings()
-SERVER = ServerBenchmarkSettings()
-TRAINING = TrainingBenchmarkSettings()
-
 
 def parity(
-    run: Path | None = None, /, settings: Annotated[ParityBenchmarkSettings, Parameter(name="*")] = PARITY
+    run: Path | None = None,
+    /,
+    settings: Annotated[ParityBenchmarkSettings, Parameter(name="*")] = ParityBenchmarkSettings(),
 ) -> None:
     """Compare every variant with Keras, image by image, in this process and through the server.
 
@@ -58,7 +50,7 @@ def parity(
     benchmark.run(run, settings)
 
 
-def engine(settings: Annotated[EngineBenchmarkSettings, Parameter(name="*")] = ENGINE) -> None:
+def engine(settings: Annotated[EngineBenchmarkSettings, Parameter(name="*")] = EngineBenchmarkSettings()) -> None:
     """Time the model by batch size and threads, compared with Keras, TensorFlow and OpenVINO.
 
     ```
@@ -75,7 +67,7 @@ def engine(settings: Annotated[EngineBenchmarkSettings, Parameter(name="*")] = E
     benchmark.run(settings)
 
 
-def server(settings: Annotated[ServerBenchmarkSettings, Parameter(name="*")] = SERVER) -> None:
+def server(settings: Annotated[ServerBenchmarkSettings, Parameter(name="*")] = ServerBenchmarkSettings()) -> None:
     """Load a server: closed loop, open loop, mixed sizes, and the highest rate that meets an SLO.
 
     ```
@@ -93,7 +85,12 @@ def server(settings: Annotated[ServerBenchmarkSettings, Parameter(name="*")] = S
     benchmark.run(settings)
 
 
-def compare(a: Given, b: Given, /, settings: Annotated[CompareBenchmarkSettings, Parameter(name="*")] = COMPARE) -> int:
+def compare(
+    a: Given,
+    b: Given,
+    /,
+    settings: Annotated[CompareBenchmarkSettings, Parameter(name="*")] = CompareBenchmarkSettings(),
+) -> int:
     """Tell whether one build is slower than another: a guard for CI.
 
     ```
@@ -116,7 +113,7 @@ def compare(a: Given, b: Given, /, settings: Annotated[CompareBenchmarkSettings,
     return int(benchmark.run(a, b, settings))
 
 
-def report(settings: Annotated[ReportBenchmarkSettings, Parameter(name="*")] = REPORT) -> None:
+def report(settings: Annotated[ReportBenchmarkSettings, Parameter(name="*")] = ReportBenchmarkSettings()) -> None:
     """Make tables, figures and one HTML page from the JSON files of the benchmarks.
 
     ```
@@ -130,7 +127,9 @@ def report(settings: Annotated[ReportBenchmarkSettings, Parameter(name="*")] = R
     _of_checkout("report.report").run(settings)
 
 
-def export(*runs: Path, settings: Annotated[ExportBenchmarkSettings, Parameter(name="*")] = EXPORT) -> None:
+def export(
+    *runs: Path, settings: Annotated[ExportBenchmarkSettings, Parameter(name="*")] = ExportBenchmarkSettings()
+) -> None:
     """Time the variants of exported runs, Keras and OpenVINO, in turn.
 
     ```
@@ -150,7 +149,7 @@ def export(*runs: Path, settings: Annotated[ExportBenchmarkSettings, Parameter(n
     benchmark.run(runs, settings)
 
 
-def score(settings: Annotated[ScoreBenchmarkSettings, Parameter(name="*")] = SCORE) -> None:
+def score(settings: Annotated[ScoreBenchmarkSettings, Parameter(name="*")] = ScoreBenchmarkSettings()) -> None:
     """Time the scoring of PNG files and only decoding them, in turn; measure its memory.
 
     ```
@@ -165,7 +164,7 @@ def score(settings: Annotated[ScoreBenchmarkSettings, Parameter(name="*")] = SCO
     benchmark.run(settings)
 
 
-def peers(settings: Annotated[PeersBenchmarkSettings, Parameter(name="*")] = PEERS) -> None:
+def peers(settings: Annotated[PeersBenchmarkSettings, Parameter(name="*")] = PeersBenchmarkSettings()) -> None:
     """Compare the server with an echo, a plain grpc.aio server, and model servers of other projects.
 
     ```
@@ -183,7 +182,7 @@ def peers(settings: Annotated[PeersBenchmarkSettings, Parameter(name="*")] = PEE
     benchmark.run(settings)
 
 
-def training(settings: Annotated[TrainingBenchmarkSettings, Parameter(name="*")] = TRAINING) -> None:
+def training(settings: Annotated[TrainingBenchmarkSettings, Parameter(name="*")] = TrainingBenchmarkSettings()) -> None:
     """Time the training loop and plain model.fit, in turn.
 
     ```

@@ -29,12 +29,9 @@ class Classifier(Protocol):
     def classify(self, pixels: NDArray[np.uint8], *, include_probabilities: bool) -> Predictions: ...
 
 
-DEFAULTS = ClassifySettings()
-
-
 def classify(
     *files: Path,
-    settings: Annotated[ClassifySettings, Parameter(name="*")] = DEFAULTS,
+    settings: Annotated[ClassifySettings, Parameter(name="*")] = ClassifySettings(),
 ) -> int:
     """Classify the digits in picture files: photos, scans or MNIST images.
 
@@ -50,9 +47,6 @@ def classify(
     Args:
         files: The picture files.
         settings: The settings.
-
-    Returns:
-        The exit code: 1 if a file could not be read.
     """
     if not files:
         raise CommandError("no picture given; say `digits classify FILE...`")

@@ -8,12 +8,10 @@ from cyclopts import Parameter
 from digits.lab.settings import CompareSettings
 from digits.storage.text import one_line
 
-DEFAULTS = CompareSettings()
-
 
 def compare(
     *runs: Path,
-    settings: Annotated[CompareSettings, Parameter(name="*")] = DEFAULTS,
+    settings: Annotated[CompareSettings, Parameter(name="*")] = CompareSettings(),
 ) -> None:
     """Compare finished runs in a table, a figure and a short text.
 

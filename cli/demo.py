@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from digits.images.mnist import Mnist
 
 DIGITS = (sys.executable, "-m", "digits.cli.app")
-DEFAULTS = DemoSettings()
 
 
-def demo(settings: Annotated[DemoSettings, Parameter(name="*")] = DEFAULTS) -> None:
+def demo(settings: Annotated[DemoSettings, Parameter(name="*")] = DemoSettings()) -> None:
     """Train, export, serve, classify and score real digits, one command after the other.
 
     ```

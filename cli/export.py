@@ -9,18 +9,15 @@ from digits.export.settings import ExportSettings, ImportSettings
 from digits.model.limits import Limits
 from digits.storage.text import one_line
 
-DEFAULTS = ExportSettings()
-LIMITS = Limits()
-IMPORTED = ImportSettings()
 LOW = 0.9  # accuracy
 
 
 def export(
     source: Path,
     /,
-    settings: Annotated[ExportSettings, Parameter(name="*")] = DEFAULTS,
-    limits: Annotated[Limits, Parameter(name="*")] = LIMITS,
-    imported: Annotated[ImportSettings, Parameter(name="*")] = IMPORTED,
+    settings: Annotated[ExportSettings, Parameter(name="*")] = ExportSettings(),
+    limits: Annotated[Limits, Parameter(name="*")] = Limits(),
+    imported: Annotated[ImportSettings, Parameter(name="*")] = ImportSettings(),
 ) -> None:
     """Export a model to ONNX, check it against the original, and publish it.
 

@@ -2,75 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from digits.storage.text import one_line
 
-if TYPE_CHECKING:
-    from digits.model.repository import Repository
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelsSettings:
-    """The repository that a command reads."""
-
-    models: Path | None = None
-    """The model repository. Default: the bundled model."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShowSettings(ModelsSettings):
-    """Settings of `digits models show`."""
-
-    figure: Path | None = None
-    """Draw the graph of each variant into this PNG, SVG or PDF file. Needs digits-serving[train]."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeSettings:
-    """The repository that a command changes."""
-
-    models: Path = Path("models")
-    """The model repository."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PruneSettings(ChangeSettings):
-    """Settings of `digits models prune`."""
-
-    keep: Annotated[int, Parameter(validator=Number(gte=1))] = 3
-    """How many of the newest versions to keep; at least one."""
-
-
 # A version is given only on the command line: DIGITS_VERSION may belong to the deployment.
 Given = Annotated[int, Parameter(show_env_var=False)]
 Version = Annotated[int | None, Parameter(show_env_var=False)]
-READ = ModelsSettings()
-SHOW = ShowSettings()
-CHANGE = ChangeSettings()
-PRUNE = PruneSettings()
-ReadSettings = Annotated[ModelsSettings, Parameter(name="*")]
-WriteSettings = Annotated[ChangeSettings, Parameter(name="*")]
+MODELS = Path("models")
 
 
-def list_(settings: ReadSettings = READ) -> None:
+def list_(*, models: Path | None = None) -> None:
     """List the versions of a repository.
 
     ```
     digits models list --models models
     ```
+
+    Args:
+        models: The model repository. Default: the bundled model.
     """
     from digits.cli.model_tables import list_table
+    from digits.model.repository import open_repository
 
-    print(list_table(_repository(settings)))
+    print(list_table(open_repository(models)))
 
 
-def show(version: Version = None, /, settings: Annotated[ShowSettings, Parameter(name="*")] = SHOW) -> None:
+def show(version: Version = None, /, *, models: Path | None = None, figure: Path | None = None) -> None:
     """Show a version: its source, test results and speed.
 
     ```
@@ -79,20 +41,22 @@ def show(version: Version = None, /, settings: Annotated[ShowSettings, Parameter
 
     Args:
         version: Its number. Default: the newest.
-        settings: The repository.
+        models: The model repository. Default: the bundled model.
+        figure: Draw the graph of each variant into this PNG, SVG or PDF file. Needs digits-serving[train].
     """
     from digits.cli.model_tables import show_table
+    from digits.model.repository import open_repository
 
-    model = _repository(settings).open(version)
+    model = open_repository(models).open(version)
     print(show_table(model))
-    if settings.figure is not None:
+    if figure is not None:
         from digits.export.drawing import draw
 
-        draw({name: model.file(name) for name in model.manifest.variants}, settings.figure)
-        print(f"figure: {one_line(settings.figure)}")
+        draw({name: model.file(name) for name in model.manifest.variants}, figure)
+        print(f"figure: {one_line(figure)}")
 
 
-def diff(first: Given, second: Given, /, settings: ReadSettings = READ) -> None:
+def diff(first: Given, second: Given, /, *, models: Path | None = None) -> None:
     """Show the differences between two versions.
 
     ```
@@ -102,15 +66,16 @@ def diff(first: Given, second: Given, /, settings: ReadSettings = READ) -> None:
     Args:
         first: The number of one.
         second: The number of the other.
-        settings: The repository.
+        models: The model repository. Default: the bundled model.
     """
     from digits.cli.model_tables import diff_table
+    from digits.model.repository import open_repository
 
-    repository = _repository(settings)
+    repository = open_repository(models)
     print(diff_table(repository.open(first), repository.open(second)))
 
 
-def rollback(version: Version = None, /, settings: WriteSettings = CHANGE) -> None:
+def rollback(version: Version = None, /, *, models: Path = MODELS) -> None:
     """Make an earlier version the newest again.
 
     ```
@@ -123,11 +88,11 @@ def rollback(version: Version = None, /, settings: WriteSettings = CHANGE) -> No
 
     Args:
         version: The version to make the newest. Default: the second newest.
-        settings: The repository.
+        models: The model repository.
     """
     from digits.model.repository import Repository
 
-    repository = Repository(settings.models)
+    repository = Repository(models)
     before = repository.versions()
     model = repository.rollback(version)
     gone = ", ".join(str(number) for number in before if number > model.number)
@@ -135,7 +100,7 @@ def rollback(version: Version = None, /, settings: WriteSettings = CHANGE) -> No
     print(f"withdrawn: {gone}; kept until a newer version is there and `digits models prune` runs")
 
 
-def prune(settings: Annotated[PruneSettings, Parameter(name="*")] = PRUNE) -> None:
+def prune(*, models: Path = MODELS, keep: Annotated[int, Parameter(validator=Number(gte=1))] = 3) -> None:
     """Remove old versions, and withdrawn versions older than the newest.
 
     ```
@@ -143,14 +108,12 @@ def prune(settings: Annotated[PruneSettings, Parameter(name="*")] = PRUNE) -> No
     ```
 
     The newest version is never removed.
+
+    Args:
+        models: The model repository.
+        keep: How many of the newest versions to keep; at least one.
     """
     from digits.model.repository import Repository
 
-    removed = Repository(settings.models).prune(settings.keep)
+    removed = Repository(models).prune(keep)
     print(f"removed: {', '.join(map(str, removed)) or 'nothing'}")
-
-
-def _repository(settings: ModelsSettings) -> Repository:
-    from digits.model.repository import open_repository
-
-    return open_repository(settings.models)

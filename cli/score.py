@@ -6,12 +6,10 @@ from cyclopts import Parameter
 
 from digits.score.settings import ScoreSettings
 
-DEFAULTS = ScoreSettings()
-
 
 def score(
     *paths: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    settings: Annotated[ScoreSettings, Parameter(name="*")] = DEFAULTS,
+    settings: Annotated[ScoreSettings, Parameter(name="*")] = ScoreSettings(),
 ) -> int:
     """Classify folders of pictures, archives and arrays into a table, one row for each picture.
 
@@ -32,9 +30,6 @@ def score(
         paths: Pictures, folders, globs, .zip and .tar archives, .npz, .npy, IDX and CSV files (label,pixel0,... or
             pixels alone), or - for a list of these on the standard input.
         settings: The settings.
-
-    Returns:
-        The exit code: 1 with --strict if a row has no digit or an input is skipped.
     """
     from digits.cli.interruption import INTERRUPTION
     from digits.score.scoring import score as run

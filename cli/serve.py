@@ -7,10 +7,8 @@ from cyclopts import Parameter
 
 from digits.serve.settings import ServeSettings
 
-DEFAULTS = ServeSettings()
 
-
-def serve(settings: Annotated[ServeSettings, Parameter(name="*")] = DEFAULTS) -> int:
+def serve(settings: Annotated[ServeSettings, Parameter(name="*")] = ServeSettings()) -> int:
     """Serve a model over gRPC: the newest version in a repository, or the bundled model.
 
     ```

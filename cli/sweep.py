@@ -7,10 +7,8 @@ from cyclopts import Parameter
 from digits.lab.settings import SweepSettings
 from digits.storage.text import one_line
 
-DEFAULTS = SweepSettings()
 
-
-def sweep(settings: Annotated[SweepSettings, Parameter(name="*")] = DEFAULTS) -> None:
+def sweep(settings: Annotated[SweepSettings, Parameter(name="*")] = SweepSettings()) -> None:
     """Train with many combinations of layers, nodes, activations and epochs, and report which of them matter.
 
     ```

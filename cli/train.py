@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from cyclopts import App
     from cyclopts.argument import ArgumentCollection
 
-DEFAULTS = TrainSettings()
 WITH_RESUME = {"--resume", "--finish", "--data"}
 
 
-def train(settings: Annotated[TrainSettings, Parameter(name="*")] = DEFAULTS) -> None:
+def train(settings: Annotated[TrainSettings, Parameter(name="*")] = TrainSettings()) -> None:
     """Train the network on MNIST, into a run folder.
 
     ```

@@ -9,17 +9,13 @@ from digits.export.settings import ImportSettings, VerifySettings
 from digits.model.limits import Limits
 from digits.storage.text import one_line
 
-DEFAULTS = VerifySettings()
-LIMITS = Limits()
-IMPORTED = ImportSettings()
-
 
 def verify(
     version: Annotated[str, Parameter(show_env_var=False)],
     /,
-    settings: Annotated[VerifySettings, Parameter(name="*")] = DEFAULTS,
-    limits: Annotated[Limits, Parameter(name="*")] = LIMITS,
-    imported: Annotated[ImportSettings, Parameter(name="*")] = IMPORTED,
+    settings: Annotated[VerifySettings, Parameter(name="*")] = VerifySettings(),
+    limits: Annotated[Limits, Parameter(name="*")] = Limits(),
+    imported: Annotated[ImportSettings, Parameter(name="*")] = ImportSettings(),
 ) -> int:
     """Run the acceptance checks of a published model again, on this host.
 
@@ -38,9 +34,6 @@ def verify(
         settings: The images and the reference model.
         limits: The limits of the checks.
         imported: What the model of --against takes and gives, if it is an imported one.
-
-    Returns:
-        The exit code: 1 if anything failed.
     """
     from digits.export.verification import verify as run_verification
 

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from digits.cli import models as commands
-from digits.cli.models import ChangeSettings, ModelsSettings, PruneSettings, ShowSettings
 from digits.export.errors import ExportError
 from digits.model.errors import RepositoryError
 from digits.model.repository import GOLDEN, MANIFEST, Repository, open_repository
@@ -58,7 +57,7 @@ def rows(text: str) -> dict[str, str]:
 
 def test_the_list_has_a_line_for_each_version(copy: Path, capsys: Capture) -> None:
     publish(copy, created="2031-05-06T07:08:09+00:00", reference="torch.onnx", test_images=10_000)
-    commands.list_(ModelsSettings(models=copy))
+    commands.list_(models=copy)
     head, first, second = capsys.readouterr().out.splitlines()
     manifest = Repository(copy).open(1).manifest
     accuracy = f"{manifest.variants['fp32'].accuracy:.2%}"
@@ -76,12 +75,12 @@ def test_the_list_has_a_line_for_each_version(copy: Path, capsys: Capture) -> No
 def test_the_list_says_what_is_withdrawn_and_why_a_damaged_version_is_not_served(copy: Path, capsys: Capture) -> None:
     for _ in range(3):
         publish(copy)
-    commands.rollback(settings=ChangeSettings(models=copy))
+    commands.rollback(models=copy)
     assert capsys.readouterr().out == (
         f"newest: {copy}/digits/3\nwithdrawn: 4; kept until a newer version is there and `digits models prune` runs\n"
     )
     damage(copy, 2)
-    commands.list_(ModelsSettings(models=copy))
+    commands.list_(models=copy)
     listed = rows(capsys.readouterr().out)
     assert list(listed) == ["version", "1", "2", "3", "4"]
     assert listed["2"].endswith(f" 2/{GOLDEN}: damaged, its SHA-256 is not the published one; export it again")
@@ -93,7 +92,7 @@ def test_the_list_says_what_is_withdrawn_and_why_a_damaged_version_is_not_served
 def test_a_damaged_newest_version_is_listed_too(copy: Path, capsys: Capture) -> None:
     publish(copy)
     damage(copy, 2)
-    commands.list_(ModelsSettings(models=copy))
+    commands.list_(models=copy)
     listed = rows(capsys.readouterr().out)
     assert f"2/{GOLDEN}: damaged" in listed["2"]
     assert "fp32, int8, fp16" in listed["1"]
@@ -109,7 +108,7 @@ def test_an_empty_repository_is_one_line(digits: Digits, tmp_path: Path) -> None
 
 
 def test_a_version_is_shown_with_its_evidence(models: Path, capsys: Capture) -> None:
-    commands.show(1, settings=ShowSettings(models=models))
+    commands.show(1, models=models)
     shown = capsys.readouterr().out
     manifest = Repository(models).open().manifest
     facts, _, checks = shown.partition("\n\n")
@@ -146,7 +145,7 @@ def test_a_variant_that_was_left_out_is_shown_with_its_reason(copy: Path, capsys
     manifest = json.loads((copy / "digits" / "1" / MANIFEST).read_text())
     del manifest["variants"]["fp16"]
     publish(copy, variants=manifest["variants"], left_out={"fp16": "max |dp| 0.25 is above 0.005"}, training={})
-    commands.show(settings=ShowSettings(models=copy))
+    commands.show(models=copy)
     shown = capsys.readouterr().out
     assert f"version   2, {copy}/digits/2\n" in shown
     assert "\nno fp16   max |dp| 0.25 is above 0.005\n" in shown
@@ -154,19 +153,19 @@ def test_a_variant_that_was_left_out_is_shown_with_its_reason(copy: Path, capsys
 
 
 def test_the_figure_shows_the_graphs(models: Path, tmp_path: Path, capsys: Capture) -> None:
-    commands.show(settings=ShowSettings(models=models, figure=tmp_path / "graphs.png"))
+    commands.show(models=models, figure=tmp_path / "graphs.png")
     assert capsys.readouterr().out.endswith(f"\nfigure: {tmp_path}/graphs.png\n")
     with Image.open(tmp_path / "graphs.png") as image:
         assert image.format == "PNG"
         assert min(image.size) > 300
         assert len(image.convert("RGB").getcolors(2**24) or []) > 50
-    commands.show(settings=ShowSettings(models=models, figure=tmp_path / "graphs.svg"))
+    commands.show(models=models, figure=tmp_path / "graphs.svg")
     assert "<svg" in (tmp_path / "graphs.svg").read_text()
 
 
 def test_a_figure_of_an_unknown_kind_is_one_line(models: Path, tmp_path: Path, capsys: Capture) -> None:
     with pytest.raises(ExportError) as error:
-        commands.show(settings=ShowSettings(models=models, figure=tmp_path / "graphs.xyz"))
+        commands.show(models=models, figure=tmp_path / "graphs.xyz")
     assert str(error.value).startswith(f"{tmp_path}/graphs.xyz: Format 'xyz' is not supported (supported formats: ")
     assert "\n" not in str(error.value)
     assert "figure" not in capsys.readouterr().out
@@ -186,7 +185,7 @@ def test_the_difference_of_two_versions_names_every_fact_in_which_they_differ(co
     training["epochs"] = []
     sha256 = "f" * 64
     publish(copy, created="2031-05-06T07:08:09+00:00", reference_sha256=sha256, variants=variants, training=training)
-    commands.diff(1, 2, ModelsSettings(models=copy))
+    commands.diff(1, 2, models=copy)
     said = capsys.readouterr().out
     differences = rows(said)
     assert said.splitlines()[0].split() == ["version", "1", "version", "2"]
@@ -206,10 +205,10 @@ def test_the_difference_of_two_versions_names_every_fact_in_which_they_differ(co
 
 def test_two_versions_that_are_the_same_say_so(copy: Path, capsys: Capture) -> None:
     publish(copy, created="2031-05-06T07:08:09+00:00")
-    commands.diff(2, 1, ModelsSettings(models=copy))
+    commands.diff(2, 1, models=copy)
     assert capsys.readouterr().out == "versions 2 and 1 have the same manifest\n"
     with pytest.raises(RepositoryError, match=r"no version 3; there are \[1, 2\]"):
-        commands.diff(1, 3, ModelsSettings(models=copy))
+        commands.diff(1, 3, models=copy)
 
 
 # Rollback and prune; more of them in test_repository.py
@@ -221,9 +220,9 @@ def test_rollback_and_prune_say_what_they_did(digits: Digits, copy: Path, capsys
     rolled = digits("models", "rollback", 2, "--models", copy)
     assert (rolled.returncode, rolled.stderr) == (0, "")
     assert rolled.stdout.startswith(f"newest: {copy}/digits/2\nwithdrawn: 3, 4; kept until a newer version is there")
-    commands.prune(PruneSettings(models=copy))
+    commands.prune(models=copy)
     publish(copy)
-    commands.prune(PruneSettings(models=copy, keep=1))
+    commands.prune(models=copy, keep=1)
     assert capsys.readouterr().out == "removed: nothing\nremoved: 1, 2, 3, 4\n"
     assert Repository(copy).versions() == [5]
     refused = digits("models", "prune", "--keep", 0, "--models", copy)
