@@ -42,7 +42,8 @@ def classify(
 
     Each picture shows one digit, dark on light or light on dark. The model runs in this process (which needs
     digits-serving[serve]): the bundled model, or the newest version in --models. With --server, a server classifies.
-    A file that cannot be read is reported, the others are classified, and the exit code is 1.
+    A file that cannot be read or is not a digit is reported, the others are classified, and the exit code is 1. The
+    novelty tells how unlike a digit a picture is.
 
     Args:
         files: The picture files.
@@ -55,10 +56,10 @@ def classify(
     failures, detailed = 0, settings.json or settings.show
     with _classifier(settings) as (classifier, chunk):
         if not settings.json:
-            print("digit  confidence  file")
+            print("digit  confidence  novelty  file")
         for start in range(0, len(files), chunk):
             for outcome, pixels in _classify(files[start : start + chunk], classifier, include_probabilities=detailed):
-                failures += pixels is None
+                failures += "error" in outcome
                 print(json.dumps(outcome) if settings.json else _as_row(outcome))
                 if settings.show and pixels is not None:
                     _show(outcome, pixels)
@@ -107,14 +108,22 @@ def _classify(
 
 
 def _answers(predictions: Predictions) -> Iterator[dict[str, Any]]:
+    from digits.score.chunk import NOT_A_DIGIT, NOT_A_DIGIT_ERROR
+
     for i in range(len(predictions)):
-        answer = {"digit": int(predictions.digits[i]), "confidence": float(predictions.confidences[i])}
+        answer: dict[str, Any] = {"digit": int(predictions.digits[i]), "confidence": float(predictions.confidences[i])}
+        if predictions.novelties is not None:
+            answer["novelty"] = float(predictions.novelties[i])
+        if predictions.not_a_digit is not None and predictions.not_a_digit[i]:
+            del answer["digit"], answer["confidence"]
+            answer["error"] = f"{NOT_A_DIGIT}: {NOT_A_DIGIT_ERROR}"
         if predictions.probabilities is not None:
             answer["probabilities"] = predictions.probabilities[i].tolist()
         yield answer
 
 
 def _as_row(outcome: dict[str, Any]) -> str:
+    novelty = f"{outcome['novelty']:7.2f}" if "novelty" in outcome else f"{'-':>7}"
     if "error" in outcome:
-        return one_line(f"    -           -  {outcome['file']}: {outcome['error']}")
-    return one_line(f"{outcome['digit']:5}  {outcome['confidence']:10.2%}  {outcome['file']}")
+        return one_line(f"    -           -  {novelty}  {outcome['file']}: {outcome['error']}")
+    return one_line(f"{outcome['digit']:5}  {outcome['confidence']:10.2%}  {novelty}  {outcome['file']}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from digits.client.pixels import Images, pixels_of
-from digits.client.predictions import Predictions, Timing
+from digits.client.predictions import Predictions, Timing, not_a_digit
 from digits.images.arrays import PixelRange
 from digits.model.manifest import Precision
 
@@ -34,6 +34,7 @@ class LocalClassifier:
         self.version, self.precision = str(model.number), selection.variant
         self.sha256 = model.sha256(selection.variant)
         self._engine = selection.engine
+        self._threshold = selection.engine.threshold(model.manifest)
 
     def classify(
         self, images: Images, *, pixel_range: PixelRange = "0-1", include_probabilities: bool = False
@@ -42,7 +43,7 @@ class LocalClassifier:
         started = time.monotonic()
         pixels = pixels_of(images, pixel_range)
         running = time.monotonic()
-        probabilities = self._engine.run(pixels)
+        probabilities, novelties = self._engine.answer(pixels)
         ended = time.monotonic()
         return Predictions(
             digits=probabilities.argmax(axis=1).astype(np.uint8),
@@ -50,4 +51,6 @@ class LocalClassifier:
             probabilities=probabilities if include_probabilities else None,
             model_version=self.version,
             timing=Timing(ended - started, 0.0, ended - running, len(pixels)),
+            novelties=novelties,
+            not_a_digit=not_a_digit(novelties, self._threshold),
         )

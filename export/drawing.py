@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from digits.export.errors import ExportError
 from digits.images.digit import CLASSES, SIDE
+from digits.model.engine import NOVELTY, OUTPUT
 
 EDGE = "#666666"
 KINDS = {
@@ -29,7 +30,7 @@ def draw(variants: Mapping[str, Path], file: Path) -> None:
         ExportError: matplotlib does not support this type of file.
     """
     models = {name: onnx.load(path) for name, path in variants.items()}
-    rows = max(len(model.graph.node) for model in models.values()) + 2
+    rows = max(len(model.graph.node) + 1 + len(model.graph.output) for model in models.values())
     figure = Figure(figsize=(COLUMN * len(models), ROW * rows + 1), layout="constrained")
     columns = figure.subplots(1, len(models), squeeze=False)[0]
     for axes, (name, model) in zip(columns, models.items(), strict=True):
@@ -48,16 +49,18 @@ def draw(variants: Mapping[str, Path], file: Path) -> None:
 def _draw_column(axes: Axes, graph: onnx.GraphProto, rows: int) -> None:
     """Operators from top to bottom in the order in which they run; an arrow that skips some is bent around them."""
     constants = {constant.name: constant for constant in graph.initializer}
-    (given,), (answer,) = graph.input, graph.output
+    (given,), answers = graph.input, graph.output
     boxes = [(f"{given.name}\nuint8 [batch, {SIDE}, {SIDE}]", "input and output")]
     boxes += [_box(node, constants) for node in graph.node]
-    boxes.append((f"{answer.name}\nfloat32 [batch, {CLASSES}]", "input and output"))
+    shapes = {OUTPUT: f"[batch, {CLASSES}]", NOVELTY: "[batch]"}
+    boxes += [(f"{answer.name}\nfloat32 {shapes[answer.name]}", "input and output") for answer in answers]
     for row, (text, kind) in enumerate(boxes):
         style = {"boxstyle": "round,pad=0.35", "facecolor": KINDS[kind], "edgecolor": EDGE, "linewidth": 0.8}
         axes.text(0, -row, text, ha="center", va="center", fontsize=8, bbox=style, zorder=2)
     made = {given.name: 0} | {name: row for row, node in enumerate(graph.node, 1) for name in node.output}
     arrows = [(made[name], row) for row, node in enumerate(graph.node, 1) for name in node.input if name in made]
-    for start, end in [*arrows, (made[answer.name], len(boxes) - 1)]:
+    first = len(boxes) - len(answers)
+    for start, end in [*arrows, *((made[answer.name], end) for end, answer in enumerate(answers, first))]:
         bend = f"arc3,rad={0 if end == start + 1 else 0.35}"
         arrow = {"arrowstyle": "-|>", "color": EDGE, "connectionstyle": bend, "shrinkA": 12, "shrinkB": 12}
         axes.annotate("", xy=(0, -end), xytext=(0, -start), arrowprops=arrow, zorder=1)

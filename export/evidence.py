@@ -30,7 +30,7 @@ def measure_all(
     others: Mapping[str, Callable[[Pixels], object]],
 ) -> tuple[dict[str, Measured], Times]:
     """Measures the answers of engines by variant, as `measure` does, and their times and those of other ways to run."""
-    measured = {name: measure(engine.run, pixels, labels, reference) for name, engine in engines.items()}
+    measured = {name: measure(engine.answer, pixels, labels, reference) for name, engine in engines.items()}
     runs = {name: engine.run for name, engine in engines.items()} | dict(others)
     times: Times = {name: {} for name in runs}
     for size in TIMED:

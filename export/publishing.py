@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import onnx
@@ -11,6 +11,7 @@ from digits.export.calibration import calibrated
 from digits.export.errors import ExportError, ParityError, UnsupportedError
 from digits.export.evidence import acceptance_table, evidence, measure_all, openvino_run
 from digits.export.fp16 import to_fp16
+from digits.export.novelty import add_novelty, fitted_threshold
 from digits.export.settings import ExportSettings, ImportSettings
 from digits.export.source import Source, read_source
 from digits.images.digit import CLASSES
@@ -19,7 +20,7 @@ from digits.model.engine import Engine
 from digits.model.errors import ModelError
 from digits.model.golden import Golden, Pixels, choose
 from digits.model.limits import Limits
-from digits.model.manifest import FP16, FP32, INT8, Evidence, Manifest
+from digits.model.manifest import FP16, FP32, INT8, Evidence, Manifest, NoveltyThreshold
 from digits.model.repository import GOLDEN, MANIFEST, ModelVersion, Repository
 from digits.storage.provenance import now, provenance
 
@@ -68,8 +69,11 @@ def write_version(staged: Path, source: Source, variants: tuple[str, ...], limit
         found.pop(name, None)
     chosen = choose(source.answers)
     own = {name: measured[name].answers[chosen] for name in found}
-    Golden(data.x_test[chosen], source.answers[chosen], own).write(staged / GOLDEN)
-    _manifest(source, limits, found, left_out, seconds).write(staged / MANIFEST)
+    novelty = {name: every[chosen] for name in found if (every := measured[name].novelty) is not None}
+    Golden(data.x_test[chosen], source.answers[chosen], own, novelty).write(staged / GOLDEN)
+    threshold = _threshold(engines[FP32], source)
+    manifest = _manifest(source, limits, found, left_out, seconds)
+    replace(manifest, novelty=threshold).write(staged / MANIFEST)
 
 
 def other_ways(source: Source, fp32: Path) -> dict[str, Callable[[Pixels], object]]:
@@ -91,6 +95,7 @@ def _write_variants(staged: Path, source: Source, variants: tuple[str, ...]) -> 
         except (UnsupportedError, ModelError) as error:
             left_out[name] = str(error)
     for name, (model, _) in models.items():
+        add_novelty(model)
         onnx.helper.set_model_props(model, {**_metadata(source), "precision": name})
         onnx.save(model, staged / FILES[name])
     return {name: made for name, (_, made) in models.items()}, left_out
@@ -107,6 +112,21 @@ def _engines(staged: Path, made: dict[str, str], left_out: LeftOut) -> dict[str,
                 raise ExportError(f"not published: {error}") from error
             left_out[name] = str(error)
     return engines
+
+
+def _threshold(fp32: Engine, source: Source) -> NoveltyThreshold | None:
+    """The threshold of the novelty, from validation images; says so if the model has no novelty."""
+    novelty = fp32.answer(source.calibration_split()[1]).novelty if fp32.has_novelty else None
+    if novelty is None:
+        print("novelty: none, since the probabilities do not come from Softmax; every picture gets a digit", flush=True)
+        return None
+    threshold = fitted_threshold(novelty)
+    print(
+        f"novelty: not a digit above {threshold.threshold:.4g}, "
+        f"as are {threshold.rejected:.2%} of {threshold.images:,} validation digits",
+        flush=True,
+    )
+    return threshold
 
 
 def _failures(measured: dict[str, Measured], limits: Limits) -> LeftOut:

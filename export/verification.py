@@ -71,7 +71,7 @@ def verify(target: str, settings: VerifySettings, limits: Limits, imported: Impo
     for name, result in measured.items():
         why = checker_fault(subject.files[name])
         if why is None and subject.version is not None:
-            why = deviation(engines[name].run, subject.version[1], name)
+            why = deviation(engines[name].answer, subject.version[1], name)
         if why is None and name == INT8 and questions.labels is None:
             why = result.batch_dependence
         elif why is None:

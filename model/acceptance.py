@@ -1,12 +1,14 @@
 """The acceptance checks: what is measured of a variant on a test set, and the limits that it must keep."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from digits.model.golden import Pixels, Probabilities, Run, batch_dependence
+from digits.model.answer import Answer
+from digits.model.golden import Pixels, Probabilities, batch_dependence
 from digits.model.limits import Limits
 from digits.model.manifest import FP16, FP32, INT8
 from digits.model.parity import Parity, compare
@@ -20,6 +22,7 @@ class Measured:
 
     Attributes:
         answers: float32 [n, 10].
+        novelty: float32 [n], if the variant has it.
         parity: With the reference.
         correct: How many images it classifies correctly; None without labels.
         reference_correct: How many the reference classifies correctly.
@@ -27,6 +30,7 @@ class Measured:
     """
 
     answers: Probabilities
+    novelty: NDArray[np.float32] | None
     parity: Parity
     correct: int | None
     reference_correct: int | None
@@ -38,21 +42,27 @@ class Measured:
         return None if self.correct is None else self.correct / self.parity.images
 
 
-def measure(run: Run, pixels: Pixels, labels: NDArray[np.uint8] | None, reference: Probabilities) -> Measured:
+def measure(
+    answer: Callable[[Pixels], Answer],
+    pixels: Pixels,
+    labels: NDArray[np.uint8] | None,
+    reference: Probabilities,
+) -> Measured:
     """Runs a variant over images uint8 [n, 28, 28], and over 513 of them in batches of 1, 7, 64 and 513.
 
     Args:
-        run: The variant.
+        answer: The variant's `Engine.answer`.
         pixels: The images.
         labels: The digits that they show, uint8 [n], if known.
         reference: The probabilities to compare with, float32 [n, 10].
     """
-    answers = run(pixels)
+    answers, novelty = answer(pixels)
     correct, reference_correct = (
         None if labels is None else int((probabilities.argmax(axis=1) == labels).sum())
         for probabilities in (answers, reference)
     )
-    return Measured(answers, compare(answers, reference), correct, reference_correct, batch_dependence(run, pixels))
+    dependence = batch_dependence(lambda images: answer(images).columns, pixels)
+    return Measured(answers, novelty, compare(answers, reference), correct, reference_correct, dependence)
 
 
 def failure(variant: str, measured: Measured, limits: Limits, *, sample: bool = False) -> str | None:

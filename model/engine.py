@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from digits.images.digit import CLASSES, SIDE
+from digits.model.answer import Answer
 from digits.model.errors import ModelError, SelfTestError
 from digits.model.golden import Golden, batch_dependence, deviation
 from digits.model.manifest import FP32
@@ -17,20 +18,25 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from digits.model.manifest import Manifest
     from digits.model.repository import ModelVersion
 
 log = logging.getLogger(__name__)
 
 INPUT = "pixels"
 OUTPUT = "probabilities"
+NOVELTY = "novelty"
 
 
 class Engine:
     """Runs an ONNX file with digits' signature: pixels uint8 [n, 28, 28] to probabilities float32 [n, 10].
 
+    A second output, novelty float32 [n], is optional.
+
     Attributes:
         provider: The execution provider in use, such as `CPUExecutionProvider`.
         metadata: The file's `metadata_props`.
+        has_novelty: Whether it has the second output.
     """
 
     def __init__(self, path: Path | bytes, *, provider: Provider = "auto", threads: int = 1) -> None:
@@ -39,14 +45,17 @@ class Engine:
         self.provider: str = session.get_providers()[0]
         self.metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         self._run = bare_run(session)
+        self.has_novelty = len(session.get_outputs()) > 1
+        self._outputs = [OUTPUT, NOVELTY] if self.has_novelty else [OUTPUT]
+        answers = [(OUTPUT, "tensor(float)", [CLASSES]), (NOVELTY, "tensor(float)", [])]
         for kind, wanted, nodes in (
-            ("input", (INPUT, "tensor(uint8)", [SIDE, SIDE]), session.get_inputs()),
-            ("output", (OUTPUT, "tensor(float)", [CLASSES]), session.get_outputs()),
+            ("input", [(INPUT, "tensor(uint8)", [SIDE, SIDE])], session.get_inputs()),
+            ("output", answers[: len(self._outputs)], session.get_outputs()),
         ):
             found = [(node.name, node.type, node.shape[1:]) for node in nodes]
-            if found != [wanted]:
+            if found != wanted:
                 raise ModelError(
-                    f"{'the model' if isinstance(path, bytes) else path}: its {kind} is {found}; expected {[wanted]}"
+                    f"{'the model' if isinstance(path, bytes) else path}: its {kind} is {found}; expected {wanted}"
                 )
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -56,6 +65,19 @@ class Engine:
         """
         (probabilities,) = self._run([OUTPUT], {INPUT: pixels}, None)
         return probabilities  # type: ignore[no-any-return] # skipped by mypy: it has no types
+
+    def answer(self, pixels: NDArray[np.uint8]) -> Answer:
+        """As `run`, with the novelty of each image, if the model has it."""
+        found = self._run(self._outputs, {INPUT: pixels}, None)
+        return Answer(found[0], found[1] if self.has_novelty else None)
+
+    def threshold(self, manifest: Manifest) -> float | None:
+        """The novelty above which an image does not show a digit; None if the model has no novelty."""
+        return manifest.novelty.threshold if self.has_novelty and manifest.novelty else None
+
+    def columns(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """All numbers of the answer to each image: a row of `Answer.columns` each."""
+        return self.answer(pixels).columns
 
 
 def load_engine(model: ModelVersion, *, variant: str = FP32, provider: Provider = "auto", threads: int = 1) -> Engine:
@@ -67,9 +89,9 @@ def load_engine(model: ModelVersion, *, variant: str = FP32, provider: Provider 
     path = model.file(variant)
     engine = Engine(path, provider=provider, threads=threads)
     golden = Golden.read(model.golden)
-    if (fault := deviation(engine.run, golden, variant)) is not None:
+    if (fault := deviation(engine.answer, golden, variant)) is not None:
         raise SelfTestError(f"{path}: {fault}")
-    if (fault := batch_dependence(engine.run, golden.pixels)) is not None:
+    if (fault := batch_dependence(engine.columns, golden.pixels)) is not None:
         if engine.provider == CPU:
             raise SelfTestError(f"{path}: {fault}")
         log.warning("%s: %s", path, fault)  # allowed on a GPU

@@ -3,7 +3,7 @@
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits.images.digit import CLASSES, SIDE
+from digits.model.answer import Answer
 from digits.model.errors import RepositoryError
 from digits.model.manifest import FP32
 from digits.model.parity import compare
@@ -24,6 +25,9 @@ BATCH_SIZES = (1, 7, 64)  # compared with one batch of 513
 WHOLE = 513
 REFERENCE_TOLERANCE = 1e-4  # of fp32's probabilities, from the reference's
 OWN_TOLERANCE = 5e-3  # of another variant's, from its own on the exporting host
+NOVELTY_TOLERANCES = {FP32: 1e-3}  # of the novelty, from its own on the exporting host
+OTHER_NOVELTY_TOLERANCE = 0.05
+NOVELTY_PREFIX = "novelty."  # of the names of these arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,17 @@ class Golden:
         pixels: uint8 [n, 28, 28].
         reference: The probabilities of what was exported, such as the Keras model's, float32 [n, 10].
         answers: Each variant's own probabilities on the exporting host, float32 [n, 10].
+        novelty: Each variant's own novelty there, float32 [n]; empty for a model that has none.
     """
 
     pixels: Pixels
     reference: Probabilities
     answers: dict[str, Probabilities]
+    novelty: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         arrays: dict[str, Any] = {"pixels": self.pixels, "reference": self.reference, **self.answers}
+        arrays |= {f"{NOVELTY_PREFIX}{name}": novelty for name, novelty in self.novelty.items()}
         np.savez_compressed(path, **arrays)
 
     @classmethod
@@ -50,7 +57,9 @@ class Golden:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as npz:
                 arrays = dict(npz)
-            golden = cls(arrays.pop("pixels"), arrays.pop("reference"), arrays)
+            prefix = NOVELTY_PREFIX
+            novelty = {name.removeprefix(prefix): arrays.pop(name) for name in npz.files if name.startswith(prefix)}
+            golden = cls(arrays.pop("pixels"), arrays.pop("reference"), arrays, novelty)
             golden._check()
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise RepositoryError(f"{path}: not a golden set ({error})") from error
@@ -64,6 +73,9 @@ class Golden:
         for name, answers in {"reference": self.reference, **self.answers}.items():
             if answers.dtype != np.float32 or answers.shape != (images, CLASSES):
                 raise ValueError(f"{name} is {answers.dtype} {list(answers.shape)}")
+        for name, novelty in self.novelty.items():
+            if novelty.dtype != np.float32 or novelty.shape != (images,):
+                raise ValueError(f"{NOVELTY_PREFIX}{name} is {novelty.dtype} {list(novelty.shape)}")
 
 
 def choose(probabilities: Probabilities, seed: int = 0) -> NDArray[np.intp]:
@@ -87,12 +99,12 @@ def choose(probabilities: Probabilities, seed: int = 0) -> NDArray[np.intp]:
     return np.sort(np.concatenate([by_margin[:half], chosen]))
 
 
-def deviation(run: Run, golden: Golden, variant: str) -> str | None:
+def deviation(answer: Callable[[Pixels], Answer], golden: Golden, variant: str) -> str | None:
     """How a variant's answers to the golden set on this host deviate from the published ones; None if they do not.
 
     fp32 is compared with the reference, any other variant with its own answers on the exporting host: the digits must
     be the same, and the probabilities within a tolerance. int8 on a CPU without VNNI, for example, may saturate, which
-    its accuracy hardly shows.
+    its accuracy hardly shows. The novelty is compared with the variant's own one, if the golden set has it.
     """
     if variant == FP32:
         expected, tolerance, whose = golden.reference, REFERENCE_TOLERANCE, "the reference's answer"
@@ -100,7 +112,8 @@ def deviation(run: Run, golden: Golden, variant: str) -> str | None:
         expected, tolerance, whose = golden.answers[variant], OWN_TOLERANCE, "its own answer where it was exported"
     else:
         return f"its golden set has no answers of {variant}"
-    parity = compare(run(golden.pixels), expected)
+    probabilities, novelty = answer(golden.pixels)
+    parity = compare(probabilities, expected)
     if not parity.max_abs_diff <= tolerance:
         return (
             f"on this host golden image {parity.worst} is off {whose} by {parity.max_abs_diff:.2g}; "
@@ -108,11 +121,29 @@ def deviation(run: Run, golden: Golden, variant: str) -> str | None:
         )
     if len(parity.flipped):
         return f"on this host golden image {parity.flipped[0]} gets another digit than in {whose}"
+    return _novelty_deviation(novelty, golden, variant)
+
+
+def _novelty_deviation(novelty: NDArray[np.float32] | None, golden: Golden, variant: str) -> str | None:
+    """How the novelty deviates from the published one; None if it does not, or if the golden set has none."""
+    if (expected := golden.novelty.get(variant)) is None:
+        return None
+    if novelty is None:
+        return "it has no novelty, and its golden set has"
+    off, tolerance = np.abs(novelty - expected), NOVELTY_TOLERANCES.get(variant, OTHER_NOVELTY_TOLERANCE)
+    if not off.max() <= tolerance:
+        return (
+            f"on this host the novelty of golden image {off.argmax()} is off its own where it was exported by "
+            f"{off.max():.2g}; {tolerance:.0e} is allowed"
+        )
     return None
 
 
 def batch_dependence(run: Run, pixels: Pixels) -> str | None:
-    """In which batches the answers differ from those in one batch of 513; None if they are the same, bit for bit."""
+    """In which batches the answers differ from those in one batch of 513; None if they are the same, bit for bit.
+
+    `run` gives rows of any width for images uint8 [n, 28, 28], such as `Engine.columns`.
+    """
     tiled = np.resize(pixels, (WHOLE, *pixels.shape[1:]))
     whole = run(tiled)
     for size in BATCH_SIZES:

@@ -48,6 +48,21 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class NoveltyThreshold:
+    """The novelty above which an image does not show a digit.
+
+    Attributes:
+        threshold: A float32's value.
+        rejected: Share of the validation digits above it, 0 to 1.
+        images: How many validation digits it was chosen on.
+    """
+
+    threshold: float
+    rejected: float
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """All that is known about a version.
 
@@ -66,6 +81,7 @@ class Manifest:
         baselines: Seconds per image by batch size of other ways to run the same model, measured in turn with them.
         training: The training run's report, without paths of its machine; empty for an imported model.
         provenance: Machine and versions of the export.
+        novelty: What the output `novelty` is compared with; None for a model without this output.
     """
 
     name: str
@@ -82,6 +98,7 @@ class Manifest:
     baselines: dict[str, dict[str, float]]
     training: dict[str, Any]
     provenance: dict[str, Any]
+    novelty: NoveltyThreshold | None = None
 
     def write(self, path: Path) -> None:
         write_json(path, {"schema": SCHEMA, **asdict(self)})
@@ -95,7 +112,9 @@ class Manifest:
             if schema != SCHEMA:
                 raise RepositoryError(f"{path}: manifest schema {schema}; this program reads {SCHEMA}")
             variants = {name: Evidence(**evidence) for name, evidence in fields.pop("variants").items()}
-            manifest = cls(variants=variants, **fields)
+            found = fields.pop("novelty", None)
+            novelty = None if found is None else NoveltyThreshold(**found)
+            manifest = cls(variants=variants, novelty=novelty, **fields)
             if fault := next(manifest._faults(), None):
                 raise ValueError(fault)  # noqa: TRY301 - as an error of the same file
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -106,6 +125,8 @@ class Manifest:
         """The fields that have another type than they promise."""
         if FP32 not in self.variants:
             yield f"expected a variant {FP32}"
+        if self.novelty is not None and not isinstance(self.novelty.threshold, int | float):
+            yield "expected a number for novelty.threshold"
         objects = {name: getattr(self, name) for name in OBJECTS}
         objects |= {f"baselines.{name}": times for name, times in dict(self.baselines).items()}
         for variant, found in self.variants.items():

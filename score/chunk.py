@@ -14,13 +14,15 @@ BLANK = "blank"
 SEVERAL = "several"
 UNCLEAR = "unclear"
 UNREADABLE = "unreadable"
+NOT_A_DIGIT = "not a digit"
+NOT_A_DIGIT_ERROR = "it is unlike any digit: its novelty is above the model's threshold"
 
 
 class Problem(NamedTuple):
     """Why an input has no digit.
 
     Attributes:
-        status: BLANK, SEVERAL, UNCLEAR or UNREADABLE.
+        status: BLANK, SEVERAL, UNCLEAR, UNREADABLE or NOT_A_DIGIT.
         error: One line.
     """
 
@@ -70,6 +72,7 @@ class Scored:
         digits: uint8 [m].
         confidences: float32 [m].
         probabilities: float32 [m, 10], or None if they are not wanted.
+        novelties: Of each of the n inputs, float32 [n], NaN where the model was not asked; None if it has no novelty.
     """
 
     chunk: Chunk
@@ -77,6 +80,7 @@ class Scored:
     digits: NDArray[np.uint8]
     confidences: NDArray[np.float32]
     probabilities: NDArray[np.float32] | None
+    novelties: NDArray[np.float32] | None
 
     def spread(self, values: Iterable[T]) -> list[T | None]:
         """A value for each of the m digits as one for each of the n inputs: None for a problem."""

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from digits.score.chunk import Chunk, Decoded, Scored
+from digits.score.chunk import NOT_A_DIGIT, NOT_A_DIGIT_ERROR, Chunk, Decoded, Problem, Scored
 from digits.score.classifiers import Classifier
 from digits.score.decoding import Decoders
 from digits.score.settings import ScoreSettings
@@ -51,6 +51,22 @@ def local_engine(settings: ScoreSettings, classifier: Classifier) -> Iterator[En
 def answer(chunk: Chunk, decoded: Decoded, classifier: Classifier, settings: ScoreSettings) -> Scored:
     """A chunk's answers."""
     if not len(decoded.pixels):
-        return Scored(chunk, decoded, np.zeros(0, np.uint8), np.zeros(0, np.float32), None)
+        return Scored(chunk, decoded, np.zeros(0, np.uint8), np.zeros(0, np.float32), None, None)
     predictions = classifier.classify(decoded.pixels, include_probabilities=settings.probabilities)
-    return Scored(chunk, decoded, predictions.digits, predictions.confidences, predictions.probabilities)
+    places = np.delete(np.arange(len(chunk)), [*decoded.problems])  # of the digits among the inputs
+    novelties, rejected = None, np.zeros(len(places), np.bool_)
+    if predictions.novelties is not None:
+        novelties = np.full(len(chunk), np.nan, np.float32)
+        novelties[places] = predictions.novelties
+    if predictions.not_a_digit is not None and not isinstance(chunk.contents, np.ndarray):
+        rejected = predictions.not_a_digit  # an array keeps its answers: its owner says that it holds digits
+    problems = decoded.problems | {int(i): Problem(NOT_A_DIGIT, NOT_A_DIGIT_ERROR) for i in places[rejected]}
+    probabilities = predictions.probabilities
+    return Scored(
+        chunk,
+        Decoded(decoded.pixels[~rejected], problems),
+        predictions.digits[~rejected],
+        predictions.confidences[~rejected],
+        None if probabilities is None else probabilities[~rejected],
+        novelties,
+    )

@@ -17,7 +17,8 @@ SCHEMA = """
     CREATE TABLE IF NOT EXISTS about (facts TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS chunks (
         start INTEGER PRIMARY KEY, count INTEGER NOT NULL, paths TEXT NOT NULL, stamps TEXT NOT NULL,
-        digits BLOB NOT NULL, confidences BLOB NOT NULL, probabilities BLOB, problems TEXT NOT NULL
+        digits BLOB NOT NULL, confidences BLOB NOT NULL, probabilities BLOB, novelties BLOB,
+        problems TEXT NOT NULL
     );
     CREATE TABLE IF NOT EXISTS uncertain (
         position INTEGER PRIMARY KEY, path TEXT NOT NULL, digit INTEGER NOT NULL, confidence REAL NOT NULL,
@@ -98,18 +99,18 @@ class Journal:
     def add(self, scored: Scored) -> None:
         """Adds a chunk's rows after the others, all or none of them."""
         chunk, problems, start = scored.chunk, scored.decoded.problems, self.rows
-        probabilities = None if scored.probabilities is None else scored.probabilities.tobytes()
+        optional = (None if array is None else array.tobytes() for array in (scored.probabilities, scored.novelties))
         texts = (json.dumps(chunk.paths), json.dumps(chunk.stamps))
-        blobs = (scored.digits.tobytes(), scored.confidences.tobytes(), probabilities)
+        blobs = (scored.digits.tobytes(), scored.confidences.tobytes(), *optional)
         record = (start, len(chunk), *texts, *blobs, json.dumps(problems))
         with self._database:  # commits, or rolls back
-            self._database.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", record)
+            self._database.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", record)
             self._keep_uncertain(start, scored)
 
     def chunks(self) -> Iterator[Scored]:
         """All rows, in their order, chunk by chunk, without the inputs' contents."""
-        for paths, stamps, digits, confidences, probabilities, problems in self._database.execute(
-            "SELECT paths, stamps, digits, confidences, probabilities, problems FROM chunks ORDER BY start"
+        for paths, stamps, digits, confidences, probabilities, novelties, problems in self._database.execute(
+            "SELECT paths, stamps, digits, confidences, probabilities, novelties, problems FROM chunks ORDER BY start"
         ):
             found = {int(index): Problem(*problem) for index, problem in json.loads(problems).items()}
             ten = None if probabilities is None else np.frombuffer(probabilities, np.float32).reshape(-1, 10)
@@ -119,6 +120,7 @@ class Journal:
                 np.frombuffer(digits, np.uint8),
                 np.frombuffer(confidences, np.float32),
                 ten,
+                None if novelties is None else np.frombuffer(novelties, np.float32),
             )
 
     def uncertain(self) -> list[Uncertain]:

@@ -22,6 +22,7 @@ class Summary:
         self._digits = np.zeros(10, np.int64)
         self._confidence = 0.0
         self._failed: list[str] = []
+        self._without_novelty = 0  # digits of a model that has no novelty
         self._confusion = np.zeros((10, 11), np.int64)  # label, digit or none
 
     def add(self, scored: Scored, labels: list[int | None]) -> None:
@@ -31,6 +32,8 @@ class Summary:
         self._statuses.update(problem.status for problem in problems.values())
         for index, problem in islice(problems.items(), SHOWN - len(self._failed)):
             self._failed.append(f"{one_line(scored.chunk.paths[index])}: {problem.error}")
+        if scored.novelties is None:
+            self._without_novelty += len(scored.digits)
         self._digits += np.bincount(scored.digits, minlength=10)
         self._confidence += float(scored.confidences.sum(dtype=np.float64))
         for label, digit in zip(labels, scored.spread(scored.digits.tolist()), strict=False):
@@ -60,6 +63,8 @@ class Summary:
             yield f"confidence  {self._confidence / classified:.2%} on average; the least certain:"
             for one in uncertain[:SHOWN]:
                 yield f"            {one.confidence:7.2%}  {one.digit}  {one_line(one.path)}"
+        if self._without_novelty:
+            yield "novelty     this model has none: pictures of other things get a digit too"
         if self._failed:
             more = self.failed - len(self._failed)
             yield "no digit    " + "\n            ".join(self._failed + ([f"and {more:,} more"] if more else []))

@@ -18,17 +18,17 @@ Labels = Sequence[int | None]
 Chunks = Iterable[tuple[Scored, Labels]]  # with the label of each row, if there are labels
 
 GROUP = 512  # chunks of a Parquet row group
-TEN = 3  # the place of the probabilities among the columns
+TEN = 4  # the place of the probabilities among the columns
 
 
 class Columns(NamedTuple):
-    """What a table has besides path, digit, confidence, status and error."""
+    """What a table has besides path, digit, confidence, novelty, status and error."""
 
     probabilities: bool
     label: bool
 
     def names(self) -> list[str]:
-        names = ["path", "digit", "confidence", "probabilities", "status", "error", "label"]
+        names = ["path", "digit", "confidence", "novelty", "probabilities", "status", "error", "label"]
         return [name for name in names if getattr(self, name, True)]
 
     def values(self, scored: Scored, labels: Labels, number: Callable[[np.float32], object]) -> Iterator[list[object]]:
@@ -37,6 +37,8 @@ class Columns(NamedTuple):
         yield [readable(path) for path in scored.chunk.paths]
         yield scored.spread(scored.digits.tolist())
         yield scored.spread([number(confidence) for confidence in scored.confidences])
+        known = np.full(len(scored.chunk), np.nan) if scored.novelties is None else scored.novelties
+        yield [None if np.isnan(value) else number(value) for value in known]
         if self.probabilities:
             ten = () if scored.probabilities is None else scored.probabilities
             yield scored.spread([[number(value) for value in row] for row in ten])
@@ -96,7 +98,7 @@ def _parquet(path: Path, columns: Columns, chunks: Chunks) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = {"digit": pa.uint8(), "confidence": pa.float32(), "label": pa.uint8()}
+    types = {"digit": pa.uint8(), "confidence": pa.float32(), "novelty": pa.float32(), "label": pa.uint8()}
     types["probabilities"] = pa.list_(pa.float32(), 10)
     schema = pa.schema([(name, types.get(name, pa.string())) for name in columns.names()])
     with pq.ParquetWriter(path, schema) as writer:

@@ -7,11 +7,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from digits.model.answer import Answer
 from digits.serve.errors import internal_error
 from digits.serve.job import FOREVER, Answers, Job
 from digits.serve.statistics import Statistics
 
-Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Run = Callable[[NDArray[np.uint8]], Answer]
 
 MOST_MICROSECONDS = 2**32 - 1  # that a uint32 holds: more than an hour
 
@@ -33,9 +34,12 @@ class Batcher:
         statistics: Where it counts.
     """
 
-    def __init__(self, run: Run, model_version: str, statistics: Statistics) -> None:
+    def __init__(
+        self, run: Run, model_version: str, statistics: Statistics, novelty_threshold: float | None = None
+    ) -> None:
         self._run = run
         self._model_version = model_version
+        self._novelty_threshold = novelty_threshold
         self.statistics = statistics
 
     def serve(self, source: Source) -> None:
@@ -49,7 +53,7 @@ class Batcher:
         images = sum([job.request.count for job in jobs])
         try:
             pixels = np.frombuffer(b"".join([job.request.pixels for job in jobs]), np.uint8).reshape(images, 28, 28)
-            probabilities = self._run(pixels)
+            probabilities, novelty = self._run(pixels)
             if len(probabilities) != images:
                 raise ValueError(f"{len(probabilities)} rows for {images} images")  # noqa: TRY301 answered below
             compute_seconds = time.monotonic() - started
@@ -60,6 +64,8 @@ class Batcher:
                 batch_size=images,
                 compute_microseconds=round(compute_seconds * 1e6),
                 model_version=self._model_version,
+                novelties=b"" if novelty is None else novelty.tobytes(),
+                novelty_threshold=self._novelty_threshold,
             )
             queue_seconds = len(jobs) * started - sum([job.arrived for job in jobs])
             self.statistics.record_batch(len(jobs), images, queue_seconds, compute_seconds)

@@ -1,7 +1,8 @@
 """`Classify` on the wire: request bytes to a Request, its part of a batch's answers to response bytes."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from digits.protos.digits.v1 import digits_pb2
@@ -13,6 +14,7 @@ ONE_IMAGE = digits_pb2.ClassifyRequest(pixels=bytes(IMAGE_BYTES)).SerializeToStr
 BEFORE_PIXELS = ONE_IMAGE.removesuffix(bytes(IMAGE_BYTES))
 MAX_VARINT = 5  # bytes of a length
 PIXELS, DIGITS, CONFIDENCES, PROBABILITIES = b"\x0a", b"\x0a", b"\x12", b"\x1a"  # tags of the fields
+NOVELTIES, NOT_A_DIGIT = b"\x42", b"\x52"
 NO_TAG = b"\x00"
 
 
@@ -44,7 +46,7 @@ def understand(request: digits_pb2.ClassifyRequest, max_batch_size: int) -> Requ
             raise InvalidRequest(f"the call has {len(pixels)} bytes of pixels and pictures too; expected one of them")
         _require_fit(len(request.pictures), "pictures", max_batch_size)
         files = list(request.pictures)
-        return Pictures(b"", len(files), encoder, request.priority, timeout, files)
+        return Pictures(b"", len(files), partial(encode_pictures, encoder), request.priority, timeout, files)
     return _of_pixels(pixels, max_batch_size, encoder, request.priority, timeout)
 
 
@@ -56,10 +58,14 @@ def encode(answers: Answers, start: int, stop: int, queue_microseconds: int) -> 
     """
     digits = answers.digits[start:stop]
     confidences = answers.confidences[4 * start : 4 * stop]
+    novelties = answers.novelties[4 * start : 4 * stop]
+    tail = _tail(answers, queue_microseconds)
     if stop - start == 1:  # lengths of one byte
-        return b"\x0a\x01" + digits + b"\x12\x04" + confidences + _tail(answers, queue_microseconds)
+        novelty = b"\x42\x04" + novelties if novelties else b""
+        return b"\x0a\x01" + digits + b"\x12\x04" + confidences + novelty + tail
+    novelty = NOVELTIES + _varint(len(novelties)) + novelties if novelties else b""
     packed = DIGITS + _varint(len(digits)) + digits + CONFIDENCES + _varint(len(confidences)) + confidences
-    return packed + _tail(answers, queue_microseconds)
+    return packed + novelty + tail
 
 
 def encode_with_probabilities(answers: Answers, start: int, stop: int, queue_microseconds: int) -> bytes:
@@ -67,6 +73,16 @@ def encode_with_probabilities(answers: Answers, start: int, stop: int, queue_mic
     probabilities = answers.probabilities[40 * start : 40 * stop]
     field = PROBABILITIES + _varint(len(probabilities)) + probabilities
     return encode(answers, start, stop, queue_microseconds) + field
+
+
+def encode_pictures(encoder: Encode, answers: Answers, start: int, stop: int, queue_microseconds: int) -> bytes:
+    """As the encoder, and for each picture whether it does not show a digit, if the model has novelty."""
+    response = encoder(answers, start, stop, queue_microseconds)
+    if answers.novelty_threshold is None:
+        return response
+    novelties = np.frombuffer(answers.novelties[4 * start : 4 * stop], "<f4")
+    rejected = (novelties > np.float32(answers.novelty_threshold)).tobytes()
+    return response + NOT_A_DIGIT + _varint(len(rejected)) + rejected
 
 
 def _tail(answers: Answers, queue_microseconds: int) -> bytes:
@@ -78,6 +94,7 @@ def _tail(answers: Answers, queue_microseconds: int) -> bytes:
             queue_microseconds=queue_microseconds,
             compute_microseconds=answers.compute_microseconds,
             batch_size=answers.batch_size,
+            novelty_threshold=answers.novelty_threshold,
         ).SerializeToString()
         answers.memo[queue_microseconds] = tail
     return tail

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits.images.version import PREPROCESSING_VERSION
+from digits.model.answer import Answer
 from digits.model.repository import open_repository
 from digits.model.selection import select
 from digits.protos.digits.v1 import digits_pb2
@@ -25,7 +26,8 @@ class EngineHost:
         model: The version in its repository.
         selection: Its variant, open and tested, and why it was chosen.
         info: What callers are told of it.
-        run: Runs it: uint8 [n, 28, 28] to probabilities, float32 [n, 10].
+        run: Runs it: uint8 [n, 28, 28] to the answer to n images.
+        novelty_threshold: The novelty above which an image does not show a digit; None if the model has no novelty.
     """
 
     def __init__(self, settings: ServeSettings, version: int | None, reason: str | None) -> None:
@@ -49,9 +51,11 @@ class EngineHost:
             precision=selection.variant,
             provider=selection.engine.provider,
             file=manifest.variants[selection.variant].file,
+            has_novelty=selection.engine.has_novelty,
         )
+        self.novelty_threshold = selection.engine.threshold(manifest)
         self._delay = settings.slow_down_microseconds / 1e6
-        self.run = self._run_slowly if self._delay else selection.engine.run
+        self.run = self._run_slowly if self._delay else selection.engine.answer
 
     def describe(self, settings: ServeSettings, transport: TransportChoice) -> bytes:
         """The GetModelResponse: the model, its measurements from before it was published, and the limits in force."""
@@ -69,6 +73,7 @@ class EngineHost:
             sha256=self.model.sha256(info.precision),
             labels=info.labels,
             created=manifest.created,
+            novelty_threshold=self.novelty_threshold,
             evidence=digits_pb2.Evidence(
                 test_source=manifest.test_source,
                 test_images=manifest.test_images,
@@ -86,6 +91,6 @@ class EngineHost:
             ),
         ).SerializeToString()
 
-    def _run_slowly(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run_slowly(self, pixels: NDArray[np.uint8]) -> Answer:
         time.sleep(self._delay)
-        return self.selection.engine.run(pixels)
+        return self.selection.engine.answer(pixels)

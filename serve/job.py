@@ -23,6 +23,8 @@ class Answers:
     batch_size: int  # n
     compute_microseconds: int  # how long the model ran on the batch
     model_version: str  # the version that ran
+    novelties: bytes = b""  # how unlike a digit each image is, float32 [n]; empty if the model has no novelty
+    novelty_threshold: float | None = None  # above it an image does not show a digit
     memo: dict[object, bytes] = field(default_factory=dict)  # for an encoder: what all responses share
 
 

@@ -62,7 +62,10 @@ class Server:
         # The warm-up is not counted if it comes before all other calls.
         uncounted = self._transport.warmup_address is not None
         self._batcher = Batcher(
-            self._engine.run, self._engine.info.version, Statistics() if uncounted else self._statistics
+            self._engine.run,
+            self._engine.info.version,
+            Statistics() if uncounted else self._statistics,
+            self._engine.novelty_threshold,
         )
         self._batchers = [
             threading.Thread(target=self._batcher.serve, args=(source,), name="batcher", daemon=True)

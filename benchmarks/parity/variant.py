@@ -78,7 +78,7 @@ def disagreement(variant: Variant, asked: Asked, measured: Measured) -> str | No
 def compared(variant: Variant, asked: Asked) -> tuple[Measured, dict[str, Any]]:
     """Its answers, and the measurement of the JSON, whose keys parity/benchmark.py explains."""
     images, keras = asked.images, asked.keras
-    measured = measure(variant.engine.run, images.pixels, images.labels, keras)
+    measured = measure(variant.engine.answer, images.pixels, images.labels, keras)
     parity, count = measured.parity, len(images.pixels)
     same = count - len(parity.flipped)
     largest, mean = (min(off, 1.0) for off in (parity.max_abs_diff, parity.mean_abs_diff))  # a NaN differs infinitely

@@ -35,15 +35,17 @@ class ModelInfo:
     precision: str = "fp32"  # the variant that runs, such as int8
     provider: str = CPU  # ONNX Runtime's execution provider that runs it
     file: str = "model.onnx"  # the variant's file in the version's folder
+    has_novelty: bool = False  # whether it has the output `novelty`
 
     @property
     def outputs(self) -> tuple[Output, ...]:
         """In the order in which they come when none is asked for."""
-        return (
+        outputs = (
             Output("probabilities", "FP32", len(self.labels), "probabilities", self.labels),
             Output("digit", "UINT8", 1, "digits"),
             Output("confidence", "FP32", 1, "confidences"),
         )
+        return (*outputs, Output("novelty", "FP32", 1, "novelties")) if self.has_novelty else outputs
 
     def require(self, name: str, version: str) -> None:
         """Raises NotFound unless this is the model, and the version if one is named."""

@@ -43,8 +43,8 @@ def test_a_bad_file_is_reported_and_the_others_are_classified(
     completed = digits("classify", *pictures, *where)
     assert completed.returncode == 1
     header, *rows = completed.stdout.splitlines()
-    assert header.split() == ["digit", "confidence", "file"]
-    assert [row.split()[2].removesuffix(":") for row in rows] == [str(file) for file in pictures]
+    assert header.split() == ["digit", "confidence", "novelty", "file"]
+    assert [row.split()[3].removesuffix(":") for row in rows] == [str(file) for file in pictures]
     assert [row.split()[0] for row in rows] == [*map(str, data.y_test[:2]), "-", str(data.y_test[2])]
     assert "not a picture in a format that Pillow reads" in rows[2]
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from digits.model.acceptance import failure, measure
+from digits.model.answer import Answer
 from digits.model.limits import Limits
 
 
@@ -29,8 +30,8 @@ def verdict(
     pixels = np.zeros((images, 28, 28), np.uint8)
     given = answers(images, wrong, by)
 
-    def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return given if len(batch) == images else answers(len(batch))
+    def run(batch: NDArray[np.uint8]) -> Answer:
+        return Answer(given if len(batch) == images else answers(len(batch)), None)
 
     labels = np.full(images, 3, np.uint8)
     return failure(variant, measure(run, pixels, labels, answers(images)), limits or Limits(), sample=sample)
@@ -103,12 +104,15 @@ def test_limits_are_settings() -> None:
 
 
 def test_answers_that_depend_on_the_batch_never_pass() -> None:
-    """Such as those of dynamic quantization."""
+    """Such as those of dynamic quantization, or a novelty that is a sum in another order."""
 
-    def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return answers(len(batch)) - np.float32(1e-7 * len(batch))
+    def run(batch: NDArray[np.uint8]) -> Answer:
+        return Answer(answers(len(batch)) - np.float32(1e-7 * len(batch)), None)
+
+    def novel(batch: NDArray[np.uint8]) -> Answer:
+        return Answer(answers(len(batch)), np.full(len(batch), 1e-7 * len(batch), np.float32))
 
     pixels = np.zeros((1000, 28, 28), np.uint8)
-    measured = measure(run, pixels, None, answers(1000))
-    said = failure("int8", measured, Limits())
-    assert said == "on this host answers in batches of 1 differ from those in one of 513"
+    for answer in (run, novel):
+        said = failure("int8", measure(answer, pixels, None, answers(1000)), Limits())
+        assert said == "on this host answers in batches of 1 differ from those in one of 513"

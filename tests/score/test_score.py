@@ -375,4 +375,4 @@ def test_an_empty_input_gives_an_empty_table(tmp_path: Path) -> None:
         "status      nothing to score: no picture, archive or array by its name",
         f"skipped     1 x .txt file: {tmp_path}/note.txt",
     ]
-    assert (tmp_path / "table.csv").read_text() == "path,digit,confidence,status,error\n"
+    assert (tmp_path / "table.csv").read_text() == "path,digit,confidence,novelty,status,error\n"

@@ -24,6 +24,7 @@ from digits.serve.statistics import Statistics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from digits.model.answer import Answer
     from digits.serve.job import WaitingJob
     from digits.tests.serve.conftest import Pixels
 
@@ -50,12 +51,12 @@ def run_all(queue: JobQueue, engine: Engine) -> list[int]:
     """Runs the batcher on what the queue holds, and gives the sizes of its batches."""
     batches: list[int] = []
 
-    def run(pixels: Pixels) -> np.ndarray:
+    def run(pixels: Pixels) -> Answer:
         batches.append(len(pixels))
-        return engine.run(pixels)
+        return engine.answer(pixels)
 
     queue.close()
-    Batcher(run, "7", Statistics()).serve(queue)
+    Batcher(run, "7", Statistics(), 0.5).serve(queue)
     return batches
 
 
@@ -82,7 +83,9 @@ def test_each_caller_gets_its_own_rows_and_dead_jobs_change_nothing(
         assert job.outcome.done()
         if fate == "alive":
             pixels = np.frombuffer(job.request.pixels, np.uint8).reshape(-1, 28, 28)
-            expected, found = engine.run(pixels), response(job)
+            (expected, novelty), found = engine.answer(pixels), response(job)
+            assert np.array(found.novelties, np.float32).tobytes() == (b"" if novelty is None else novelty.tobytes())
+            assert found.novelty_threshold == 0.5
             assert list(found.digits) == expected.argmax(axis=1).tolist()
             assert np.array(found.confidences, np.float32).tobytes() == expected.max(axis=1).tobytes()
             assert np.array(found.probabilities, np.float32).tobytes() == expected.tobytes()
@@ -97,7 +100,7 @@ def test_each_caller_gets_its_own_rows_and_dead_jobs_change_nothing(
 def test_a_single_job_is_answered_at_once_and_counted(test_digits: Pixels, engine: Engine, jobs_of: MakeJobs) -> None:
     """While the queue is open and no other job comes."""
     (job,), statistics, queue = jobs_of(test_digits, [3]), Statistics(), queue_with([])
-    thread = threading.Thread(target=Batcher(engine.run, "7", statistics).serve, args=(queue,))
+    thread = threading.Thread(target=Batcher(engine.answer, "7", statistics).serve, args=(queue,))
     thread.start()
     queue.put(job)
     answer = response(job)
@@ -131,7 +134,7 @@ def test_a_model_that_loses_rows_gives_nobody_a_wrong_answer(
     jobs = jobs_of(test_digits, [2, 2])
     queue = queue_with(jobs)
     queue.close()
-    Batcher(lambda pixels: engine.run(pixels)[:-1], "7", Statistics()).serve(queue)
+    Batcher(lambda pixels: engine.answer(pixels[:-1]), "7", Statistics()).serve(queue)
     assert [type(job.outcome.exception()) for job in jobs] == [CallError, CallError]
 
 

@@ -23,9 +23,9 @@ from digits.serve.oip.pixels import ELEMENTS
 Parameter = pb.InferParameter
 Pixels = np.ndarray[Any, np.dtype[Any]]
 
-MODEL = ModelInfo("digits", "7")
+MODEL = ModelInfo("digits", "7", has_novelty=True)
 MAX_BATCH_SIZE = 1024
-OUTPUTS = {"probabilities": ("FP32", 10), "digit": ("UINT8", 1), "confidence": ("FP32", 1)}
+OUTPUTS = {"probabilities": ("FP32", 10), "digit": ("UINT8", 1), "confidence": ("FP32", 1), "novelty": ("FP32", 1)}
 
 # In a process of its own: tritonclient registers the same names with protobuf.
 THEIRS = """
@@ -67,6 +67,7 @@ def answers(count: int, seed: int = 0) -> Answers:
         batch_size=count,
         compute_microseconds=100,
         model_version="8",
+        novelties=(-probabilities[:, 0]).tobytes(),
     )
 
 
@@ -77,6 +78,7 @@ def expected(batch: Answers, start: int, stop: int, names: list[str], identifier
         "probabilities": probabilities,
         "digit": probabilities.argmax(axis=1).astype(np.uint8),
         "confidence": probabilities.max(axis=1),
+        "novelty": -probabilities[:, 0],
     }
     names = names or list(OUTPUTS)
     return pb.ModelInferResponse(
@@ -269,7 +271,7 @@ def test_classes_are_written_as_triton_writes_them(
 def texts(name: str, row: list[float]) -> list[bytes]:
     """Of all columns of a row, the highest first."""
     ranked = sorted(enumerate(row), key=lambda element: -element[1])
-    form = {"probabilities": "{0:f}:{1}:{1}", "confidence": "{0:f}:{1}", "digit": "{0:d}:{1}"}[name]
+    form = {"probabilities": "{0:f}:{1}:{1}", "digit": "{0:d}:{1}"}.get(name, "{0:f}:{1}")
     return [form.format(value, column).encode() for column, value in ranked]
 
 

@@ -188,7 +188,10 @@ def test_every_way_of_sending_digits_gets_the_clients_own_answers(
             "probabilities": ["float32", [SENT, 10]],
             "digit": ["uint8", [SENT, 1]],
             "confidence": ["float32", [SENT, 1]],
+            "novelty": ["float32", [SENT, 1]],
         }
+        assert expected.novelties is not None
+        assert np.array_equal(np.float32(np.ravel(answer["novelty"][2])), expected.novelties)
         assert np.array_equal(np.float32(answer["probabilities"][2]), expected.probabilities)
         assert np.array_equal(np.ravel(answer["digit"][2]), expected.digits)
         assert np.array_equal(np.float32(np.ravel(answer["confidence"][2])), expected.confidences)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$digits/protos/digits/v1/digits.proto\x12\tdigits.v1\"\x82\x01\n\x0f\x43lassifyRequest\x12\x0e\n\x06pixels\x18\x01 \x01(\x0c\x12\x1d\n\x15include_probabilities\x18\x02 \x01(\x08\x12\x10\n\x08pictures\x18\x03 \x03(\x0c\x12\x10\n\x08priority\x18\x04 \x01(\r\x12\x1c\n\x14timeout_microseconds\x18\x05 \x01(\x04\"\xb3\x01\n\x10\x43lassifyResponse\x12\x0e\n\x06\x64igits\x18\x01 \x03(\r\x12\x13\n\x0b\x63onfidences\x18\x02 \x03(\x02\x12\x15\n\rprobabilities\x18\x03 \x03(\x02\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x1a\n\x12queue_microseconds\x18\x05 \x01(\r\x12\x1c\n\x14\x63ompute_microseconds\x18\x06 \x01(\r\x12\x12\n\nbatch_size\x18\x07 \x01(\r\"X\n\x15\x43lassifyStreamRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.digits.v1.ClassifyRequest\"\x8b\x01\n\x16\x43lassifyStreamResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12/\n\x08response\x18\x02 \x01(\x0b\x32\x1b.digits.v1.ClassifyResponseH\x00\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x10.digits.v1.ErrorH\x00\x42\t\n\x07outcome\">\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r\"\x11\n\x0fGetModelRequest\"\xb7\x02\n\x10GetModelResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x11\n\tprecision\x18\x04 \x01(\t\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x0f\n\x07\x63reated\x18\x06 \x01(\t\x12%\n\x08\x65vidence\x18\x07 \x01(\x0b\x32\x13.digits.v1.Evidence\x12!\n\x06limits\x18\x08 \x01(\x0b\x32\x11.digits.v1.Limits\x12\x18\n\x10precision_reason\x18\t \x01(\t\x12\x11\n\ttransport\x18\n \x01(\t\x12\x18\n\x10transport_reason\x18\x0b \x01(\t\x12\x1d\n\x15preprocessing_version\x18\x0c \x01(\r\x12\x0e\n\x06sha256\x18\r \x01(\t\"\x8d\x01\n\x08\x45vidence\x12\x13\n\x0btest_source\x18\x01 \x01(\t\x12\x13\n\x0btest_images\x18\x02 \x01(\r\x12\x10\n\x08\x61\x63\x63uracy\x18\x03 \x01(\x01\x12\x14\n\x0cmax_abs_diff\x18\x04 \x01(\x01\x12\x15\n\rmean_abs_diff\x18\x05 \x01(\x01\x12\x18\n\x10\x61rgmax_agreement\x18\x06 \x01(\x01\"\x8c\x01\n\x06Limits\x12\x16\n\x0emax_batch_size\x18\x01 \x01(\r\x12\x16\n\x0emax_queue_size\x18\x02 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x03 \x01(\r\x12\x17\n\x0fpriority_levels\x18\x04 \x01(\r\x12\x1e\n\x16\x64\x65\x66\x61ult_priority_level\x18\x05 \x01(\r2\xf6\x01\n\x0f\x44igitClassifier\x12\x43\n\x08\x43lassify\x12\x1a.digits.v1.ClassifyRequest\x1a\x1b.digits.v1.ClassifyResponse\x12Y\n\x0e\x43lassifyStream\x12 .digits.v1.ClassifyStreamRequest\x1a!.digits.v1.ClassifyStreamResponse(\x01\x30\x01\x12\x43\n\x08GetModel\x12\x1a.digits.v1.GetModelRequest\x1a\x1b.digits.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$digits/protos/digits/v1/digits.proto\x12\tdigits.v1\"\x82\x01\n\x0f\x43lassifyRequest\x12\x0e\n\x06pixels\x18\x01 \x01(\x0c\x12\x1d\n\x15include_probabilities\x18\x02 \x01(\x08\x12\x10\n\x08pictures\x18\x03 \x03(\x0c\x12\x10\n\x08priority\x18\x04 \x01(\r\x12\x1c\n\x14timeout_microseconds\x18\x05 \x01(\x04\"\x91\x02\n\x10\x43lassifyResponse\x12\x0e\n\x06\x64igits\x18\x01 \x03(\r\x12\x13\n\x0b\x63onfidences\x18\x02 \x03(\x02\x12\x15\n\rprobabilities\x18\x03 \x03(\x02\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x1a\n\x12queue_microseconds\x18\x05 \x01(\r\x12\x1c\n\x14\x63ompute_microseconds\x18\x06 \x01(\r\x12\x12\n\nbatch_size\x18\x07 \x01(\r\x12\x11\n\tnovelties\x18\x08 \x03(\x02\x12\x1e\n\x11novelty_threshold\x18\t \x01(\x02H\x00\x88\x01\x01\x12\x13\n\x0bnot_a_digit\x18\n \x03(\x08\x42\x14\n\x12_novelty_threshold\"X\n\x15\x43lassifyStreamRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.digits.v1.ClassifyRequest\"\x8b\x01\n\x16\x43lassifyStreamResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12/\n\x08response\x18\x02 \x01(\x0b\x32\x1b.digits.v1.ClassifyResponseH\x00\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x10.digits.v1.ErrorH\x00\x42\t\n\x07outcome\">\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r\"\x11\n\x0fGetModelRequest\"\xed\x02\n\x10GetModelResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x11\n\tprecision\x18\x04 \x01(\t\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x0f\n\x07\x63reated\x18\x06 \x01(\t\x12%\n\x08\x65vidence\x18\x07 \x01(\x0b\x32\x13.digits.v1.Evidence\x12!\n\x06limits\x18\x08 \x01(\x0b\x32\x11.digits.v1.Limits\x12\x18\n\x10precision_reason\x18\t \x01(\t\x12\x11\n\ttransport\x18\n \x01(\t\x12\x18\n\x10transport_reason\x18\x0b \x01(\t\x12\x1d\n\x15preprocessing_version\x18\x0c \x01(\r\x12\x0e\n\x06sha256\x18\r \x01(\t\x12\x1e\n\x11novelty_threshold\x18\x0e \x01(\x02H\x00\x88\x01\x01\x42\x14\n\x12_novelty_threshold\"\x8d\x01\n\x08\x45vidence\x12\x13\n\x0btest_source\x18\x01 \x01(\t\x12\x13\n\x0btest_images\x18\x02 \x01(\r\x12\x10\n\x08\x61\x63\x63uracy\x18\x03 \x01(\x01\x12\x14\n\x0cmax_abs_diff\x18\x04 \x01(\x01\x12\x15\n\rmean_abs_diff\x18\x05 \x01(\x01\x12\x18\n\x10\x61rgmax_agreement\x18\x06 \x01(\x01\"\x8c\x01\n\x06Limits\x12\x16\n\x0emax_batch_size\x18\x01 \x01(\r\x12\x16\n\x0emax_queue_size\x18\x02 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x03 \x01(\r\x12\x17\n\x0fpriority_levels\x18\x04 \x01(\r\x12\x1e\n\x16\x64\x65\x66\x61ult_priority_level\x18\x05 \x01(\r2\xf6\x01\n\x0f\x44igitClassifier\x12\x43\n\x08\x43lassify\x12\x1a.digits.v1.ClassifyRequest\x1a\x1b.digits.v1.ClassifyResponse\x12Y\n\x0e\x43lassifyStream\x12 .digits.v1.ClassifyStreamRequest\x1a!.digits.v1.ClassifyStreamResponse(\x01\x30\x01\x12\x43\n\x08GetModel\x12\x1a.digits.v1.GetModelRequest\x1a\x1b.digits.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,21 +34,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLASSIFYREQUEST']._serialized_start=52
   _globals['_CLASSIFYREQUEST']._serialized_end=182
   _globals['_CLASSIFYRESPONSE']._serialized_start=185
-  _globals['_CLASSIFYRESPONSE']._serialized_end=364
-  _globals['_CLASSIFYSTREAMREQUEST']._serialized_start=366
-  _globals['_CLASSIFYSTREAMREQUEST']._serialized_end=454
-  _globals['_CLASSIFYSTREAMRESPONSE']._serialized_start=457
-  _globals['_CLASSIFYSTREAMRESPONSE']._serialized_end=596
-  _globals['_ERROR']._serialized_start=598
-  _globals['_ERROR']._serialized_end=660
-  _globals['_GETMODELREQUEST']._serialized_start=662
-  _globals['_GETMODELREQUEST']._serialized_end=679
-  _globals['_GETMODELRESPONSE']._serialized_start=682
-  _globals['_GETMODELRESPONSE']._serialized_end=993
-  _globals['_EVIDENCE']._serialized_start=996
-  _globals['_EVIDENCE']._serialized_end=1137
-  _globals['_LIMITS']._serialized_start=1140
-  _globals['_LIMITS']._serialized_end=1280
-  _globals['_DIGITCLASSIFIER']._serialized_start=1283
-  _globals['_DIGITCLASSIFIER']._serialized_end=1529
+  _globals['_CLASSIFYRESPONSE']._serialized_end=458
+  _globals['_CLASSIFYSTREAMREQUEST']._serialized_start=460
+  _globals['_CLASSIFYSTREAMREQUEST']._serialized_end=548
+  _globals['_CLASSIFYSTREAMRESPONSE']._serialized_start=551
+  _globals['_CLASSIFYSTREAMRESPONSE']._serialized_end=690
+  _globals['_ERROR']._serialized_start=692
+  _globals['_ERROR']._serialized_end=754
+  _globals['_GETMODELREQUEST']._serialized_start=756
+  _globals['_GETMODELREQUEST']._serialized_end=773
+  _globals['_GETMODELRESPONSE']._serialized_start=776
+  _globals['_GETMODELRESPONSE']._serialized_end=1141
+  _globals['_EVIDENCE']._serialized_start=1144
+  _globals['_EVIDENCE']._serialized_end=1285
+  _globals['_LIMITS']._serialized_start=1288
+  _globals['_LIMITS']._serialized_end=1428
+  _globals['_DIGITCLASSIFIER']._serialized_start=1431
+  _globals['_DIGITCLASSIFIER']._serialized_end=1677
 # @@protoc_insertion_point(module_scope)

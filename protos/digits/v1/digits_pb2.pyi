@@ -73,6 +73,9 @@ class ClassifyResponse(_message.Message):
     QUEUE_MICROSECONDS_FIELD_NUMBER: _builtins.int
     COMPUTE_MICROSECONDS_FIELD_NUMBER: _builtins.int
     BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    NOVELTIES_FIELD_NUMBER: _builtins.int
+    NOVELTY_THRESHOLD_FIELD_NUMBER: _builtins.int
+    NOT_A_DIGIT_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     """The model version that answered, as the model repository names it."""
     queue_microseconds: _builtins.int
@@ -81,6 +84,8 @@ class ClassifyResponse(_message.Message):
     """How long the model ran on the batch, in microseconds."""
     batch_size: _builtins.int
     """How many images, of this call and of others, shared the batch."""
+    novelty_threshold: _builtins.float
+    """The novelty above which an image does not show a digit. Absent if the model has no novelty."""
     @_builtins.property
     def digits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The most probable digit of each image, 0 to 9, in the order of the request: [n]."""
@@ -93,6 +98,16 @@ class ClassifyResponse(_message.Message):
     def probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """If asked for, the probabilities of the digits 0 to 9 of each image: [n, 10], row-major. Otherwise empty."""
 
+    @_builtins.property
+    def novelties(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """How unlike a digit each image is, higher is less like a digit: [n]. Empty if the model has no such score."""
+
+    @_builtins.property
+    def not_a_digit(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
+        """For pictures only: whether each one is not a digit, since its novelty is above the threshold: [n]. Images that were
+        sent as pixels keep their answer. Empty if the model has no novelty.
+        """
+
     def __init__(
         self,
         *,
@@ -103,12 +118,17 @@ class ClassifyResponse(_message.Message):
         queue_microseconds: _builtins.int = ...,
         compute_microseconds: _builtins.int = ...,
         batch_size: _builtins.int = ...,
+        novelties: _abc.Iterable[_builtins.float] | None = ...,
+        novelty_threshold: _builtins.float | None = ...,
+        not_a_digit: _abc.Iterable[_builtins.bool] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "novelty_threshold", b"novelty_threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "compute_microseconds", b"compute_microseconds", "confidences", b"confidences", "digits", b"digits", "model_version", b"model_version", "probabilities", b"probabilities", "queue_microseconds", b"queue_microseconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "batch_size", b"batch_size", "compute_microseconds", b"compute_microseconds", "confidences", b"confidences", "digits", b"digits", "model_version", b"model_version", "not_a_digit", b"not_a_digit", "novelties", b"novelties", "novelty_threshold", b"novelty_threshold", "probabilities", b"probabilities", "queue_microseconds", b"queue_microseconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__novelty_threshold: _TypeAlias = _typing.Literal["novelty_threshold"]  # noqa: Y015
+    _WhichOneofArgType__novelty_threshold: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__novelty_threshold) -> _WhichOneofReturnType__novelty_threshold | None: ...
 
 Global___ClassifyResponse: _TypeAlias = ClassifyResponse  # noqa: Y015
 
@@ -227,6 +247,7 @@ class GetModelResponse(_message.Message):
     TRANSPORT_REASON_FIELD_NUMBER: _builtins.int
     PREPROCESSING_VERSION_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    NOVELTY_THRESHOLD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's name."""
     version: _builtins.str
@@ -249,6 +270,8 @@ class GetModelResponse(_message.Message):
     """
     sha256: _builtins.str
     """The SHA-256 of the served ONNX file, in hexadecimal digits."""
+    novelty_threshold: _builtins.float
+    """The novelty above which an image does not show a digit. Absent if the model has no novelty."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What each column of the probabilities means."""
@@ -277,12 +300,15 @@ class GetModelResponse(_message.Message):
         transport_reason: _builtins.str = ...,
         preprocessing_version: _builtins.int = ...,
         sha256: _builtins.str = ...,
+        novelty_threshold: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "limits", b"limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "evidence", b"evidence", "limits", b"limits", "novelty_threshold", b"novelty_threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "evidence", b"evidence", "labels", b"labels", "limits", b"limits", "name", b"name", "precision", b"precision", "precision_reason", b"precision_reason", "preprocessing_version", b"preprocessing_version", "provider", b"provider", "sha256", b"sha256", "transport", b"transport", "transport_reason", b"transport_reason", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "created", b"created", "evidence", b"evidence", "labels", b"labels", "limits", b"limits", "name", b"name", "novelty_threshold", b"novelty_threshold", "precision", b"precision", "precision_reason", b"precision_reason", "preprocessing_version", b"preprocessing_version", "provider", b"provider", "sha256", b"sha256", "transport", b"transport", "transport_reason", b"transport_reason", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__novelty_threshold: _TypeAlias = _typing.Literal["novelty_threshold"]  # noqa: Y015
+    _WhichOneofArgType__novelty_threshold: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__novelty_threshold) -> _WhichOneofReturnType__novelty_threshold | None: ...
 
 Global___GetModelResponse: _TypeAlias = GetModelResponse  # noqa: Y015
 
