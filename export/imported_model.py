@@ -184,7 +184,7 @@ def _output(path: Path, model: onnx.ModelProto, wanted: str | None) -> str:
         maker = makers.get(node.name)
         if maker is not None and maker.op_type == "ZipMap":  # scikit-learn's list of dicts, made from this input
             candidates[node.name] = maker.input[0]
-        elif _type(node) == TensorProto.FLOAT and _columns(node) in {0, CLASSES}:
+        elif _type(node) == TensorProto.FLOAT and _columns(node) in {0, CLASSES} and _rank(node) != 1:
             candidates[node.name] = node.name
     if wanted is not None:
         candidates = {name: tensor for name, tensor in candidates.items() if name == wanted}
@@ -231,6 +231,11 @@ def _columns(node: Any) -> int:
     """The size of the last dimension, 0 if it is not known."""
     dimensions = node.type.tensor_type.shape.dim
     return int(dimensions[-1].dim_value) if len(dimensions) else 0
+
+
+def _rank(node: Any) -> int:
+    """The number of dimensions, 0 if it is not known."""
+    return len(node.type.tensor_type.shape.dim)
 
 
 def _described(node: Any) -> str:

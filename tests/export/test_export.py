@@ -38,6 +38,7 @@ def test_every_file_has_digits_signature_and_describes_itself(models: Path, run_
         assert signature == {
             "pixels": (onnx.TensorProto.UINT8, ["batch", 28, 28]),
             "probabilities": (onnx.TensorProto.FLOAT, ["batch", 10]),
+            "novelty": (onnx.TensorProto.FLOAT, ["batch"]),
         }
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         assert (metadata["name"], metadata["precision"]) == ("digits", name)
