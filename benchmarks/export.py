@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits.benchmarks.measurement import measuring
-from digits.benchmarks.section import Row
+from digits.benchmarks.section import Row, section
 from digits.benchmarks.settings import ExportBenchmarkSettings
-from digits.benchmarks.tables import export_section
 from digits.export.errors import ExportError
 from digits.export.evidence import TIMED
 from digits.export.publishing import other_ways, write_version
@@ -51,7 +50,7 @@ def run(folders: Sequence[Path], settings: ExportBenchmarkSettings) -> None:
         for folder, source in zip(folders, sources, strict=True):
             print(f"{folder}:", flush=True)
             result.rows.extend(_measured(source, settings.rounds, models))
-    result.show(export_section)
+    result.show(section)
 
 
 def _measured(source: Source, rounds: int, models: list[dict[str, Any]]) -> list[Row]:

@@ -22,13 +22,14 @@ from PIL import Image
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.measurement import measuring
 from digits.benchmarks.process import environment, resident_mb
+from digits.benchmarks.section import section
 from digits.benchmarks.settings import ScoreBenchmarkSettings
-from digits.benchmarks.tables import DECODING, IMPORTS, PICTURES, ROWS, score_section
 from digits.client.local import LocalClassifier
 from digits.images import mnist
 from digits.images.mnist import Mnist
 from digits.storage.cores import usable_cores
 
+PICTURES, DECODING, ROWS, IMPORTS = "digits score", "Pillow", "rows", "imports"
 CHUNK = 128  # pictures that a process decodes in one task, as in a scoring
 FEW = 1_000  # pictures of a run that consists of its start
 BARE, CLIENT = "import numpy, grpc", "import digits.client"
@@ -59,7 +60,7 @@ def run(settings: ScoreBenchmarkSettings) -> None:
         result.repeats(ROWS, {}).append(_score_rows(data, folder, settings.rows))
         for _ in range(PAIRS):
             result.repeats(IMPORTS, {}).append({"bare_seconds": _import(BARE), "client_seconds": _import(CLIENT)})
-    result.show(score_section)
+    result.show(section)
 
 
 def write_pictures(data: Mnist, folder: Path, count: int) -> list[str]:

@@ -1,48 +1,43 @@
 """A benchmark's results for people: the terminal, the Markdown and the page are made from the same section."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean, median
 from typing import Any, NamedTuple
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.report.figure import png
+from digits.report.page import render
 from digits.report.table import Table
 from digits.storage.atomic_file import write_bytes
 from digits.storage.text import one_line
 
 Row = dict[str, Any]  # a measurement of the JSON
-MakeFigure = Callable[[], Any]  # a Figure of matplotlib, which is imported only where one is drawn
+Repeats = Sequence[Mapping[str, Any]]
+
+TEMPLATES = Path(__file__).with_name("sections")
 
 
 class Drawing(NamedTuple):
     """A figure, which is written next to STEM.json as STEM-NAME.png."""
 
     name: str
-    draw: MakeFigure
+    draw: Callable[[], Any]  # a Figure of matplotlib
     alt: str
     caption: str
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The results of one benchmark.
+    """The results of one benchmark."""
 
-    Attributes:
-        title: The question that it answers.
-        result: Its JSON, whose head says how it was measured.
-        text: Paragraphs.
-        tables: The measurements.
-        drawings: Figures that can be drawn from the JSON.
-        kept: Names of the figures that only the benchmark itself could draw, with alternative text and caption.
-    """
-
-    title: str
-    result: dict[str, Any]
-    text: list[str] = field(default_factory=list)
+    title: str  # the question that it answers
+    result: dict[str, Any]  # its JSON, whose head says how it was measured
+    text: list[str] = field(default_factory=list)  # paragraphs
     tables: list[Table] = field(default_factory=list)
-    drawings: list[Drawing] = field(default_factory=list)
-    kept: dict[str, tuple[str, str]] = field(default_factory=dict)
+    drawings: list[Drawing] = field(default_factory=list)  # from the JSON
+    kept: dict[str, tuple[str, str]] = field(default_factory=dict)  # figures that only the benchmark itself could draw
 
     @property
     def source(self) -> str:
@@ -60,7 +55,39 @@ class Section:
         """Prints the tables, and draws the figures next to the JSON file. Raises BenchmarkError if that fails."""
         for drawing in self.drawings:
             write_figure(out, drawing.name, drawing.draw())
-        print("", *(table.text() for table in self.tables if table.rows), *self.text, sep="\n\n", flush=True)
+        print("", *(table.text() for table in self.tables), *self.text, sep="\n\n", flush=True)
+
+
+def section(result: dict[str, Any], *drawings: Drawing, **values: object) -> Section:
+    """The section that the benchmark's template in sections/ makes of its JSON and more values.
+
+    The template is Markdown: a title, paragraphs and tables, of which those without rows are left out.
+    """
+    rows = result["measurements"]
+    given = {"result": result, "rows": rows, "findings": result.get("findings", {}), **values}
+    given |= {"zip": zip, "mean": mean, "median": median, "median_of": median_of, "ratios": ratios}
+    given |= {"quotients": lambda repeats, over, under: [one[over] / one[under] for one in repeats]}
+    given["repeats"] = lambda system, **load: repeats_of(rows, system, **load)
+    markdown = render(TEMPLATES / f"{result['benchmark']}.md.jinja", **given)
+    title, *blocks = [block.strip() for block in markdown.split("\n\n") if block.strip()]
+    tables = [Table.of_markdown(block) for block in blocks if block.startswith("|")]
+    text = [" ".join(block.split()) for block in blocks if not block.startswith("|")]
+    return Section(title.removeprefix("# "), result, text, [one for one in tables if one.rows], list(drawings))
+
+
+def repeats_of(rows: Sequence[Row], system: str, **load: object) -> list[dict[str, Any]]:
+    """The repeats of a system under the loads that have these values; empty if it was not measured."""
+    found = [row for row in rows if row["system"] == system and load.items() <= row["load"].items()]
+    return [repeat for row in found for repeat in row["repeats"]]
+
+
+def ratios(ours: Repeats, theirs: Repeats, measure: str) -> list[float]:
+    """Ours over theirs, by round; rounds in which theirs is 0 are left out."""
+    return [own[measure] / other[measure] for own, other in zip(ours, theirs, strict=False) if other[measure]]
+
+
+def median_of(repeats: Repeats, measure: str) -> float:
+    return float(median(repeat[measure] for repeat in repeats))
 
 
 def write_figure(out: Path, name: str, figure: Any) -> bytes:

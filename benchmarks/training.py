@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from digits.benchmarks.measurement import measuring
+from digits.benchmarks.section import section
 from digits.benchmarks.settings import TrainingBenchmarkSettings
-from digits.benchmarks.tables import OURS, PLAIN, training_section
 from digits.images import mnist
 from digits.images.digit import CLASSES, PIXELS, flatten, one_hot
 from digits.images.mnist import Mnist
@@ -22,6 +22,8 @@ from digits.train.dataset import split
 from digits.train.progress import Progress
 from digits.train.settings import TrainSettings
 from digits.train.training import fit, prepare
+
+PLAIN, OURS = "model.fit", "digits train"
 
 
 def run(settings: TrainingBenchmarkSettings) -> None:
@@ -40,7 +42,7 @@ def run(settings: TrainingBenchmarkSettings) -> None:
                 print(f"seed {seed}: {name:<12} {seconds:7.2f} s, test accuracy {percent(accuracy)}", flush=True)
                 repeat = {"seed": seed, "seconds": round(seconds, 3), "test_accuracy": accuracy}
                 result.repeats(name, {"epochs": settings.epochs}).append(repeat)
-    result.show(training_section)
+    result.show(section)
 
 
 def _plain(settings: TrainSettings, data: Mnist) -> tuple[float, float]:

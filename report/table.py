@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
+
+CELLS = re.compile(r"(?<!\\)\|")  # between two cells of Markdown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,5 +32,15 @@ class Table(NamedTuple):
 
     def markdown(self) -> str:
         marks = ["---"] * self.names + ["---:"] * (len(self.head) - self.names)
-        lines = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in [self.head, marks, *self.rows]]
-        return "\n".join(f"| {line} |" for line in lines)
+        return "\n".join(f"| {' | '.join(map(cell, row))} |" for row in [self.head, marks, *self.rows])
+
+    @classmethod
+    def of_markdown(cls, text: str) -> Table:
+        """The table that Markdown describes."""
+        rows = [[cell.strip().replace(r"\|", "|") for cell in CELLS.split(line)[1:-1]] for line in text.splitlines()]
+        return cls(rows[0], rows[2:], rows[1].count("---"))
+
+
+def cell(text: str) -> str:
+    """Text as a cell of a Markdown table."""
+    return text.replace("|", r"\|")

@@ -9,20 +9,19 @@ in the rate far more than in the server's own processor time.
 The JSON has measurements of A and B by load, with a repeat for each pair; `findings` has the differences in percent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-
 from digits.benchmarks.compare import build, files
-from digits.benchmarks.compare.verdict import CPU, GRID, RATE, A, B, Point, Samples, compare_section, differences
+from digits.benchmarks.compare.verdict import GRID, A, B, Samples, compare_section, differences
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.load.call import call_of, clear_images, point_text
+from digits.benchmarks.load.call import clear_images
+from digits.benchmarks.load.grid import Grid, rates_text
 from digits.benchmarks.load.h2load import installed, require_h2load
 from digits.benchmarks.load.measure import ASYNCIO, H2LOAD, ClosedLoop, ServerUnderTest
-from digits.benchmarks.measurement import Result, measuring
-from digits.benchmarks.settings import OURS, CompareBenchmarkSettings
+from digits.benchmarks.measurement import measuring
+from digits.benchmarks.settings import CompareBenchmarkSettings
 from digits.model.golden import Golden
 from digits.model.repository import open_repository
 
@@ -50,16 +49,19 @@ def run(a: Path, b: Path, settings: CompareBenchmarkSettings) -> bool:
 
 def _builds(paths: Mapping[str, Path], settings: CompareBenchmarkSettings) -> bool:
     pairs = min(settings.pairs, QUICK) if settings.quick else settings.pairs
+    version = open_repository(None).open()
+    golden = Golden.read(version.golden)
+    images = clear_images(version, golden.pixels, golden.reference.argmax(axis=1))
     with ExitStack() as stack:
-        servers = {}
-        for name, path in paths.items():
-            servers[name] = stack.enter_context(build.serving(name, stack.enter_context(build.opened(path))))
+        builds = {name: stack.enter_context(build.opened(path)) for name, path in paths.items()}
+        servers = [stack.enter_context(build.serving(name, one)) for name, one in builds.items()]
         warm_up = f"{WARM_UP} s of each load"
         bench = measuring("compare", settings, seed=settings.seed, warm_up=warm_up, repeats=pairs)
         result = stack.enter_context(bench)
         result.head["builds"] = {name: path.resolve().name for name, path in paths.items()}
         result.head["generator"] = require_h2load() if installed() else ASYNCIO
-        samples = Pairs(servers, result).measured(pairs, settings.seconds)
+        loop = ClosedLoop(1, generator=H2LOAD if installed() else ASYNCIO, percentiles=False, warm_up=False)
+        samples = _pairs(Grid(result, images, loop, settings.seconds), servers, pairs)
         found = differences(samples, settings.limit, settings.seed)
         slower = any(one["slower"] for one in found)
         result.findings.update({"limit": settings.limit, "slower": slower, "differences": found})
@@ -67,55 +69,24 @@ def _builds(paths: Mapping[str, Path], settings: CompareBenchmarkSettings) -> bo
     return slower
 
 
-class Pairs:
-    """Measures both builds in turn, into a result."""
+def _pairs(grid: Grid, servers: Sequence[ServerUnderTest], pairs: int) -> Samples:
+    """All pairs, each kept as soon as it is complete. Raises BenchmarkError if a server fails.
 
-    def __init__(self, servers: Mapping[str, ServerUnderTest], result: Result) -> None:
-        self._servers, self._result = servers, result
-        self._generator = H2LOAD if installed() else ASYNCIO
-        version = open_repository(None).open()
-        golden = Golden.read(version.golden)
-        self._images = clear_images(version, golden.pixels, golden.reference.argmax(axis=1))
-        self._samples: dict[tuple[Point, str], list[dict[str, float]]] = {}
-
-    def measured(self, pairs: int, seconds: float) -> Samples:
-        """All pairs, each appended as soon as it is complete. Raises BenchmarkError if a server fails."""
+    Our own generator is slower than the server and hides its rate; the processor time for each call still counts.
+    """
+    for point in GRID:
+        for server in servers:
+            grid.measured(server, point, WARM_UP)
+    samples: Samples = {}
+    for number in range(pairs):
+        said = []
         for point in GRID:
-            for name in self._servers:
-                self._sample(point, name, WARM_UP)
-        for number in range(pairs):
-            for point in GRID:
-                order = (B, A) if number % 2 else (A, B)
-                pair = {name: self._sample(point, name, seconds) for name in order}
-                for name in (A, B):
-                    self._repeats(point, name).append(pair[name])
-            if number % EVERY == 0:
-                print(f"pair {number + 1}/{pairs}: {'; '.join(map(self._rates, GRID))}", flush=True)
-        return self._samples
-
-    def _sample(self, point: Point, name: str, seconds: float) -> dict[str, float]:
-        """The rate, and the microseconds of the server's processor time for each call.
-
-        Our own generator is slower than the server and hides its rate; the processor time for each call still counts.
-        """
-        kind, images, connections = point
-        call = call_of(kind, OURS, self._images, images)
-        loop = ClosedLoop(connections, generator=self._generator, percentiles=False, warm_up=False)
-        try:
-            repeat = loop.measured(self._servers[name], [call], seconds)
-        except BenchmarkError as error:
-            raise BenchmarkError(f"{error}, under {point_text(*point)}") from error
-        if repeat["failed"] or not repeat["calls"]:
-            raise BenchmarkError(f"{name}, {point_text(*point)}: {sum(repeat['failed'].values())} calls failed")
-        return {RATE: repeat[RATE], CPU: repeat[CPU]}
-
-    def _repeats(self, point: Point, name: str) -> list[dict[str, float]]:
-        if (point, name) not in self._samples:
-            kind, images, connections = point
-            load = {"loop": "closed", "method": kind, "images": images, "connections": connections, "streams": 1}
-            self._samples[point, name] = self._result.repeats(name, load)
-        return self._samples[point, name]
-
-    def _rates(self, point: Point) -> str:
-        rates = [f"{name} {np.median([one[RATE] for one in self._samples[point, name]]):,.0f}/s" for name in (A, B)]
-        return f"{point_text(*point)}: {', '.join(rates)}"
+            found = grid.turn(servers, point, number)
+            said.append(f"{point}: {rates_text(found)}")
+            for name, repeat in found.items():
+                if repeat["failed"] or not repeat["calls"]:
+                    raise BenchmarkError(f"{name}, {point}: {sum(repeat['failed'].values())} calls failed")
+                samples.setdefault((point, name), []).append(repeat)
+        if number % EVERY == 0:
+            print(f"pair {number + 1}/{pairs}: {', '.join(said)}", flush=True)
+    return samples

@@ -1,7 +1,7 @@
 """By how much B differs from A under each load, how sure that is, and whether B is too slow."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -9,19 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from digits.benchmarks.load.call import CLASSIFY, point_text
-from digits.benchmarks.section import Section
-from digits.report.table import Table
+from digits.benchmarks.load.call import CLASSIFY, Point
+from digits.benchmarks.load.measure import CPU, RATE
+from digits.benchmarks.section import Section, section
 
-Point = tuple[str, int, int]  # method, images in a call, connections
-Samples = Mapping[tuple[Point, str], Sequence[Mapping[str, float]]]  # by load and build, one for each pair
+Samples = dict[tuple[Point, str], list[dict[str, Any]]]  # the repeats by load and build, one for each pair
 Difference = dict[str, Any]
 
 A, B = "A", "B"
-RATE, CPU = "calls_per_second", "cpu_us"
-GRID: tuple[Point, ...] = ((CLASSIFY, 1, 16), (CLASSIFY, 64, 4))
+GRID = (Point(CLASSIFY, 1, 16), Point(CLASSIFY, 64, 4))
 WORDS = {RATE: ("fewer", "more", "calls a second"), CPU: ("less", "more", "processor time a call")}
-WORSE = {RATE: "fewer", CPU: "more"}
 ERROR = 0.02  # the chance that any of the intervals misses the truth
 TRIM = 0.2  # of the pairs that are left out at each end: a stall in a few of them does not move the mean
 RESAMPLES = 10_000
@@ -40,7 +37,7 @@ def differences(samples: Samples, limit: float, seed: int) -> list[Difference]:
             percent, low, high = (
                 math.expm1(value) * 100 for value in estimate(np.log(b) - np.log(a), confidence, seed)
             )
-            one: Difference = {"load": point_text(*point), "measure": measure, "medians": [median(a), median(b)]}
+            one: Difference = {"load": str(point), "measure": measure, "medians": [median(a), median(b)]}
             one |= {"percent": round(percent, 2), "interval": [round(low, 2), round(high, 2)]}
             least, estimated, _ = _loss(one)
             found.append(one | {"slower": least > 0 and estimated > limit})
@@ -65,24 +62,7 @@ def estimate(values: NDArray[np.float64], confidence: float, seed: int) -> tuple
 
 def compare_section(result: dict[str, Any]) -> Section:
     """Of two builds, or of two files."""
-    findings = result["findings"]
-    if findings.get("indicative"):
-        head = ("server", "load", "over the echo's", A, B, "B has more by")
-        text = [*findings["left_out"], "Indicative: two files are from different times; compare two builds to be sure."]
-        return Section("One result compared with another", result, text, [Table(head, findings["ratios"], 3)])
-    names, found = result["builds"], findings["differences"]
-    head = ("load", "median of", A, B, "B has more by", "slower")
-    rows = [
-        (
-            *(one["load"], WORDS[one["measure"]][-1]),
-            *(f"{value:,.1f}" for value in one["medians"]),
-            "{:+.1f} % ({:+.1f} to {:+.1f} %)".format(one["percent"], *one["interval"]),
-            "yes" if one["slower"] else "no",
-        )
-        for one in found
-    ]
-    text = [f"A is {names[A]}, B is {names[B]}; {result['repeats']} pairs, in turn.", verdict(found, findings["limit"])]
-    return Section("One build compared with another", result, text, [Table(head, rows, 2)])
+    return section(result, verdict=verdict, words=WORDS)
 
 
 def verdict(found: Sequence[Difference], limit: float) -> str:
@@ -91,7 +71,8 @@ def verdict(found: Sequence[Difference], limit: float) -> str:
         return f"B is slower: {'; '.join(map(_text, slower))}; {limit:g} % is allowed"
     worst = max(found, key=lambda one: _loss(one)[-1])
     most = max(_loss(worst)[-1], 0)
-    room = f"{worst['load']}: at most {most:.1f} % {WORSE[worst['measure']]} {WORDS[worst['measure']][-1]}"
+    worse = "fewer" if worst["measure"] == RATE else "more"
+    room = f"{worst['load']}: at most {most:.1f} % {worse} {WORDS[worst['measure']][-1]}"
     if most <= limit:
         return f"B is not slower by more than {limit:g} %: {room}"
     return f"B is not shown to be slower, but noise leaves room: {room}; give more --pairs, or a quieter machine"
@@ -107,6 +88,5 @@ def _text(one: Difference) -> str:
     less, more, what = WORDS[one["measure"]]
     sign = -1 if one["percent"] < 0 else 1
     low, high = sorted(sign * end for end in one["interval"])
-    return (
-        f"{one['load']}: {sign * one['percent']:.1f} % ({low:.1f} to {high:.1f} %) {less if sign < 0 else more} {what}"
-    )
+    interval = f"{sign * one['percent']:.1f} % ({low:.1f} to {high:.1f} %)"
+    return f"{one['load']}: {interval} {less if sign < 0 else more} {what}"

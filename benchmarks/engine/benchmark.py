@@ -20,7 +20,7 @@ from digits.benchmarks.engine.report import engine_section
 from digits.benchmarks.engine.roofline import roofline, work_of
 from digits.benchmarks.engine.systems import KERAS_WAYS, OPENVINO, without_folder
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.load.latency import latency_us
+from digits.benchmarks.load.call import latency_us
 from digits.benchmarks.measurement import Result, measuring
 from digits.benchmarks.settings import EngineBenchmarkSettings
 from digits.export.errors import ExportError

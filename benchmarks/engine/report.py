@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from digits.benchmarks.engine.roofline import CACHE, MEMORY, MULTIPLY, roof
 from digits.benchmarks.figures import Line, chart, look, repeats_lines
-from digits.benchmarks.section import Drawing, Row, Section
+from digits.benchmarks.section import Drawing, Row, Section, section
 from digits.model.manifest import FP32
 from digits.report.table import Table
 
@@ -35,15 +35,11 @@ def engine_section(result: dict[str, Any]) -> Section:
             threads.setdefault(row["load"]["threads"], []).append(named)
     points = roofline["points"] if roofline else []
     shares = {(point["batch"], point["threads"]): point["share"] for point in points if "share" in point}
-    text = ["Images a second; in brackets the microseconds of the median run."]
-    text += [f"{name} is not served on this CPU: {why}." for name, why in rejected.items()]
-    if any(share > 1 for share in shares.values()):
-        text.append("A share above 100 %: the machine was busy while its peaks were measured. Measure again.")
     drawings = [Drawing("throughput", lambda: _throughput(threads), "images a second by batch size", BARS)]
     if roofline:
         drawings.append(Drawing("roofline", lambda: _roofline(roofline, marked), "roofline", ROOFLINE))
     tables = [_table(threads[on], on, shares) for on in sorted(threads)]
-    return Section("How fast is the model itself?", result, text, tables, drawings)
+    return section(result, *drawings, tables=tables, shares=shares)
 
 
 def _table(rows: Sequence[Row], threads: int, shares: Mapping[tuple[int, int], float]) -> Table:

@@ -3,13 +3,13 @@
 import http.client
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.settings import ECHO, TRITON
@@ -23,14 +23,30 @@ Images = tuple[NDArray[np.uint8], NDArray[np.int64]]  # uint8 [n, 28, 28] and th
 
 CLASSIFY, UINT8, FP32 = "Classify", "ModelInfer UINT8", "ModelInfer FP32"
 RAW, JSON = "HTTP bytes", "HTTP JSON"  # for peers without gRPC
-CLASSIFY_METHOD = "/digits.v1.DigitClassifier/Classify"
-INFER_METHOD = "/inference.GRPCInferenceService/ModelInfer"
-METHODS = {CLASSIFY: CLASSIFY_METHOD, UINT8: INFER_METHOD, FP32: INFER_METHOD, RAW: "/classify", JSON: "/classify"}
-CONTENT_TYPES = {RAW: "application/octet-stream", JSON: "application/json"}  # all others are gRPC
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+METHODS = {CLASSIFY: "/digits.v1.DigitClassifier/Classify", UINT8: INFER, FP32: INFER}
+HTTP = {RAW: "application/octet-stream", JSON: "application/json"}  # content types; all other kinds are gRPC
 TIMEOUT = 10.0  # seconds
-TIMES_BYTES = 7  # by which answers of Classify differ at most: in their times and the size of their batch
+SHARES = (0, 10, 25, 50, 75, 90, 95, 99, 99.9, 99.99, 100)  # percent of the calls, whose latencies are kept
 CLEAR = 0.999  # probability
 CLEAR_IMAGES = 64
+
+
+class Point(NamedTuple):
+    """A grid point: calls of one kind with so many images each, over so many connections."""
+
+    kind: str
+    images: int
+    connections: int
+
+    def __str__(self) -> str:
+        many = "" if self.images == 1 else f" of {self.images} images"
+        return f"{self.kind}{many}, {self.connections} connection{'' if self.connections == 1 else 's'}"
+
+    @property
+    def load(self) -> dict[str, Any]:
+        """As the JSON describes it."""
+        return {"method": self.kind, "images": self.images, "connections": self.connections}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,8 +59,6 @@ class Call:
         is_right: Whether a reply is the expected one.
         images: In the message.
         kind: CLASSIFY, UINT8, FP32, RAW or JSON.
-        content_type: Of plain HTTP; None for gRPC.
-        varies: Bytes by which one right answer may be smaller than another.
     """
 
     method: str
@@ -52,8 +66,11 @@ class Call:
     is_right: Callable[[bytes], bool]
     images: int = 1
     kind: str = CLASSIFY
-    content_type: str | None = None
-    varies: int = 0
+
+    @property
+    def content_type(self) -> str | None:
+        """Of plain HTTP; None for gRPC."""
+        return HTTP.get(self.kind)
 
     def require_answer(self, address: str, timeout: float = TIMEOUT) -> int:
         """Makes the call once and returns the size of its answer. Raises BenchmarkError unless the answer is right."""
@@ -67,21 +84,12 @@ def call_of(kind: str, server: str, images: Images, count: int) -> Call:
     """A call with the first `count` images, to a server by its name: the echo and Triton differ from the others."""
     pixels, digits = images[0][:count], images[1][:count]
     message = _message(kind, server, pixels)
-    call = Call(METHODS[kind], message, message.__eq__, count, kind, CONTENT_TYPES.get(kind))
-    if server == ECHO:
-        return call
-    varies = TIMES_BYTES if kind == CLASSIFY else 0
-    return replace(call, is_right=lambda reply: _shows(kind, reply, digits), varies=varies)
-
-
-def point_text(kind: str, images: int, connections: int) -> str:
-    """A grid point in words, such as `Classify of 64 images, 4 connections`."""
-    many = "" if images == 1 else f" of {images} images"
-    return f"{kind}{many}, {connections} connection{'' if connections == 1 else 's'}"
+    is_right = message.__eq__ if server == ECHO else lambda reply: _shows(kind, reply, digits)
+    return Call(METHODS.get(kind, "/classify"), message, is_right, count, kind)
 
 
 def load_text(load: dict[str, Any]) -> str:
-    """A load in a few words."""
+    """The load of a measurement in a few words."""
     loop = load["loop"]
     if "share" in load:
         loop = f"open at {load['share']:.0%}"
@@ -90,9 +98,8 @@ def load_text(load: dict[str, Any]) -> str:
     elif "slo_ms" in load:
         loop = f"highest with p99 <= {load['slo_ms']:g} ms"
     by = " (asyncio)" if load["generator"] == "asyncio" and load["loop"] == "closed" else ""
-    streams = load.get("streams", 1)
-    over = f"{load['connections']}" if streams == 1 else f"{load['connections']} x {streams}"
-    return f"{load['method']} x {load['images']}, {over} conn., {loop}{by}"
+    streams = f" x {load['streams']}" if load.get("streams", 1) > 1 else ""
+    return f"{load['method']} x {load['images']}, {load['connections']}{streams} conn., {loop}{by}"
 
 
 def clear_images(version: ModelVersion, pixels: NDArray[np.uint8], labels: NDArray[np.integer]) -> Images:
@@ -110,16 +117,29 @@ def clear_images(version: ModelVersion, pixels: NDArray[np.uint8], labels: NDArr
     return np.ascontiguousarray(pixels[chosen]), labels[chosen].astype(np.int64)
 
 
+def latency_us(seconds: ArrayLike) -> dict[str, float] | None:
+    """Percentiles of seconds [n] in microseconds, by names such as p99.9, interpolated linearly; None if n is 0.
+
+    p0 and p100 are the least and the most.
+    """
+    if not np.size(seconds):
+        return None
+    values = np.percentile(np.asarray(seconds, np.float64) * 1e6, SHARES)
+    return {f"p{share:g}": round(float(value), 1) for share, value in zip(SHARES, values, strict=True)}
+
+
 def unary(address: str, path: str, message: bytes, content_type: str | None = None, timeout: float = TIMEOUT) -> bytes:
     """The body of the answer to one call: gRPC without a content type, else HTTP. Raises BenchmarkError if it fails."""
-    if content_type is not None:
-        return _http(address, path, message, content_type, timeout)
-    with grpc.insecure_channel(address) as channel:
-        method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
-        try:
+    try:
+        if content_type is not None:
+            return _http(address, path, message, content_type, timeout)
+        with grpc.insecure_channel(address) as channel:
+            method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
             return method(message, timeout=timeout)
-        except grpc.RpcError as error:
-            raise BenchmarkError(f"{address} does not answer: {status_text(error)}") from error
+    except grpc.RpcError as error:
+        raise BenchmarkError(f"{address} does not answer: {status_text(error)}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise BenchmarkError(f"{address} does not answer: {error}") from error
 
 
 def status_text(error: grpc.RpcError) -> str:
@@ -133,8 +153,6 @@ def _http(address: str, path: str, message: bytes, content_type: str, timeout: f
         connection.request("POST", path, message, {"content-type": content_type})
         answer = connection.getresponse()
         body = answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise BenchmarkError(f"{address} does not answer: {error}") from error
     finally:
         connection.close()
     if answer.status != http.client.OK:
@@ -143,15 +161,11 @@ def _http(address: str, path: str, message: bytes, content_type: str, timeout: f
 
 
 def _message(kind: str, server: str, pixels: NDArray[np.uint8]) -> bytes:
-    match kind:
-        case "Classify":
-            return digits_pb2.ClassifyRequest(pixels=pixels.tobytes()).SerializeToString()
-        case "HTTP bytes":
-            return pixels.tobytes()
-        case "HTTP JSON":
-            return json.dumps({"pixels": pixels.tolist()}).encode()
-    floats = kind == FP32
-    wire = inference_pb2.ModelInferRequest
+    if kind == CLASSIFY:
+        return digits_pb2.ClassifyRequest(pixels=pixels.tobytes()).SerializeToString()
+    if kind in HTTP:
+        return pixels.tobytes() if kind == RAW else json.dumps({"pixels": pixels.tolist()}).encode()
+    floats, wire = kind == FP32, inference_pb2.ModelInferRequest
     request = wire(
         model_name="digits_fp32" if server == TRITON and floats else "digits",  # Triton has a model for each type
         inputs=[wire.InferInputTensor(name="pixels", datatype="FP32" if floats else "UINT8", shape=pixels.shape)],

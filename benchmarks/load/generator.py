@@ -21,8 +21,7 @@ import grpc
 import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.load.call import status_text
-from digits.benchmarks.load.latency import latency_us
+from digits.benchmarks.load.call import latency_us, status_text
 from digits.storage.deferred_signals import deferred
 
 if TYPE_CHECKING:
@@ -59,29 +58,22 @@ class Traffic:
     times: list[tuple[float, float, float]] = field(default_factory=list)
     images: int = 0
     failed: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
-
-    @property
-    def calls_per_second(self) -> float:
-        """That were answered."""
-        return len(self.times) / self.seconds if self.times else 0.0
+    seconds: float = 1.0
 
     @property
     def latencies(self) -> NDArray[np.float64]:
         """Seconds of each answered call, from when it was to be sent."""
-        times = np.reshape(np.array(self.times), (-1, 3))
-        return np.subtract(times[:, 2], times[:, 0])
+        return np.array([answered - intended for intended, _, answered in self.times])
 
     def numbers(self) -> dict[str, object]:
         """A repeat of a measurement, as the JSON has it."""
-        intended, sent, _ = np.reshape(self.times, (-1, 3)).T
         return {
             "calls": len(self.times),
-            "calls_per_second": round(self.calls_per_second, 1),
-            "images_per_second": round(self.images / self.seconds if self.times else 0.0, 1),
+            "calls_per_second": round(len(self.times) / self.seconds, 1),
+            "images_per_second": round(self.images / self.seconds, 1),
             "failed": dict(self.failed),
-            "latency_us": latency_us(self.latencies) if self.times else None,
-            "sent_late_us": latency_us(sent - intended) if self.times else None,
+            "latency_us": latency_us(self.latencies),
+            "sent_late_us": latency_us([sent - intended for intended, sent, _ in self.times]),
         }
 
 
@@ -119,7 +111,7 @@ def open_loop(address: str, calls: Sequence[Call], arrivals: NDArray[np.float64]
         async with asyncio.TaskGroup() as group:
             for number, intended in enumerate(arrivals.tolist()):
                 await asyncio.sleep(max(0.0, intended - caller.now()))
-                group.create_task(caller.call(number, intended))
+                group.create_task(caller.call(number, intended, connection=number))
 
     return _run(address, calls, connections, load)
 
@@ -128,8 +120,7 @@ class _Caller:
     """Sends calls over its connections and records the traffic."""
 
     def __init__(self, methods: Sequence[Sequence[Unary]], calls: Sequence[Call]) -> None:
-        self._methods = methods  # by connection and call
-        self._calls = calls
+        self._methods, self._calls = methods, calls  # methods by connection and call
         self._began = time.perf_counter()
         self.traffic = Traffic()
 
@@ -143,19 +134,17 @@ class _Caller:
             await self.call(number, now, connection=stream)
             number += 1
 
-    async def call(self, number: int, intended: float, connection: int | None = None) -> None:
-        place = number % len(self._calls)
-        call, traffic = self._calls[place], self.traffic
-        method = self._methods[(number if connection is None else connection) % len(self._methods)][place]
+    async def call(self, number: int, intended: float, *, connection: int) -> None:
+        place, traffic = number % len(self._calls), self.traffic
+        call, method = self._calls[place], self._methods[connection % len(self._methods)][place]
         sent = self.now()
         try:
             reply = await method(call.message, timeout=TIMEOUT)
         except grpc.aio.AioRpcError as error:
-            code = error.code()
-            if code in GONE:
+            if error.code() in GONE:
                 done = f"{len(traffic.times):,} calls"
                 raise BenchmarkError(f"the server is gone after {done}: {status_text(error)}") from error
-            traffic.failed[code.name] += 1
+            traffic.failed[error.code().name] += 1
             return
         if not call.is_right(reply):
             raise BenchmarkError(f"a wrong answer to {call.images} images, after {len(traffic.times):,} right answers")

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.load.call import Call
-from digits.benchmarks.load.latency import latency_us
+from digits.benchmarks.load.call import CLASSIFY, Call, latency_us
 
-H2LOAD = "h2load"
 GRPC = ["-H", "content-type: application/grpc", "-H", "te: trailers"]  # its body is framed and not compressed
-UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6}  # in microseconds
+FRAME = 5  # bytes of gRPC's before each message
+TIMES_BYTES = 7  # by which answers of Classify differ at most: in their times and the size of their batch
+COMPLETE = 0.95  # of the expected bytes, at least: a failed call has no body
 
 RATE = r"finished in .*?, ([\d.]+) req/s"
-REQUESTS = r"requests: .* (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout"
-STATUS = r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx"
+REQUESTS = r"requests: .* (\d+) done, \d+ succeeded, (\d+) failed"  # the failed include errors and timeouts
+STATUS = r"status codes: \d+ 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx"  # some of them may be among the failed
 DATA = r"traffic: .* \((\d+)\) data"
-MEAN = r"time for request: +\S+ +\S+ +([\d.]+)(us|ms|s) "
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,6 @@ class H2loadResult:
         answered: Calls.
         failed: Calls without an answer, or with a status other than 2xx.
         body_bytes: Of all answers.
-        mean_us: Microseconds of a call, in the mean.
         percentiles: Microseconds of a call, where each call was logged.
     """
 
@@ -40,8 +38,18 @@ class H2loadResult:
     answered: int
     failed: int
     body_bytes: int
-    mean_us: float
     percentiles: dict[str, float] | None = None
+
+    def require_bodies(self, call: Call, size: int) -> None:
+        """Raises BenchmarkError unless the answers were in the mean as large as a right one, which has `size` bytes.
+
+        A call that failed has no body; answers of Classify differ by a few bytes.
+        """
+        size += FRAME if call.content_type is None else 0
+        least = size - (TIMES_BYTES if call.kind == CLASSIFY else 0)
+        if not self.answered or self.body_bytes < self.answered * least * COMPLETE:
+            brought = f"{self.answered:,} calls brought {self.body_bytes:,} bytes, expected {size} for each"
+            raise BenchmarkError(f"{call.kind}: {brought}: some of them failed")
 
 
 def drive(
@@ -72,9 +80,9 @@ def drive(
         body.write_bytes((b"" if call.content_type else b"\0" + struct.pack(">I", len(call.message))) + call.message)
         length = ["-n", str(calls)] if seconds is None else ["-D", f"{round(seconds * 1000)}ms", "--warm-up-time=0"]
         length += ["--rps", str(per_second)] if per_second else []
+        length += ["--log-file", str(log)] if percentiles else []
         command = [_h2load(), "-t", "1", "-m", str(streams), "-c", str(connections), *length, "-d", str(body)]
         command += ["--h1", "-H", f"content-type: {call.content_type}"] if call.content_type else GRPC
-        command += ["--log-file", str(log)] if percentiles else []
         done = subprocess.run([*command, f"http://{address}{call.method}"], check=False, capture_output=True, text=True)  # noqa: S603 our own
         if done.returncode:
             raise BenchmarkError(f"h2load ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
@@ -82,22 +90,29 @@ def drive(
 
 
 def parsed(printed: str, log: str | None = None) -> H2loadResult:
-    """The output of h2load and its log file. Raises BenchmarkError if it is not the output of h2load."""
-    answered, _, failed, _, _ = map(int, _found(REQUESTS, printed))  # the failed include errors and timeouts
-    not_2xx = sum(map(int, _found(STATUS, printed)[1:]))  # some of them may be among the failed
-    mean, unit = _found(MEAN, printed)
+    """The output of h2load, and its log file, whose lines have start, status and microseconds.
+
+    Raises:
+        BenchmarkError: it is not the output of h2load.
+    """
+
+    def found(pattern: str) -> tuple[str, ...]:
+        if (match := re.search(pattern, printed)) is None:
+            raise BenchmarkError(f"h2load did not print {pattern!r}: {printed.strip()!r}")
+        return match.groups()
+
+    answered, failed = map(int, found(REQUESTS))
     return H2loadResult(
-        calls_per_second=float(_found(RATE, printed)[0]),
+        calls_per_second=float(*found(RATE)),
         answered=answered,
-        failed=max(failed, not_2xx),
-        body_bytes=int(_found(DATA, printed)[0]),
-        mean_us=float(mean) * UNITS[unit],
-        percentiles=None if log is None else _percentiles(log),
+        failed=max(failed, sum(map(int, found(STATUS)))),
+        body_bytes=int(*found(DATA)),
+        percentiles=latency_us([float(line.split("\t")[2]) / 1e6 for line in (log or "").splitlines()]),
     )
 
 
 def installed() -> bool:
-    return shutil.which(H2LOAD) is not None
+    return shutil.which("h2load") is not None
 
 
 def require_h2load() -> str:
@@ -107,20 +122,7 @@ def require_h2load() -> str:
 
 
 def _h2load() -> str:
-    found = shutil.which(H2LOAD)
+    found = shutil.which("h2load")
     if found is None:
         raise BenchmarkError("h2load is not installed: it is in the Debian package nghttp2-client")
     return found
-
-
-def _found(pattern: str, printed: str) -> tuple[str, ...]:
-    match = re.search(pattern, printed)
-    if match is None:
-        raise BenchmarkError(f"h2load did not print {pattern!r}: {printed.strip()!r}")
-    return match.groups()
-
-
-def _percentiles(log: str) -> dict[str, float] | None:
-    """Each line has start, status and microseconds."""
-    seconds = [float(line.split("\t")[2]) / 1e6 for line in log.splitlines()]
-    return latency_us(seconds) if seconds else None

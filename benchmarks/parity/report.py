@@ -1,6 +1,7 @@
 """The results of `digits bench parity`: how much each variant differs from Keras, and the server from the process."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,42 +10,25 @@ from matplotlib.figure import Figure
 from digits.benchmarks.figures import Line, chart
 from digits.benchmarks.parity.images import TEST
 from digits.benchmarks.parity.variant import EDGES, Asked
-from digits.benchmarks.section import Drawing, Row, Section
+from digits.benchmarks.section import Drawing, Row, Section, section
 from digits.model.acceptance import Measured
 from digits.report.figure import BLUE, GREY, ORANGE
 from digits.report.number_format import percent
-from digits.report.table import Table
 from digits.report.tiles import labelled
 
-HEAD = ("variant", "images", "max |dp|", "mean |dp|", "Keras's digit", "95 % interval", "right", "Keras", "McNemar p")
-TESTS = (
-    "The interval is the exact one (Clopper and Pearson) of the share with Keras's digit; p is McNemar's exact test on "
-    "the images that only one of both gets right."
-)
-JUDGED = (
-    "The whole test set must meet the limits that the version was published with. A sample of it (`--quick`), or "
-    "another test set, fails only if the one-sided exact binomial test (level 0.001) rejects that the whole meets its "
-    "limit. A limit of 0 stays 0."
-)
 FLIPPED = "The images to which a variant gives another digit, or else those for which it differs most."
 STYLES = {TEST: (BLUE, "-"), "noise": (ORANGE, "--"), "one pixel": (GREY, ":")}
 COLUMNS, MOST = 6, 12  # images in a row, and of a variant
 
 
 def parity_section(result: dict[str, Any]) -> Section:
-    rows, reference = result["measurements"], result["findings"]["reference"]
+    rows = result["measurements"]
     here = [row for row in rows if row["load"]["where"] == "in process" and row["repeats"]]
-    others = [row_text(row) for row in rows if row not in here]
-    invariant = {row["system"]: row["batch_invariant"] for row in here}
-    words = ", ".join(f"{name} {'yes' if is_invariant else 'NO'}" for name, is_invariant in invariant.items())
-    origin = f"Keras is {reference['origin']}; its answers differ from the export's record by {reference['off']:.1e}."
-    text = [origin, TESTS, JUDGED, f"The answer to an image is the same bits in every batch: {words}."]
-    server = Table(("Through the server",), [(line,) for line in others])
-    drawing = Drawing(
-        "histogram", lambda: histograms(here), "differences", "Differences of probabilities from Keras's."
-    )
-    tables, kept = [Table(HEAD, [_cells(row) for row in here], 2), server], {"flipped": ("images", FLIPPED)}
-    return Section("Does it answer as Keras does?", result, text, tables, [drawing], kept)
+    others = [row for row in rows if row not in here]
+    caption = "Differences of probabilities from Keras's."
+    drawing = Drawing("histogram", lambda: histograms(here), "differences", caption)
+    found = section(result, drawing, here=here, others=others, row_text=row_text)
+    return replace(found, kept={"flipped": ("images", FLIPPED)})
 
 
 def row_text(row: Row) -> str:
@@ -59,16 +43,6 @@ def row_text(row: Row) -> str:
     same = f"Keras's digit {numbers['same_digit']:,} of {load['count']:,} times"
     found = f"max |dp| {numbers['max_abs_diff']:.1e}, {same}"
     return f"{row['system']}, {load['images']}: {row['disagrees'] or found}"
-
-
-def _cells(row: Row) -> list[str]:
-    load, numbers = row["load"], row["repeats"][0]
-    right = ["", "", ""]
-    if "mcnemar" in row:
-        right = [f"{numbers['correct']:,}", f"{numbers['keras_correct']:,}", f"{row['mcnemar']['p']:.2g}"]
-    differences = [f"{numbers[name]:.1e}" for name in ("max_abs_diff", "mean_abs_diff")]
-    same = [f"{numbers['same_digit']:,} of {load['count']:,}", " to ".join(map(percent, row["agreement_95"]))]
-    return [row["system"], load["images"], *differences, *same, *right]
 
 
 def histograms(rows: Sequence[Row]) -> Figure:

@@ -1,107 +1,89 @@
 """What our server must reach, most of it as ratios within one round, and whether it does."""
 
 import operator
-from collections.abc import Sequence
-from statistics import StatisticsError, median
+from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import Any
 
-from digits.benchmarks.load.call import CLASSIFY, FP32, UINT8
+from digits.benchmarks.load.call import CLASSIFY, FP32, UINT8, Point
+from digits.benchmarks.load.measure import CPU, RATE
 from digits.benchmarks.peers.catalogue import TRITON_PEER
 from digits.benchmarks.peers.overload import PATIENCE
-from digits.benchmarks.peers.report import in_turn, ratios, repeats_of
-from digits.benchmarks.section import Row
+from digits.benchmarks.peers.report import in_turn
+from digits.benchmarks.section import Row, ratios, repeats_of
 from digits.benchmarks.servers import TITLES
 from digits.benchmarks.settings import BASELINE, ECHO, OURS, SPINNING
 
-Line = dict[str, Any]  # `what`, `value`, `wanted` (a bound such as ">= 10", or empty) and `met`
+Line = dict[str, Any]  # `what`, `value`, `wanted` (a bound such as ">= 10") and `met`
 
-RATE, IMAGES, CPU = "calls_per_second", "images_per_second", "cpu_us"
+IMAGES = "images_per_second"
 LATE = 0.1  # seconds after its deadline in which a call's status may arrive
 RUNS = 4  # of a single image in process, by which a call over one connection may take longer than an echo
 EXPECTED = ("OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")  # statuses of an overload
-OURS_TITLE, ECHO_TITLE, BASELINE_TITLE = TITLES[OURS], TITLES[ECHO], TITLES[BASELINE]
 OPERATORS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
-# Text, the measure, system and load of both sides, the bound. A load: kind of call, images, connections.
+OURS_TITLE, ECHO_TITLE, TRITON = TITLES[OURS], TITLES[ECHO], TRITON_PEER.title
+FEW, MANY = Point(CLASSIFY, 1, 16), Point(CLASSIFY, 1, 64)
+BASE, UINT8_MANY = TITLES[BASELINE], Point(UINT8, 1, 64)
+INFER, FLOATS = Point(UINT8, 1, 16), Point(FP32, 1, 16)
+# Text, the bound, the measure, and of both sides the system and the load.
 RATIOS = (
-    ("rate over grpc.aio's, 16 connections", RATE, BASELINE_TITLE, (CLASSIFY, 1, 16), ">= 10"),
-    ("rate over grpc.aio's, 64 connections", RATE, BASELINE_TITLE, (CLASSIFY, 1, 64), ">= 14"),
-    ("rate over the echo's, 16 connections", RATE, ECHO_TITLE, (CLASSIFY, 1, 16), ">= 0.55"),
-    ("rate over the echo's, 64 connections", RATE, ECHO_TITLE, (CLASSIFY, 1, 64), ">= 0.7"),
-    ("CPU of a call over the echo's, 64 connections", CPU, ECHO_TITLE, (CLASSIFY, 1, 64), "<= 1.5"),
+    ("rate over grpc.aio's, 16 connections", ">= 10", RATE, OURS_TITLE, FEW, BASE, FEW),
+    ("rate over grpc.aio's, 64 connections", ">= 14", RATE, OURS_TITLE, MANY, BASE, MANY),
+    ("rate over the echo's, 16 connections", ">= 0.55", RATE, OURS_TITLE, FEW, ECHO_TITLE, FEW),
+    ("rate over the echo's, 64 connections", ">= 0.7", RATE, OURS_TITLE, MANY, ECHO_TITLE, MANY),
+    ("CPU of a call over the echo's, 64 connections", "<= 1.5", CPU, OURS_TITLE, MANY, ECHO_TITLE, MANY),
+    ("ModelInfer UINT8 over Classify, 64 connections", ">= 0.8", RATE, OURS_TITLE, UINT8_MANY, OURS_TITLE, MANY),
+    (f"ModelInfer UINT8 over {TRITON}, 16 connections", ">= 3.5", RATE, in_turn(TRITON), INFER, TRITON, INFER),
+    (f"ModelInfer FP32 over {TRITON}, 16 connections", "> 1", RATE, in_turn(TRITON), FLOATS, TRITON, FLOATS),
 )
-OVER_TRITON = (((UINT8, 1, 16), ">= 3.5"), ((FP32, 1, 16), "> 1"))
 
 
 def acceptance(rows: Sequence[Row], findings: dict[str, Any]) -> list[Line]:
-    """What could be measured, by the median of the rounds' ratios."""
-    found = [
-        (what, ratios(repeats_of(rows, OURS_TITLE, load), repeats_of(rows, other, load), measure), wanted)
-        for what, measure, other, load, wanted in RATIOS
-    ]
-    found += _others(rows, findings["in_process"])
-    triton = TRITON_PEER.title
-    for load, wanted in OVER_TRITON:
-        pairs = ratios(repeats_of(rows, in_turn(triton), load), repeats_of(rows, triton, load), RATE)
-        found.append((f"{load[0]} over {triton}, 16 connections", pairs, wanted))
+    """What could be measured: of ratios the median of the rounds'."""
     lines = []
-    for what, values, wanted in found:
-        try:
-            lines.append(_line(what, median(values), wanted))
-        except StatisticsError:
-            continue  # a server or a load has been left out
-    if findings["in_process"]:
-        own = [row for row in rows if row["system"] in TITLES.values()]
-        failed = sum(sum(repeat["failed"].values()) for row in own for repeat in row["repeats"])
-        lines.append(_line("calls that failed", failed, "<= 0"))
-    if findings["ready_seconds"]:
-        lines.append(_line("seconds from exec to ready", median(findings["ready_seconds"]), "< 1"))
-    if memory := findings.get("memory"):
-        first, last = (f"{memory['calls'][place]:,}" for place in (0, -1))
-        resident = memory["resident_mb"]
-        lines.append(_line(f"MB resident after {last} calls", resident[-1], "<= 120"))
-        lines.append(_line(f"MB more after {last} calls than after {first}", resident[-1] - resident[0], "<= 5"))
-    return lines + (_of_overload(findings["overload"]) if "overload" in findings else [])
-
-
-def _others(rows: Sequence[Row], in_process: Sequence[dict[str, float]]) -> list[tuple[str, list[float], str]]:
-    """The ratios that are not of the same measure under the same load."""
-    single, many = (CLASSIFY, 1, 1), (CLASSIFY, 64, 4)
-    spinning, echo = repeats_of(rows, TITLES[SPINNING], single), repeats_of(rows, ECHO_TITLE, single)
-    latencies = [
-        ours["latency_us"]["p50"] / (bound["latency_us"]["p50"] + RUNS * alone["microseconds"])
-        for ours, bound, alone in zip(spinning, echo, in_process, strict=False)
-    ]
-    infer, classify = (repeats_of(rows, OURS_TITLE, (kind, 1, 64)) for kind in (UINT8, CLASSIFY))
-    return [
-        (f"p50 over the echo's and {RUNS} runs, 1 connection, spinning", latencies, "<= 1"),
-        (
-            "images over those in process, 64 a call, 4 connections",
-            ratios(repeats_of(rows, OURS_TITLE, many), in_process, IMAGES),
-            ">= 0.7",
-        ),
-        ("ModelInfer UINT8 over Classify, 64 connections", ratios(infer, classify, RATE), ">= 0.8"),
-    ]
-
-
-def _of_overload(found: dict[str, Any]) -> list[Line]:
-    lines = []
-    for load in found["loads"]:
-        times = f"{load['factor']:g} times the capacity offered"
-        other = sum(load["probe"].values()) - sum(load["probe"].get(code, 0) for code in EXPECTED)
-        lines += [
-            _line(f"images answered over the capacity, {times}", load["goodput"] / found["capacity"], ">= 0.6"),
-            _line(f"probe calls with another status, {times}", other, "<= 0"),
-            _line(f"seconds of the probe's longest call, {times}", load["probe_longest"], f"<= {PATIENCE + LATE}"),
-            _line(f"MB more a second after {times}", load["after_mb"] - found["start_mb"], "<= 20"),
-            _line(
-                f"time of a single call, a second after {times}",
-                load["single_after"] / found["single_seconds"],
-                "<= 1.25",
-            ),
-        ]
+    for what, value, wanted in [*_of_rounds(rows, findings["in_process"]), *_of_ours(rows, findings)]:
+        sign, _, bound = wanted.partition(" ")
+        met = OPERATORS[sign](value, float(bound))
+        lines.append({"what": what, "value": round(value, 3), "wanted": wanted, "met": met})
     return lines
 
 
-def _line(what: str, value: float, wanted: str) -> Line:
-    sign, _, bound = wanted.partition(" ")
-    return {"what": what, "value": round(value, 3), "wanted": wanted, "met": OPERATORS[sign](value, float(bound))}
+def _of_rounds(rows: Sequence[Row], in_process: Sequence[dict[str, float]]) -> Iterator[tuple[str, float, str]]:
+    found = [
+        (what, ratios(repeats_of(rows, ours, **load.load), repeats_of(rows, other, **its.load), measure), wanted)
+        for what, wanted, measure, ours, load, other, its in RATIOS
+    ]
+    single, batches = Point(CLASSIFY, 1, 1), repeats_of(rows, OURS_TITLE, **Point(CLASSIFY, 64, 4).load)
+    spinning, echo = (repeats_of(rows, TITLES[name], **single.load) for name in (SPINNING, ECHO))
+    latencies = [
+        ours["latency_us"]["p50"] / (bound["latency_us"]["p50"] + RUNS * alone["microseconds"])
+        for ours, bound, alone in zip(spinning, echo, in_process, strict=False)
+        if ours["latency_us"] and bound["latency_us"]
+    ]
+    found.append((f"p50 over the echo's and {RUNS} runs, 1 connection, spinning", latencies, "<= 1"))
+    whole = ratios(batches, in_process, IMAGES)
+    found.append(("images over those in process, 64 a call, 4 connections", whole, ">= 0.7"))
+    return ((what, median(values), wanted) for what, values, wanted in found if values)
+
+
+def _of_ours(rows: Sequence[Row], findings: dict[str, Any]) -> Iterator[tuple[str, float, str]]:
+    if findings["in_process"]:
+        own = [repeat for row in rows if row["system"] in TITLES.values() for repeat in row["repeats"]]
+        yield "calls that failed", sum(sum(repeat["failed"].values()) for repeat in own), "<= 0"
+    if findings["ready_seconds"]:
+        yield "seconds from exec to ready", median(findings["ready_seconds"]), "< 1"
+    if memory := findings.get("memory"):
+        first, last = (f"{memory['calls'][place]:,}" for place in (0, -1))
+        resident = memory["resident_mb"]
+        yield f"MB resident after {last} calls", resident[-1], "<= 120"
+        yield f"MB more after {last} calls than after {first}", resident[-1] - resident[0], "<= 5"
+    over = findings.get("overload", {"loads": []})
+    for load in over["loads"]:
+        times = f"{load['factor']:g} times the capacity offered"
+        other = sum(count for code, count in load["probe"].items() if code not in EXPECTED)
+        yield f"images answered over the capacity, {times}", load["goodput"] / over["capacity"], ">= 0.6"
+        yield f"probe calls with another status, {times}", other, "<= 0"
+        yield f"seconds of the probe's longest call, {times}", load["probe_longest"], f"<= {PATIENCE + LATE}"
+        yield f"MB more a second after {times}", load["after_mb"] - over["start_mb"], "<= 20"
+        single = load["single_after"] / over["single_seconds"]
+        yield f"time of a single call, a second after {times}", single, "<= 1.25"

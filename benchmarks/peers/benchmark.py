@@ -13,42 +13,31 @@ from importlib import metadata
 from typing import Any
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.load.call import (
-    CLASSIFY,
-    FP32,
-    JSON,
-    RAW,
-    UINT8,
-    call_of,
-    clear_images,
-    point_text,
-)
+from digits.benchmarks.load.call import CLASSIFY, FP32, UINT8, Point, call_of, clear_images
+from digits.benchmarks.load.grid import Grid, rates_text
 from digits.benchmarks.load.h2load import drive, require_h2load
-from digits.benchmarks.load.measure import ClosedLoop, ServerUnderTest, require_bodies
+from digits.benchmarks.load.measure import ClosedLoop, ServerUnderTest
 from digits.benchmarks.measurement import Result, measuring
 from digits.benchmarks.peers.acceptance import acceptance
 from digits.benchmarks.peers.catalogue import CATALOGUE
 from digits.benchmarks.peers.overload import overload
-from digits.benchmarks.peers.peer import Peer
-from digits.benchmarks.peers.peer import serving as serving_peer
+from digits.benchmarks.peers.peer import Peer, peer_serving
 from digits.benchmarks.peers.report import in_turn, peers_section
-from digits.benchmarks.servers import TITLES, all_serving, serving
+from digits.benchmarks.servers import serving
 from digits.benchmarks.settings import BASELINE, ECHO, GRPCIO, OURS, OWN, SPINNING, PeersBenchmarkSettings
 from digits.images import mnist
 from digits.model.repository import open_repository
 from digits.model.selection import select
 from digits.model.timing import seconds_per_run
 
-Point = tuple[str, int, int]  # kind of call, images in a call, connections
-
 # By load, which of our own servers it is for. Loads that are compared with each other are next to each other.
 GRID: dict[Point, tuple[str, ...]] = {
-    (CLASSIFY, 64, 4): (OURS, GRPCIO, BASELINE),
-    (CLASSIFY, 1, 1): (OURS, SPINNING, GRPCIO, ECHO, BASELINE),
-    (CLASSIFY, 1, 16): (OURS, GRPCIO, ECHO, BASELINE),
-    (CLASSIFY, 1, 64): (OURS, GRPCIO, ECHO, BASELINE),
-    (UINT8, 1, 64): (OURS, ECHO),
-    (UINT8, 1, 16): (OURS, ECHO),
+    Point(CLASSIFY, 64, 4): (OURS, GRPCIO, BASELINE),
+    Point(CLASSIFY, 1, 1): (OURS, SPINNING, GRPCIO, ECHO, BASELINE),
+    Point(CLASSIFY, 1, 16): (OURS, GRPCIO, ECHO, BASELINE),
+    Point(CLASSIFY, 1, 64): (OURS, GRPCIO, ECHO, BASELINE),
+    Point(UINT8, 1, 64): (OURS, ECHO),
+    Point(UINT8, 1, 16): (OURS, ECHO),
 }
 PEER_GRID = ((1, 1), (1, 16), (1, 64), (64, 4))  # images in a call, connections
 POINTS = 5  # at which the memory is read: the first is after a fifth of the calls
@@ -65,15 +54,17 @@ def run(settings: PeersBenchmarkSettings) -> None:
     """
     if settings.quick:
         settings = replace(settings, rounds=1, seconds=0.3, starts=1, memory_requests=0, overload_seconds=0)
-    h2load = require_h2load()
+    versions = {"h2load": require_h2load()}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
     data = mnist.load(settings.data)
     print(f"data: {data.source}", flush=True)
     warm_up = "a call of each load, whose answer is checked"
     with measuring("peers", settings, data, warm_up=warm_up, repeats=settings.rounds) as result:
-        result.head["versions"] |= _versions() | {"h2load": h2load}
-        bench = Bench(settings, data, result)
+        result.head["versions"] |= versions
         try:
-            bench.measure()
+            Bench(settings, data, result).measure()
         finally:
             result.findings["acceptance"] = acceptance(result.rows, result.findings)
     result.show(peers_section)
@@ -86,83 +77,65 @@ class Bench:
         version = open_repository(None).open()
         selection = select(version, provider="cpu")
         print(f"model: {selection.variant}, for ours and the peers", flush=True)
-        self._settings, self._result = settings, result
-        self._engine, self._variant = selection.engine, selection.variant
-        self._file = version.file(selection.variant)
-        self._images = clear_images(version, data.x_test, data.y_test)
+        self._settings, self._engine, self._variant = settings, selection.engine, selection.variant
+        self._file, self._findings = version.file(selection.variant), result.findings
+        images = clear_images(version, data.x_test, data.y_test)
+        self._grid = Grid(result, images, ClosedLoop(1, percentiles=False, warm_up=False), settings.seconds)
         model = {"name": version.manifest.name, "version": version.number, "variant": selection.variant}
-        self.findings = result.findings
-        self.findings.update({"model": model, "in_process": [], "ready_seconds": [], "peers": []})
+        result.findings.update({"model": model, "in_process": [], "ready_seconds": [], "peers": []})
 
     def measure(self) -> None:
         """All that is asked for."""
-        settings = self._settings
-        ours = OURS in settings.servers
+        settings, ours = self._settings, OURS in self._settings.servers
         for number in range(settings.starts if ours else 0):
-            self.findings["ready_seconds"].append(self._start(f"start {number + 1}/{settings.starts}"))
+            with serving(OURS, self._variant) as server:
+                seconds = server.process.ready_seconds if server.process else 0.0
+            self._findings["ready_seconds"].append(round(seconds, 3))
+            print(f"start {number + 1}/{settings.starts}: ready in {seconds:.2f} s", flush=True)
         if own := [name for name in settings.servers if name in OWN]:
-            with all_serving(own, self._variant) as servers:
-                for number in range(settings.rounds):
-                    self._round(number, servers)
+            self._rounds(own)
         if ours and settings.memory_requests:
             self._memory(settings.memory_requests)
         if ours and settings.overload_seconds:
-            many = call_of(CLASSIFY, OURS, self._images, BATCH)
-            self.findings["overload"] = overload(many, settings.overload_seconds, self._variant)
+            many = call_of(CLASSIFY, OURS, self._grid.images, BATCH)
+            self._findings["overload"] = overload(many, settings.overload_seconds, self._variant)
         for name in settings.servers:
             if name in CATALOGUE:
                 self._head_to_head(CATALOGUE[name])
 
-    def _start(self, title: str) -> float:
-        with serving(OURS, self._variant) as server:
-            seconds = server.process.ready_seconds if server.process else 0.0
-        print(f"{title}: ready in {seconds:.2f} s", flush=True)
-        return round(seconds, 3)
-
-    def _round(self, number: int, servers: dict[str, ServerUnderTest]) -> None:
-        """Every load to one of our servers after the other."""
-        title = f"round {number + 1}/{self._settings.rounds}"
-        self._in_process(title)
-        for point, names in GRID.items():
-            # Every other round takes the servers from the last to the first, so that a drift favours none.
-            order = [name for name in servers if name in names][:: -1 if number % 2 else 1]
-            rates = [self._measured(name, servers[name], point, TITLES[name]) for name in order]
-            if rates:
-                said = "; ".join(f"{TITLES[name]} {rate:,.0f}/s" for name, rate in zip(order, rates, strict=True))
-                print(f"{title}: {point_text(*point)}: {said}", flush=True)
+    def _rounds(self, own: list[str]) -> None:
+        """Every load to one of our servers after the other, in each round."""
+        with ExitStack() as stack:
+            servers = [stack.enter_context(serving(name, self._variant)) for name in own]
+            for number in range(self._settings.rounds):
+                title = f"round {number + 1}/{self._settings.rounds}"
+                self._in_process(title)
+                for point, names in GRID.items():
+                    if chosen := [server for server in servers if server.kind in names]:
+                        print(f"{title}: {point}: {rates_text(self._grid.turn(chosen, point, number))}", flush=True)
 
     def _in_process(self, title: str) -> None:
         """The speed of the model on one thread in this process."""
         runs, least = {"model": self._engine.run}, min(self._settings.seconds, 0.5)
         one, many = (
-            float(seconds_per_run(runs, self._images[0], size, rounds=1, least=least)["model"][0])
+            float(seconds_per_run(runs, self._grid.images[0], size, rounds=1, least=least)["model"][0])
             for size in (1, BATCH)
         )
         found = {"microseconds": round(one * 1e6, 2), "images_per_second": round(BATCH / many)}
-        self.findings["in_process"].append(found)
+        self._findings["in_process"].append(found)
         rate = f"{found['images_per_second']:,.0f} images/s in batches of {BATCH}"
         print(f"{title}: in process: {found['microseconds']:.1f} us for an image, {rate}", flush=True)
-
-    def _measured(self, name: str, server: ServerUnderTest, point: Point, system: str) -> float:
-        """A repeat of a server under a load: its calls a second. Raises BenchmarkError if it is gone or wrong."""
-        kind, images, connections = point
-        loop = ClosedLoop(connections, percentiles=connections == 1, warm_up=False)
-        repeat = loop.measured(server, [call_of(kind, name, self._images, images)], self._settings.seconds)
-        over = {"connections": connections, "streams": 1, "generator": loop.generator}
-        load = {"loop": "closed", "method": kind, "images": images, **over}
-        self._result.repeats(system, load).append(repeat)
-        return float(repeat["calls_per_second"])
 
     def _memory(self, requests: int) -> None:
         """The resident memory of a fresh server after each fifth of so many calls."""
         part = max(requests // POINTS, 1)
-        call = call_of(CLASSIFY, OURS, self._images, 1)
+        call = call_of(CLASSIFY, OURS, self._grid.images, 1)
         memory: dict[str, list[float]] = {"calls": [], "resident_mb": []}
-        self.findings["memory"] = memory
+        self._findings["memory"] = memory
         with serving(OURS, self._variant) as server:
             for number in range(1, POINTS + 1):
                 load = drive(server.address, call, connections=min(64, part), calls=part)
-                require_bodies(load, call, call.require_answer(server.address))
+                load.require_bodies(call, call.require_answer(server.address))
                 memory["calls"].append(number * part)
                 memory["resident_mb"].append(round(server.process.resident_mb(), 2) if server.process else 0.0)
                 print(f"memory: {memory['resident_mb'][-1]:.1f} MB after {number * part:,} calls", flush=True)
@@ -173,15 +146,15 @@ class Bench:
         Raises:
             BenchmarkError: ours does not start or answers wrongly; what is wrong with a peer is in the findings.
         """
-        points = [(peer.call, images, connections) for images, connections in PEER_GRID]
-        points += [(FP32, 1, 16)] if peer.call == UINT8 else []
+        points = [Point(peer.call, images, connections) for images, connections in PEER_GRID]
+        points += [Point(FP32, 1, 16)] if peer.call == UINT8 else []
         row: dict[str, Any] = {key: getattr(peer, key) for key in ("name", "title", "version", "batching")}
         row |= {"why_not": None, "failed_loads": {}}
-        self.findings["peers"].append(row)
-        first = call_of(peer.call, peer.name, self._images, 1)
+        self._findings["peers"].append(row)
+        first = call_of(peer.call, peer.name, self._grid.images, 1)
         with ExitStack() as stack:
             try:
-                server = stack.enter_context(serving_peer(peer, self._settings.cache, self._file, first))
+                theirs = stack.enter_context(peer_serving(peer, self._settings.cache, self._file, first))
             except (BenchmarkError, OSError) as error:
                 row["why_not"] = _without_folders(error)
                 print(f"{peer.title} is left out: {error}", flush=True)
@@ -189,8 +162,8 @@ class Bench:
             ours = stack.enter_context(serving(OURS, self._variant))
             for number in range(self._settings.rounds):
                 for point in points:
-                    if point_text(*point) not in row["failed_loads"]:
-                        self.pair(peer, (server, ours), point, row["failed_loads"], ours_first=number % 2 == 0)
+                    if str(point) not in row["failed_loads"]:
+                        self.pair(peer, (ours, theirs), point, row["failed_loads"], number)
 
     def pair(
         self,
@@ -198,41 +171,24 @@ class Bench:
         servers: tuple[ServerUnderTest, ServerUnderTest],
         point: Point,
         failed_loads: dict[str, str],
-        *,
-        ours_first: bool,
+        number: int,
     ) -> None:
-        """Puts a load on a peer and on ours, one after the other; a load that fails the peer is left out from then on.
-
-        Ours gets the same bytes, or Classify where the peer has no gRPC.
-        """
-        theirs, ours = servers
-        rates = []
-        for is_ours in (ours_first, not ours_first):
-            pause = theirs.process.paused() if is_ours and peer.polls and theirs.process else nullcontext()
+        """Puts a load on ours and a peer, one after the other; a load that fails the peer is left out from then on."""
+        ours, theirs = replace(servers[0], name=in_turn(peer.title)), servers[1]
+        found = {}
+        for server in (theirs, ours) if number % 2 else (ours, theirs):
+            pause = theirs.process.paused() if server is ours and peer.polls and theirs.process else nullcontext()
             try:
                 with pause:
-                    if is_ours:
-                        kind = CLASSIFY if point[0] in {RAW, JSON} else point[0]
-                        rate = self._measured(OURS, ours, (kind, *point[1:]), in_turn(peer.title))
-                    else:
-                        rate = self._measured(peer.name, theirs, point, peer.title)
+                    found[server.name] = self._grid.measured(server, point, self._settings.seconds)
+                self._grid.keep(server, point, found[server.name])
             except BenchmarkError as error:
-                if is_ours:
+                if server is ours:
                     raise
-                failed_loads[point_text(*point)] = why = _without_folders(error)
-                rates.append(f"{peer.title}: {why}")
-            else:
-                rates.append(f"{TITLES[OURS] if is_ours else peer.title} {rate:,.0f}/s")
-        print(f"{point_text(*point)}: {'; '.join(rates)}", flush=True)
+                failed_loads[str(point)] = _without_folders(error)
+                print(failed_loads[str(point)], flush=True)
+        print(f"{point}: {rates_text(found)}", flush=True)
 
 
 def _without_folders(error: Exception) -> str:
     return FOLDERS.sub("", " ".join(str(error).split()))
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import CLASSIFY, JSON, RAW, UINT8
-from digits.benchmarks.peers.peer import HERE, PYTHON, Peer, lay_script
+from digits.benchmarks.peers.peer import PYTHON, SCRIPTS, Peer, lay_script
 from digits.benchmarks.settings import BENTOML, KSERVE, LITSERVE, MLSERVER, MOSEC, RAY, TRITON
 
 SCRIPT = ("{environment}/bin/python", "{folder}/server.py")
@@ -34,8 +34,8 @@ def _lay_triton(folder: Path, environment: Path, model: Path, _name: str) -> Non
         (folder / name / "1").mkdir(parents=True)
         config = TRITON_CONFIG.format(name=name, datatype=datatype, model=model.absolute())
         (folder / name / "config.pbtxt").write_text(config, encoding="utf-8")
-        shutil.copy(HERE / "servers" / "triton_model.py", folder / name / "1" / "model.py")
-        shutil.copy(HERE / "servers" / "onnx_model.py", folder / name / "1")
+        shutil.copy(SCRIPTS / "triton_model.py", folder / name / "1" / "model.py")
+        shutil.copy(SCRIPTS / "onnx_model.py", folder / name / "1")
 
 
 def _put_stub(triton: Path) -> None:
@@ -52,7 +52,7 @@ def _put_stub(triton: Path) -> None:
 def _lay_ray(folder: Path, environment: Path, model: Path, name: str) -> None:
     """Our contract too: Ray Serve imports a generated servicer."""
     lay_script(folder, environment, model, name)
-    shutil.copytree(HERE.parent.parent / "protos" / "digits", folder / "digits" / "protos" / "digits")
+    shutil.copytree(SCRIPTS.parents[2] / "protos" / "digits", folder / "digits" / "protos" / "digits")
 
 
 TRITON_PEER = Peer(

@@ -11,12 +11,11 @@ from digits.benchmarks.engine.report import engine_section
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.parity.report import parity_section
 from digits.benchmarks.peers.report import peers_section
-from digits.benchmarks.section import Section
+from digits.benchmarks.section import Section, section
 from digits.benchmarks.server.report import server_section
 from digits.benchmarks.settings import ReportBenchmarkSettings
-from digits.benchmarks.tables import export_section, score_section, training_section
 from digits.report.figure import png
-from digits.report.page import render
+from digits.report.page import MissingValueError, render
 from digits.storage.atomic_file import write_bytes
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], Section]] = {
@@ -24,12 +23,12 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], Section]] = {
     "engine": engine_section,
     "server": server_section,
     "peers": peers_section,
-    "export": export_section,
-    "score": score_section,
-    "training": training_section,
+    "export": section,
+    "score": section,
+    "training": section,
     "compare": compare_section,
 }
-TEMPLATE = Path(__file__).with_name("report.jinja")
+HERE = Path(__file__).parent
 TITLE = "What was measured"
 INTRODUCTION = (
     "Made by `digits bench report` from the JSON files of the benchmarks. Each part names its command, the machine and "
@@ -46,9 +45,6 @@ class Figure(NamedTuple):
     caption: str
 
 
-Part = tuple[Section, list[Figure]]
-
-
 def run(settings: ReportBenchmarkSettings) -> None:
     """Writes the figures and report.html to the folder of the results, and README.md there or where the settings say.
 
@@ -58,8 +54,10 @@ def run(settings: ReportBenchmarkSettings) -> None:
     folder, readme = settings.results, settings.readme or settings.results / "README.md"
     parts = [_part(name, result, folder) for name, result in results(folder).items()]
     files = {folder / figure.file: figure.content for _, figures in parts for figure in figures}
-    files[folder / "report.html"] = render(TEMPLATE, title=TITLE, introduction=INTRODUCTION, parts=parts).encode()
-    files[readme] = markdown(parts, Path(os.path.relpath(folder, readme.parent))).encode()
+    values: dict[str, Any] = {"title": TITLE, "introduction": INTRODUCTION, "parts": parts}
+    relative = Path(os.path.relpath(folder, readme.parent))
+    files[folder / "report.html"] = render(HERE / "report.jinja", **values).encode()
+    files[readme] = render(HERE / "report.md.jinja", **values, folder=relative).encode()
     for file, content in files.items():
         try:
             write_bytes(file, content)
@@ -68,18 +66,18 @@ def run(settings: ReportBenchmarkSettings) -> None:
     print(f"report: {readme}, {folder / 'report.html'}, {len(files) - 2} figures", flush=True)
 
 
-def _part(name: str, result: dict[str, Any], folder: Path) -> Part:
+def _part(name: str, result: dict[str, Any], folder: Path) -> tuple[Section, list[Figure]]:
     try:
-        section = SECTIONS[name](result)
-        figures = [Figure(f"{name}-{one.name}.png", png(one.draw()), one.alt, one.caption) for one in section.drawings]
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        part = SECTIONS[name](result)
+        figures = [Figure(f"{name}-{one.name}.png", png(one.draw()), one.alt, one.caption) for one in part.drawings]
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MissingValueError) as error:
         what = f"lacks what `digits bench {name}` writes ({type(error).__name__}: {error})"
         raise BenchmarkError(f"{folder / name}.json: {what}; measure it again") from error
-    for kept, (alt, caption) in section.kept.items():
+    for kept, (alt, caption) in part.kept.items():
         file = folder / f"{name}-{kept}.png"
         if file.exists():
             figures.append(Figure(file.name, file.read_bytes(), alt, caption))
-    return section, figures
+    return part, figures
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
@@ -88,35 +86,18 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         BenchmarkError: there are no results, or one is damaged.
     """
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name in SECTIONS:
-        whole, partial = folder / f"{name}.json", folder / f"{name}.partial.json"
-        file = partial if partial.exists() and not whole.exists() else whole
-        if file.exists():
-            found[name] = read(file)
+        kept = [file for end in ("", ".partial") if (file := folder / f"{name}{end}.json").exists()]
+        for file in kept[:1]:
+            try:
+                found[name] = json.loads(file.read_text(encoding="utf-8"))
+                if found[name]["schema"] != 1:
+                    raise BenchmarkError(f"{file}: schema {found[name]['schema']}; this program reads 1")
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                what = f"is not a result of a benchmark ({type(error).__name__}: {error})"
+                raise BenchmarkError(f"{file}: {what}") from error
     if not found:
         names = ", ".join(f"{name}.json" for name in SECTIONS)
         raise BenchmarkError(f"{folder}: has no result of a benchmark ({names}); run `digits bench server` first")
     return found
-
-
-def read(file: Path) -> dict[str, Any]:
-    """A benchmark's JSON. Raises BenchmarkError if the file is something else."""
-    try:
-        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if result["schema"] != 1:
-            raise BenchmarkError(f"{file}: schema {result['schema']}; this program reads 1")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BenchmarkError(f"{file}: is not a result of a benchmark ({type(error).__name__}: {error})") from error
-    return result
-
-
-def markdown(parts: list[Part], figures: Path) -> str:
-    """The report as Markdown; `figures` is the folder of the figures, relative to the file."""
-    texts = [f"# {TITLE}\n\n{INTRODUCTION}\n"]
-    for section, drawn in parts:
-        texts.append(f"\n## {section.title}\n\n`{section.result['command']}`\n\n{section.source}\n")
-        texts += [f"\n{text}\n" for text in section.text]
-        texts += [f"\n{table.markdown()}\n" for table in section.tables]
-        texts += [f"\n![{one.alt}]({figures / one.file})\n\n{one.caption}\n" for one in drawn]
-    return "".join(texts)

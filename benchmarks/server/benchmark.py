@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.load.call import CLASSIFY, UINT8, Call, Images, call_of, clear_images, load_text
+from digits.benchmarks.load.call import CLASSIFY, UINT8, Call, Images, Point, call_of, clear_images, load_text
+from digits.benchmarks.load.grid import Grid, rates_text
 from digits.benchmarks.load.h2load import installed, require_h2load
 from digits.benchmarks.load.measure import (
     ASYNCIO,
@@ -27,11 +28,10 @@ from digits.benchmarks.load.measure import (
     open_repeat,
 )
 from digits.benchmarks.measurement import Result, measuring
-from digits.benchmarks.section import Row
 from digits.benchmarks.server.report import server_section, slo_text
 from digits.benchmarks.server.search import Search
 from digits.benchmarks.servers import TRANSPORTS, serving
-from digits.benchmarks.settings import ECHO, OURS, ServerBenchmarkSettings
+from digits.benchmarks.settings import ECHO, ServerBenchmarkSettings
 from digits.client import Client
 from digits.client.errors import ClientError
 from digits.images import mnist
@@ -66,9 +66,9 @@ def run(settings: ServerBenchmarkSettings) -> None:
     ):
         if generator == H2LOAD:
             result.head["versions"]["h2load"] = require_h2load()
-        bench = Bench(settings, images, servers, generator, result)
+        bench = Bench(settings, images, servers, result)
         limits = bench.limits()
-        bench.closed_loop()
+        bench.closed_loop(generator)
         bench.open_loop(limits)
         if not settings.quick:
             bench.mixed_sizes()
@@ -85,7 +85,7 @@ def under_test(settings: ServerBenchmarkSettings, images: Images) -> Iterator[li
     """
     with ExitStack() as stack:
         if settings.server is not None:
-            servers = [ServerUnderTest(settings.server, settings.server, counts=True)]
+            servers = [ServerUnderTest(settings.server, settings.server)]
         else:
             servers = [
                 replace(stack.enter_context(serving(name, models=settings.models)), name=f"digits, {transport}")
@@ -113,41 +113,35 @@ def require_right(server: ServerUnderTest, images: Images) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The measurements, which it adds to the result. `generator` makes the load of the closed loop."""
+    """The measurements, which it adds to the result."""
 
     settings: ServerBenchmarkSettings
     images: Images
     servers: list[ServerUnderTest]
-    generator: str
     result: Result
 
     @property
     def ours(self) -> list[ServerUnderTest]:
-        return [server for server in self.servers if server.name != ECHO]
+        return self.servers[:-1]
 
-    def call(self, server: ServerUnderTest, count: int, method: str = CLASSIFY) -> Call:
-        return call_of(method, ECHO if server.name == ECHO else OURS, self.images, count)
+    def calls(self, server: ServerUnderTest, count: int = 1) -> list[Call]:
+        return [call_of(CLASSIFY, server.kind, self.images, count)]
 
     def limits(self) -> dict[str, float]:
         """By server: calls a second of one image that our own generator reaches; with the echo, its own limit."""
-        return {server.name: self._own_rate(server, [self.call(server, 1)], 1) for server in self.servers}
+        return {server.name: self._own_rate(server, self.calls(server), 1) for server in self.servers}
 
-    def closed_loop(self) -> None:
+    def closed_loop(self, generator: str) -> None:
         """Each load goes to one server after the other, and all of them again in each repeat."""
-        settings, rows = self.settings, dict[tuple[Any, ...], "Row"]()
-        grid = [(CLASSIFY, 1, connections) for connections in settings.connections]
+        settings = self.settings
+        grid = Grid(self.result, self.images, ClosedLoop(1, settings.streams, generator), settings.seconds)
+        points = [Point(CLASSIFY, 1, connections) for connections in settings.connections]
         if not settings.quick:
-            grid += [(UINT8, 1, BOTH), (CLASSIFY, MANY, OPEN_CONNECTIONS)]
+            points += [Point(UINT8, 1, BOTH), Point(CLASSIFY, MANY, OPEN_CONNECTIONS)]
         for number in range(settings.repeats):
-            for method, count, connections in grid:
-                loop = ClosedLoop(connections, settings.streams, self.generator)
-                for server in self.ours if count > 1 else self.servers:
-                    key = (server.name, method, count, connections)
-                    if key not in rows:
-                        rows[key] = self._add(server, _closed(loop, method, count), [])
-                    repeat = loop.measured(server, [self.call(server, count, method)], settings.seconds)
-                    rows[key]["repeats"].append(repeat)
-                    _say(f"{number + 1}/{settings.repeats}", rows[key], repeat)
+            for point in points:
+                found = grid.turn(self.ours if point.images > 1 else self.servers, point, number)
+                print(f"{number + 1}/{settings.repeats}: {point}: {rates_text(found)}", flush=True)
 
     def open_loop(self, limits: dict[str, float]) -> None:
         """At each rate one server after the other."""
@@ -157,55 +151,50 @@ class Bench:
             for server in self.ours:
                 key, rate = ("rate", float(share)) if settings.rates else ("share", share * limits[server.name])
                 seconds, seed = LONGER * settings.seconds, settings.seed + number
-                repeat = open_repeat(server, [self.call(server, 1)], rate=rate, seconds=seconds, seed=seed)
-                _say("open loop", self._add(server, _open(1) | {key: share}, [repeat]), repeat)
+                repeat = open_repeat(server, self.calls(server), rate=rate, seconds=seconds, seed=seed)
+                self._add(server, _open(1) | {key: share}, [repeat])
 
     def mixed_sizes(self) -> None:
         """A thousand calls of random sizes in the closed loop, and in the open one at half of that rate."""
         settings, sizes = self.settings, ",".join(map(str, MIXED))
         order = np.random.default_rng(settings.seed).choice(MIXED, 1000).tolist()
         for server in self.ours:
-            by_size = {size: self.call(server, size) for size in MIXED}
-            calls = [by_size[size] for size in order]
+            by_size = {size: self.calls(server, size) for size in MIXED}
+            calls = [by_size[size][0] for size in order]
             rate = self._own_rate(server, calls, sizes) / 2
             repeat = open_repeat(server, calls, rate=rate, seconds=settings.seconds, seed=settings.seed)
-            _say("mixed sizes", self._add(server, _open(sizes) | {"share": 0.5}, [repeat]), repeat)
+            self._add(server, _open(sizes) | {"share": 0.5}, [repeat])
 
     def highest_rates(self, limits: dict[str, float]) -> None:
         """With calls of one image, where the generator may be the limit, and of many."""
         settings = self.settings
         for count in (MANY,) if settings.quick else (1, MANY):
             for server in self.ours:
-                calls = [self.call(server, count)]
+                calls = self.calls(server, count)
                 limit = limits[server.name] if count == 1 else self._own_rate(server, calls, count)
                 search = Search(server, calls, settings.slo, settings.seconds, settings.seed)
                 rate = search.highest(1.1 * limit, 2 if settings.quick else STEPS)
-                row = self._add(server, _open(count) | {"slo_ms": settings.slo}, search.tried)
+                row: dict[str, Any] = {
+                    "system": server.name,
+                    "load": _open(count) | {"slo_ms": settings.slo},
+                    "repeats": search.tried,
+                }
                 row |= {"highest_calls_per_second": round(rate, 1), "at_least": search.is_bounded_by_generator}
+                self.result.rows.append(row)
                 print(f"{server.name}: {slo_text(row)}", flush=True)
 
     def _own_rate(self, server: ServerUnderTest, calls: list[Call], images: int | str) -> float:
         """Calls a second of our own generator in the closed loop, which are in the results too."""
         loop = ClosedLoop(BOTH, self.settings.streams, ASYNCIO)
         repeat = loop.measured(server, calls, self.settings.seconds)
-        _say("own generator", self._add(server, _closed(loop, CLASSIFY, images), [repeat]), repeat)
+        self._add(server, loop.load(CLASSIFY, images), [repeat])
         return float(repeat["calls_per_second"])
 
-    def _add(self, server: ServerUnderTest, load: dict[str, Any], repeats: list[dict[str, Any]]) -> Row:
-        row = {"system": server.name, "load": load, "repeats": repeats}
-        self.result.rows.append(row)
-        return row
-
-
-def _closed(loop: ClosedLoop, method: str, images: int | str) -> dict[str, Any]:
-    over = {"connections": loop.connections, "streams": loop.streams, "generator": loop.generator}
-    return {"loop": "closed", "method": method, "images": images, **over}
+    def _add(self, server: ServerUnderTest, load: dict[str, Any], repeats: list[dict[str, Any]]) -> None:
+        self.result.rows.append({"system": server.name, "load": load, "repeats": repeats})
+        print(f"{server.name}: {load_text(load)}: {repeats[0]['calls_per_second']:,.0f} calls/s", flush=True)
 
 
 def _open(images: int | str) -> dict[str, Any]:
     over = {"connections": OPEN_CONNECTIONS, "generator": ASYNCIO}
     return {"loop": "open", "method": CLASSIFY, "images": images, **over}
-
-
-def _say(when: str, row: Row, repeat: dict[str, Any]) -> None:
-    print(f"{when}: {row['system']}: {load_text(row['load'])}: {repeat['calls_per_second']:,.0f} calls/s", flush=True)

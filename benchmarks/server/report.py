@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from digits.benchmarks.figures import MARKERS, Line, chart, look, repeats_lines
 from digits.benchmarks.load.call import load_text
-from digits.benchmarks.section import Drawing, Row, Section
+from digits.benchmarks.section import Drawing, Row, Section, section
 from digits.report.table import Table
 
 MEASURES = {  # by head: what it is of a repeat
@@ -24,12 +24,6 @@ MEASURES = {  # by head: what it is of a repeat
 BEYOND = 5  # calls; a percentile with fewer calls beyond it is left out
 STYLES = ("-", "--", ":", "-.")
 TICKS = (0, 50, 90, 99, 99.9)  # percentiles on the axis
-HOW = (
-    "In the closed loop a call follows as soon as another is answered. In the open loop calls are sent at random "
-    "times, at a share of the rate that our own generator reaches in the closed loop, and latencies count from these "
-    "times. `sent late` is by how much the generator itself was late; `CPU` is the server's for each call; `queue` and "
-    "`compute` are its own account of a call. A percentile with fewer than five calls beyond it is left out."
-)
 LATENCY = (
     "Latency in the open loop, from the time at which a call was to be sent: a line for each rate. The rarest calls "
     "are on the right; both axes are logarithmic."
@@ -38,7 +32,6 @@ LATENCY = (
 
 def server_section(result: dict[str, Any]) -> Section:
     rows = result["measurements"]
-    text = [HOW, *(f"{row['system']}: {slo_text(row)}." for row in rows if "at_least" in row)]
     single = [row for row in rows if (row["load"]["method"], row["load"]["images"]) == ("Classify", 1)]
     closed = [row for row in single if row["load"]["loop"] == "closed"]
     best = "h2load" if any(row["load"]["generator"] == "h2load" for row in closed) else "asyncio"
@@ -50,7 +43,7 @@ def server_section(result: dict[str, Any]) -> Section:
         Drawing("latency", lambda: _latency(opened), "latency by percentile in the open loop", LATENCY),
     ]
     drawn = [drawing for drawing, of in zip(drawings, (closed, opened), strict=True) if of]
-    return Section("A server under load", result, text, [server_table(rows)], drawn)
+    return section(result, *drawn, table=server_table(rows), slo_text=slo_text)
 
 
 def server_table(rows: Sequence[Row]) -> Table:

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from digits.benchmarks import servers
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.load.call import CLASSIFY, JSON, RAW, UINT8, Call, call_of
+from digits.benchmarks.load.call import CLASSIFY, JSON, RAW, UINT8, Call, call_of, latency_us
 from digits.benchmarks.load.generator import closed_loop, open_loop, poisson
 from digits.benchmarks.load.h2load import drive, parsed
-from digits.benchmarks.load.latency import latency_us
-from digits.benchmarks.load.measure import ClosedLoop, require_bodies
+from digits.benchmarks.load.measure import ClosedLoop
 from digits.benchmarks.process import started
 from digits.benchmarks.servers import free_address
 from digits.benchmarks.settings import BENTOML, ECHO, OURS, TRITON
@@ -83,7 +82,8 @@ def test_arrivals_are_a_poisson_process_of_their_seed() -> None:
 
 
 def test_percentiles_are_microseconds_by_name() -> None:
-    found = latency_us(np.arange(1001) / 1000)
+    found = latency_us(np.arange(1001) / 1000) or {}
+    assert latency_us([]) is None
     assert (found["p0"], found["p50"], found["p99.9"], found["p100"]) == (0, 500_000, 999_000, 1_000_000)
 
 
@@ -156,9 +156,9 @@ def test_it_agrees_with_h2load_on_a_server_of_20_ms(connections: int) -> None:
     with stub("--service-ms", 20) as address:
         ours = closed_loop(address, [ANY], connections=connections, seconds=5)
         theirs = drive(address, ANY, connections=connections, seconds=5, percentiles=True)
-    assert ours.calls_per_second == pytest.approx(theirs.calls_per_second, rel=0.05)
+    assert len(ours.times) / ours.seconds == pytest.approx(theirs.calls_per_second, rel=0.05)
     assert theirs.percentiles is not None
-    assert latency_us(ours.latencies)["p50"] == pytest.approx(theirs.percentiles["p50"], rel=0.05)
+    assert (latency_us(ours.latencies) or {})["p50"] == pytest.approx(theirs.percentiles["p50"], rel=0.05)
 
 
 @pytest.mark.slow
@@ -189,7 +189,7 @@ def test_a_stall_of_a_second_is_in_the_open_loops_percentiles_and_not_in_the_clo
     """The calls that were to be sent in the stalled second wait for half of it, in the mean."""
     with stub("--service-ms", 1, "--stall", 2, 1) as address:
         seen = open_loop(address, [ANY], poisson(200, 5, seed=4), connections=4)
-    assert 0.9 < latency_us(seen.latencies)["p99.9"] / 1e6 < 1.2
+    assert 0.9 < (latency_us(seen.latencies) or {})["p99.9"] / 1e6 < 1.2
     assert 0.1 < (seen.latencies > 0.1).mean() < 0.3
     with stub("--service-ms", 1, "--stall", 2, 1) as address:
         blind = closed_loop(address, [ANY], connections=1, seconds=5)
@@ -200,7 +200,6 @@ def test_the_output_and_the_log_of_h2load_are_read() -> None:
     load = parsed(ANSWERED)
     assert (load.calls_per_second, load.answered, load.failed) == (6993.0, 6993, 0)
     assert load.body_bytes == 594_405 == 6993 * 85
-    assert load.mean_us == pytest.approx(8710)
     assert load.percentiles is None
     log = "".join(f"{1_795_577_660_511_246 + i}\t200\t{i}\n" for i in range(101))
     percentiles = parsed(REFUSED, log).percentiles
@@ -215,9 +214,9 @@ def test_the_output_and_the_log_of_h2load_are_read() -> None:
 def test_calls_that_failed_with_a_status_are_noticed() -> None:
     """h2load counts them as answered."""
     call = call_of(CLASSIFY, OURS, IMAGES, 1)
-    require_bodies(parsed(ANSWERED), call, 80)
+    parsed(ANSWERED).require_bodies(call, 80)
     with pytest.raises(BenchmarkError, match="13,956 calls brought 0 bytes"):
-        require_bodies(parsed(REFUSED), call, 80)
+        parsed(REFUSED).require_bodies(call, 80)
 
 
 def test_an_answer_is_read_by_the_kind_of_its_call() -> None:
