@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from digits.benchmarks.compare.verdict import CPU, GRID, RATE, A, B, differences, estimate, verdict
+from digits.benchmarks.compare.verdict import GRID, A, B, differences, estimate, verdict
+from digits.benchmarks.load.measure import CPU, RATE
 
 
 def test_equal_values_have_no_interval() -> None:
