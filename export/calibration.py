@@ -29,16 +29,9 @@ BINS = 2048
 def calibrated(
     model: onnx.ModelProto, preprocessing: Preprocessing, training: Pixels, validation: Pixels
 ) -> tuple[onnx.ModelProto, str]:
-    """The int8 form of an fp32 model, with the calibration that the validation images choose.
+    """The int8 form of an fp32 model, calibrated on training images, and how it was made, for people.
 
-    Args:
-        model: With digits' signature.
-        preprocessing: Its preprocessing.
-        training: Images to calibrate on, uint8 [n, 28, 28].
-        validation: Other images; the smallest mean |difference of a probability| from fp32 on them decides.
-
-    Returns:
-        The int8 model, and how it was made, for people.
+    Of the ways to calibrate, validation images choose: by the smallest mean |difference of a probability| from fp32.
 
     Raises:
         UnsupportedError: it has no int8 form.
@@ -47,9 +40,12 @@ def calibrated(
     dense = dense_layers(model)
     seen = activations(model, list(dict.fromkeys(layer.input for layer in replaced(dense))), training)
     planned, scale = plan(dense, preprocessing.offset, seen), preprocessing.scale
-    reference = _answers(model, validation)
     candidates = {name: to_int8(model, scale, planned, range_of) for name, range_of in RANGES.items()}
-    best = min(candidates, key=lambda name: compare(_answers(candidates[name], validation), reference).mean_abs_diff)
+    reference, *answers = (
+        Engine(one.SerializeToString(), provider="cpu").run(validation) for one in (model, *candidates.values())
+    )
+    differences = {name: compare(own, reference).mean_abs_diff for name, own in zip(candidates, answers, strict=True)}
+    best = min(differences, key=differences.__getitem__)
     made = f"int8 dense layers, the last one fp32; {best} calibration on {len(training):,} training images"
     return candidates[best], made
 
@@ -61,10 +57,6 @@ def activations(model: onnx.ModelProto, tensors: list[str], pixels: Pixels) -> d
     opened.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
     session = open_session(opened.SerializeToString(), "cpu", 1)
     return dict(zip(tensors, session.run(tensors, {INPUT: pixels}), strict=True))
-
-
-def _answers(model: onnx.ModelProto, pixels: Pixels) -> NDArray[np.float32]:
-    return Engine(model.SerializeToString(), provider="cpu").run(pixels)
 
 
 def full_range(values: Values) -> tuple[float, float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from digits.storage.text import first_line
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,5 +24,5 @@ def checker_fault(model: onnx.ModelProto | Path) -> str | None:
     try:
         onnx.checker.check_model(model if isinstance(model, onnx.ModelProto) else str(model), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        return str(error).strip().partition("\n")[0]
+        return first_line(error)
     return None

@@ -19,25 +19,15 @@ MATRIX = 2  # dimensions
 
 @dataclass(frozen=True, slots=True)
 class DenseLayer:
-    """rows [n, k] times weights, plus a bias, with ReLU or no activation.
+    """rows [n, k] times weights, plus a bias, with ReLU or no activation."""
 
-    Attributes:
-        weights: float32 [k, m].
-        bias: float32 [m].
-        input: The tensor of the rows.
-        output: The tensor of the result: after ReLU, if ReLU follows directly and is the only consumer.
-        relu: Whether the layer ends with ReLU.
-        sole: Whether the output has a single consumer.
-        nodes: The positions in the graph of the nodes that compute it.
-    """
-
-    weights: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    input: str
-    output: str
-    relu: bool
-    sole: bool
-    nodes: tuple[int, ...]
+    weights: NDArray[np.float32]  # [k, m]
+    bias: NDArray[np.float32]  # [m]
+    input: str  # the tensor of the rows
+    output: str  # the tensor of the result: after ReLU, if ReLU follows directly and is the only consumer
+    relu: bool  # whether the layer ends with ReLU
+    sole: bool  # whether the output has a single consumer
+    nodes: tuple[int, ...]  # the positions in the graph of the nodes that compute it
 
 
 def dense_layers(model: onnx.ModelProto) -> list[DenseLayer]:
@@ -76,18 +66,21 @@ def _dense_layer(model: onnx.ModelProto, start: int, constants: Constants, consu
     bias = np.zeros(weights.shape[1], np.float32)
     if added:
         bias = bias + constants[added].reshape(-1) * np.float32(options.get("beta", 1))
-    positions, output, relu = [start], node.output[0], False
-    if (following := _sole(consumers, output)) is not None and nodes[following].op_type == "Add":
-        (other,) = [name for name in nodes[following].input if name != output] or [""]
-        if (term := constants.get(other)) is not None and term.size == len(bias):
+    positions = [start]
+    for operator in ("Add", "Relu"):
+        output = nodes[positions[-1]].output[0]
+        following = _sole(consumers, output)
+        if following is None or nodes[following].op_type != operator:
+            continue
+        if operator == "Add":
+            (other,) = [name for name in nodes[following].input if name != output] or [""]
+            if (term := constants.get(other)) is None or term.size != len(bias):
+                continue
             bias = bias + term.reshape(-1)
-            positions.append(following)
-            output = nodes[following].output[0]
-    if (following := _sole(consumers, output)) is not None and nodes[following].op_type == "Relu":
         positions.append(following)
-        output, relu = nodes[following].output[0], True
-    sole = _sole(consumers, output) is not None
-    return DenseLayer(weights, bias, node.input[0], output, relu, sole, tuple(positions))
+    last = nodes[positions[-1]]
+    relu, sole = last.op_type == "Relu", _sole(consumers, last.output[0]) is not None
+    return DenseLayer(weights, bias, node.input[0], last.output[0], relu, sole, tuple(positions))
 
 
 def _sole(consumers: Consumers, tensor: str) -> int | None:
@@ -99,15 +92,12 @@ def _sole(consumers: Consumers, tensor: str) -> int | None:
 def _source(model: onnx.ModelProto, tensor: str) -> str:
     """What makes a tensor, apart from operators that only reshape: the preprocessing, or an operator's type."""
     makers = {name: node for node in model.graph.node for name in node.output}
-    while tensor != SCALED and tensor in makers and _only_reshapes(makers[tensor]):
-        tensor = makers[tensor].input[0]
-    return tensor if tensor == SCALED or tensor not in makers else makers[tensor].op_type
-
-
-def _only_reshapes(node: onnx.NodeProto) -> bool:
-    if node.op_type == "Cast":
-        return any(option.name == "to" and option.i == TensorProto.FLOAT for option in node.attribute)
-    return node.op_type in {"Flatten", "Identity", "Reshape"}
+    while tensor != SCALED and (node := makers.get(tensor)) is not None:
+        to_float = any(option.name == "to" and option.i == TensorProto.FLOAT for option in node.attribute)
+        if node.op_type not in {"Flatten", "Identity", "Reshape"} and not (node.op_type == "Cast" and to_float):
+            return str(node.op_type)
+        tensor = node.input[0]
+    return tensor
 
 
 def _ranks(model: onnx.ModelProto) -> dict[str, int]:

@@ -30,9 +30,9 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
             constant.CopyFrom(_halved(constant))
     nodes = []
     for node in half.graph.node:
+        nodes.append(node)
         if not node.output[0].startswith(PREFIX):
             _halve(node)
-        nodes.append(node)
         if SCALED in node.output:
             nodes.append(helper.make_node("Cast", [SCALED], [HALF_PIXELS], to=TensorProto.FLOAT16))
     nodes[-1:] = _ending(nodes[-1])

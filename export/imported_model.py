@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
+from scipy.special import softmax
 
 from digits.export.errors import ExportError, UnsupportedError
 from digits.export.preprocessing import Preprocessing, attach, prune
@@ -18,13 +19,18 @@ from digits.images.digit import CLASSES, PIXELS, SIDE, WHITE
 from digits.model.errors import ModelError
 from digits.model.golden import Pixels, Probabilities
 from digits.model.runtime import open_session
+from digits.storage.text import first_line
 
 RunModel = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 SHAPES = ((PIXELS,), (1, SIDE, SIDE), (SIDE, SIDE, 1), (SIDE, SIDE))
 OLDEST_OPSET = 13
 SUM_TOLERANCE = 1e-3  # of the sum of an image's probabilities, which is 1
-TAILS = {"probabilities": None, "logits": "Softmax", "log-probabilities": "Exp"}  # the operator to append
+TAILS: dict[str, tuple[str | None, Callable[..., Any]]] = {  # the operator to append, and the same in NumPy
+    "probabilities": (None, np.asarray),
+    "logits": ("Softmax", partial(softmax, axis=1)),
+    "log-probabilities": ("Exp", np.exp),
+}
 OUTPUTS = {"Softmax": "probabilities", "LogSoftmax": "log-probabilities"} | dict.fromkeys(
     ("Add", "Gemm", "MatMul"), "logits"
 )  # by the last operator
@@ -35,24 +41,19 @@ BATCH = 500  # images
 class ImportedModel:
     """A model that was not made by `digits train`.
 
-    Attributes:
-        path: Its file, or the folder of a SavedModel.
-        core: Its graph, with one input and one float output [batch, 10].
-        preprocessing: What makes its input from pixels.
-        output: What its output is, a key of TAILS.
-        opened: Gives a function that runs the model itself, by the output's name: inputs [n, ...] to answers [n, 10].
+    `opened` gives a function that runs the model itself, by the output's name: inputs [n, ...] to answers [n, 10].
     """
 
-    path: Path
-    core: onnx.ModelProto
-    preprocessing: Preprocessing
-    output: str
+    path: Path  # of its file, or of the folder of a SavedModel
+    core: onnx.ModelProto  # its graph, with one input and one float output [batch, 10]
+    preprocessing: Preprocessing  # what makes its input from pixels
+    output: str  # what its output is, a key of TAILS
     opened: Callable[[str], RunModel]
 
     def to_onnx(self) -> onnx.ModelProto:
         """The model with digits' signature. Raises ExportError if it does not pass `onnx.checker`."""
         try:
-            return attach(self.core, self.preprocessing, TAILS[self.output])
+            return attach(self.core, self.preprocessing, TAILS[self.output][0])
         except UnsupportedError as error:
             raise ExportError(f"{self.path}: {error}") from error
 
@@ -61,7 +62,7 @@ class ImportedModel:
         """What it takes and gives, for people, in one line."""
         given = _described(self.core.graph.input[0]).replace("batch", "N")
         pixels = "" if given.startswith("uint8") else f" of 0 to {WHITE // int(self.preprocessing.divisor)}"
-        last, tail = last_operator(self.core), TAILS[self.output]
+        last, tail = last_operator(self.core), TAILS[self.output][0]
         return f"takes {given}{pixels} and gives {self.output} by {last}{f'; {tail} is appended' if tail else ''}"
 
     def predict(self, pixels: Pixels) -> Probabilities:
@@ -78,10 +79,10 @@ class ImportedModel:
             answers = np.concatenate([run(part) for part in [inputs[:1], *parts]])[1:]
         except Exception as error:  # the exceptions of ONNX Runtime and of TensorFlow have no other common base
             raise ExportError(
-                f"{self.path}: cannot be run on batches of any size ({_first_line(error)}); "
+                f"{self.path}: cannot be run on batches of any size ({first_line(error)}); "
                 "export it with a batch dimension that is dynamic"
             ) from error
-        probabilities = _probabilities(answers, self.output)
+        probabilities: Probabilities = TAILS[self.output][1](answers.astype(np.float64)).astype(np.float32)
         if (fault := _fault(answers, probabilities, self.output)) is not None:
             raise ExportError(f"{self.path}: {fault}")
         return probabilities
@@ -97,7 +98,7 @@ def read_onnx(path: Path, settings: ImportSettings) -> ImportedModel:
         model = onnx.load(path)
         onnx.checker.check_model(model)
     except Exception as error:  # the errors of protobuf, of the checker and of the system
-        raise ExportError(f"{path}: cannot be read as an ONNX model ({_first_line(error)})") from error
+        raise ExportError(f"{path}: cannot be read as an ONNX model ({first_line(error)})") from error
     opset = max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
     if opset < OLDEST_OPSET:
         raise ExportError(f"{path}: opset {opset}; convert it to {OLDEST_OPSET} or later by onnx.version_converter")
@@ -112,12 +113,7 @@ def import_graph(
 ) -> ImportedModel:
     """Finds a graph's input and output, and removes what is not between them.
 
-    Args:
-        path: The source of the graph.
-        model: The graph, which is changed.
-        settings: What it takes and gives.
-        output: What its output is, a key of TAILS; None to go by its last operator.
-        opened: Gives a function that runs the model itself.
+    `output` is what its output is, a key of TAILS; None to go by its last operator. For `opened` see ImportedModel.
 
     Raises:
         ExportError: digits cannot serve its signature.
@@ -184,24 +180,15 @@ def _output(path: Path, model: onnx.ModelProto, wanted: str | None) -> str:
         maker = makers.get(node.name)
         if maker is not None and maker.op_type == "ZipMap":  # scikit-learn's list of dicts, made from this input
             candidates[node.name] = maker.input[0]
-        elif _type(node) == TensorProto.FLOAT and _columns(node) in {0, CLASSES} and _rank(node) != 1:
-            candidates[node.name] = node.name
-    if wanted is not None:
-        candidates = {name: tensor for name, tensor in candidates.items() if name == wanted}
-    if len(candidates) == 1:
-        return next(iter(candidates.values()))
+        elif _type(node) == TensorProto.FLOAT:
+            shape = [dimension.dim_value for dimension in node.type.tensor_type.shape.dim]  # 0 is not known
+            if not shape or (len(shape) > 1 and shape[-1] in {0, CLASSES}):
+                candidates[node.name] = node.name
+    found = [tensor for name, tensor in candidates.items() if wanted in {None, name}]
+    if len(found) == 1:
+        return found[0]
     every = ", ".join(f"{node.name} {_described(node)}" for node in model.graph.output)
     raise ExportError(f"{path}: its outputs are {every}; say --output-name with the one that is float32 [N,10]")
-
-
-def _probabilities(answers: NDArray[np.float32], output: str) -> Probabilities:
-    if output == "probabilities":
-        return answers
-    logits = answers.astype(np.float64)
-    if output == "log-probabilities":
-        return np.exp(logits).astype(np.float32)
-    powers: NDArray[np.float64] = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
 def _fault(answers: NDArray[np.float32], probabilities: Probabilities, output: str) -> str | None:
@@ -219,23 +206,8 @@ def _fault(answers: NDArray[np.float32], probabilities: Probabilities, output: s
     return None
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
 def _type(node: Any) -> int:
     return int(node.type.tensor_type.elem_type)
-
-
-def _columns(node: Any) -> int:
-    """The size of the last dimension, 0 if it is not known."""
-    dimensions = node.type.tensor_type.shape.dim
-    return int(dimensions[-1].dim_value) if len(dimensions) else 0
-
-
-def _rank(node: Any) -> int:
-    """The number of dimensions, 0 if it is not known."""
-    return len(node.type.tensor_type.shape.dim)
 
 
 def _described(node: Any) -> str:

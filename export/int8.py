@@ -37,19 +37,13 @@ class Rows:
 
 
 def to_int8(model: onnx.ModelProto, scale: float, plan: Plan, value_range: ValueRange) -> onnx.ModelProto:
-    """Quantizes an fp32 model.
+    """Quantizes an fp32 model of digits' signature, whose preprocessing has this scale.
 
-    Args:
-        model: With digits' signature.
-        scale: The scale of its preprocessing.
-        plan: Its dense layers and their quantized form.
-        value_range: Gives the least and the greatest value that a scale has to cover; 0 is between them.
-
-    Returns:
-        A model of the same signature that has passed `onnx.checker`'s full check.
+    `value_range` gives the least and the greatest value that a scale has to cover; 0 is between them. The result has
+    the same signature.
 
     Raises:
-        UnsupportedError: the result is not a valid graph, or a bias is too large.
+        UnsupportedError: the result does not pass `onnx.checker`'s full check, or a bias is too large.
     """
     parts = _Parts()
     rows: Rows | None = parts.pixels(plan.dense[0], scale)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from digits.export.errors import ExportError
 from digits.export.imported_model import ImportedModel, RunModel, import_graph
@@ -43,15 +42,10 @@ def predict(model: Any, pixels: Pixels) -> Probabilities:
 
 
 def to_onnx(model: Any) -> onnx.ModelProto:
-    """Converts a run's model: rows float32 [batch, 784] to probabilities float32 [batch, 10].
+    """Converts a run's model: rows float32 [batch, 784] to probabilities float32 [batch, 10], in opset 18.
 
-    Goes through a tf.function, since tf2onnx's `from_keras` fails on Keras 3 (tensorflow-onnx#2448).
-
-    Returns:
-        A graph of opset 18. The same model gives the same bytes.
-
-    Raises:
-        ExportError: the model has an operator that ONNX does not know.
+    Goes through a tf.function, since tf2onnx's `from_keras` fails on Keras 3 (tensorflow-onnx#2448). Raises ExportError
+    if the model has an operator that ONNX does not know.
     """
 
     def classify(rows: Any) -> dict[str, Any]:
@@ -70,10 +64,7 @@ def read_keras(path: Path, settings: ImportSettings) -> ImportedModel:
     function = tf.function(call, input_signature=[tf.TensorSpec((None, *spec.shape[1:]), spec.dtype, name="image")])
 
     def opened(output: str) -> RunModel:
-        def run(inputs: NDArray[Any]) -> NDArray[np.float32]:
-            return function(tf.constant(inputs))[output].numpy()  # type: ignore[no-any-return] # untyped
-
-        return run
+        return lambda inputs: function(tf.constant(inputs))[output].numpy()
 
     try:
         model = _converted(function)
@@ -88,11 +79,9 @@ def _loaded(path: Path) -> Any:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises the errors of its layers, such as TypeError for an unknown class
         _, _, inner = str(error).rpartition("Exception encountered: ")
-        reason = " ".join(inner.partition(". ")[0].split())
-        needs_code = any(sign in reason for sign in NEEDS_CODE)
-        hint = (
-            "; give the folder that model.export(FOLDER) writes, which holds the code as a graph" if needs_code else ""
-        )
+        reason, hint = _first_sentence(inner), ""
+        if any(sign in reason for sign in NEEDS_CODE):
+            hint = "; give the folder that model.export(FOLDER) writes, which holds the code as a graph"
         raise ExportError(f"{path}: cannot be read as a Keras model ({reason}){hint}") from error
 
 
@@ -138,18 +127,12 @@ def _saved_model(path: Path) -> tuple[Any, Call]:
     return spec, call
 
 
-def _first_sentence(error: Exception) -> str:
+def _first_sentence(error: object) -> str:
     return " ".join(str(error).split()).partition(". ")[0]
 
 
 def _converted(function: Any) -> onnx.ModelProto:
-    """Converts a tf.function with an input signature, which returns a dict of outputs by name.
-
-    The same function gives the same bytes in every process.
-
-    Raises:
-        ExportError: it has an operator that ONNX does not know.
-    """
+    """Converts a tf.function of a dict of outputs by name, to the same bytes in every process."""
     import tf2onnx  # imports TensorFlow itself, which is imported quietly above
 
     try:

@@ -19,19 +19,12 @@ SCALED = PREFIX + "scaled"  # the tensor between preprocessing and core
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """Turns a pixel of 0 to 255 into (pixel / divisor - mean) / std.
+    """Turns a pixel of 0 to 255 into (pixel / divisor - mean) / std."""
 
-    Attributes:
-        divisor: 255 for a model that takes 0 to 1, 1 for one that takes 0 to 255.
-        mean: Subtracted after the division.
-        std: Divided by last.
-        shape: The input shape of the model, such as (-1, 784).
-    """
-
-    divisor: float = float(WHITE)
+    divisor: float = float(WHITE)  # for a model that takes 0 to 1; 1 for one that takes 0 to 255
     mean: float = 0.0
     std: float = 1.0
-    shape: tuple[int, ...] = (-1, PIXELS)
+    shape: tuple[int, ...] = (-1, PIXELS)  # of the model's input
 
     @property
     def scale(self) -> float:

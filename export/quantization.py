@@ -29,35 +29,24 @@ DAMPING = 0.01  # of the mean square of an input, as in GPTQ
 class QuantizedLayer:
     """A dense layer in integers.
 
-    Attributes:
-        weights: int8 [k, m], for weights * scale.
-        scale: One for all columns, [], or one for each, [m].
-        bias: float64 [m].
-        output: What ReLU gives on the training images, in these units, float32 [n, m], if the next dense layer takes
-            exactly these columns; else None.
+    `output` is what ReLU gives on the training images, in these units, float32 [n, m], if the next dense layer takes
+    exactly these columns; else None.
     """
 
-    weights: NDArray[np.int8]
-    scale: Array
-    bias: Array
+    weights: NDArray[np.int8]  # [k, m], for weights * scale
+    scale: Array  # one for all columns, [], or one for each, [m]
+    bias: Array  # [m]
     output: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The quantized form of a model's dense layers, without the ranges of the activations between them.
-
-    Attributes:
-        dense: The dense layers.
-        quantized: All of them but the last, or the only one.
-        last: Weights and bias of the last one, which match the columns of the one before it.
-        activations: The inputs of the quantized layers on training images, float32 [n, k] by tensor.
-    """
+    """The quantized form of a model's dense layers, without the ranges of the activations between them."""
 
     dense: list[DenseLayer]
-    quantized: list[QuantizedLayer]
-    last: tuple[Array, Array]
-    activations: Activations
+    quantized: list[QuantizedLayer]  # all of them but the last, or the only one
+    last: tuple[Array, Array]  # weights and bias of the last one, which match the columns of the one before it
+    activations: Activations  # the inputs of the quantized layers on training images, float32 [n, k] by tensor
 
 
 def replaced(dense: list[DenseLayer]) -> list[DenseLayer]:
@@ -66,13 +55,7 @@ def replaced(dense: list[DenseLayer]) -> list[DenseLayer]:
 
 
 def plan(dense: list[DenseLayer], offset: float, activations: Activations) -> Plan:
-    """Rounds the weights of an fp32 model.
-
-    Args:
-        dense: Its dense layers.
-        offset: The offset of its preprocessing.
-        activations: The inputs of the replaced layers on training images, float32 [n, k] by tensor.
-    """
+    """Rounds the weights of an fp32 model, of which `offset` is the offset of its preprocessing."""
     weights = [layer.weights.astype(np.float64) for layer in dense]
     biases = [layer.bias.astype(np.float64) for layer in dense]
     biases[0] = biases[0] + offset * weights[0].sum(axis=0)

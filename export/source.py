@@ -28,27 +28,16 @@ VALIDATION_SPLIT = 0.1  # to choose the calibration, if the training kept no ima
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model, its test set and its answers to it.
+    """A model, its test set and its answers to it."""
 
-    Attributes:
-        reference: Its name, for people: `Keras` for a run, the name of the file or folder for an imported model.
-        sha256: Of its file, or of the list of its files (sha256sum's lines) for a SavedModel folder.
-        fp32: Its graph with digits' signature.
-        preprocessing: The preprocessing of that graph.
-        data: The test set and, for calibration, the training images.
-        answers: Its own answers to the test images, float32 [n, 10].
-        baselines: Its own ways to run, to compare times with.
-        training: The training run's report, without paths of its machine; empty for an imported model.
-    """
-
-    reference: str
-    sha256: str
-    fp32: onnx.ModelProto
-    preprocessing: Preprocessing
-    data: Mnist
-    answers: Probabilities
-    baselines: Mapping[str, Callable[[Pixels], object]] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
+    reference: str  # its name, for people: `Keras` for a run, the name of the file or folder for an imported model
+    sha256: str  # of its file, or of the list of its files (sha256sum's lines) for a SavedModel folder
+    fp32: onnx.ModelProto  # its graph with digits' signature
+    preprocessing: Preprocessing  # of that graph
+    data: Mnist  # the test set and, for calibration, the training images
+    answers: Probabilities  # its own to the test images
+    baselines: Mapping[str, Callable[[Pixels], object]] = field(default_factory=dict)  # its own ways to run, to time
+    training: Mapping[str, Any] = field(default_factory=dict)  # the run's report, without paths of its machine
 
     def calibration_split(self) -> tuple[Pixels, Pixels]:
         """Training images to calibrate on, and the validation images of the training, or else a tenth of all."""
@@ -65,11 +54,8 @@ class Source:
 def read_source(path: Path, data: str | None, settings: ImportSettings, arrays: ArraySettings = AS_THEY_ARE) -> Source:
     """Reads a run, by its folder or the model in it; or an ONNX file, a Keras file or a SavedModel folder.
 
-    Args:
-        path: The model.
-        data: The test set, as `digits train` takes it; for a run, where its data are if they have been moved.
-        settings: What an imported model takes and gives.
-        arrays: How the data for an imported model are read. A run's data are read as its training read them.
+    `data` is the test set, as `digits train` takes it; for a run, where its data are if they have been moved. `arrays`
+    says how the data for an imported model are read; a run's are read as its training read them.
 
     Raises:
         RunError: the folder is not a finished run's.
@@ -126,7 +112,13 @@ def _from_run(run: Run, moved_to: str | None) -> Source:
         raise ExportError(
             f"{run.folder}: its training diverged, the test loss is not finite; train with a smaller --learning-rate"
         )
-    sha256, data = _unchanged(run), _same_data(run, moved_to)
+    try:
+        sha256 = file_sha256(run.model)
+    except OSError as error:
+        raise ExportError(f"{run.model}: cannot be read ({error.strerror})") from error
+    if sha256 != run.report["model_sha256"]:
+        raise ExportError(f"{run.model}: damaged, its SHA-256 is not the one in the run's report; train again")
+    data = _same_data(run, moved_to)
     from digits.export.keras_model import load_keras, predict, to_onnx
 
     model = load_keras(run.model)
@@ -140,17 +132,6 @@ def _from_run(run: Run, moved_to: str | None) -> Source:
         baselines={"Keras predict": lambda pixels: predict(model, pixels)},
         training=_portable(run.report, data),
     )
-
-
-def _unchanged(run: Run) -> str:
-    """The SHA-256 of a run's model. Raises ExportError if it is not the one in the run's report."""
-    try:
-        sha256 = file_sha256(run.model)
-    except OSError as error:
-        raise ExportError(f"{run.model}: cannot be read ({error.strerror})") from error
-    if sha256 != run.report["model_sha256"]:
-        raise ExportError(f"{run.model}: damaged, its SHA-256 is not the one in the run's report; train again")
-    return sha256
 
 
 def _same_data(run: Run, moved_to: str | None) -> Mnist:

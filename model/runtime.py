@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from digits.model.errors import ModelError, ProviderError
+from digits.storage.text import first_line
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -109,6 +110,5 @@ def _open(runtime: ModuleType, path: Path | bytes, options: Any, providers: list
     try:
         return runtime.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's exceptions have no other common base
-        first_line = str(error).strip().partition("\n")[0]
         name = "the model" if isinstance(path, bytes) else path
-        raise ModelError(f"{name}: {type(error).__name__}: {first_line}") from error
+        raise ModelError(f"{name}: {type(error).__name__}: {first_line(error)}") from error

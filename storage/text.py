@@ -20,6 +20,10 @@ def readable(text: str) -> str:
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def first_line(message: object) -> str:
+    return str(message).strip().partition("\n")[0]
+
+
 def one_line(text: str | os.PathLike[str]) -> str:
     """A path, or a message with paths in it, on one line: what cannot be printed is escaped."""
     shown = readable(os.fspath(text))

@@ -8,6 +8,7 @@ from typing import Any
 from digits.images.digit import CLASSES, PIXELS
 from digits.model.tensorflow import keras
 from digits.report.number_format import comma_list
+from digits.storage.text import first_line
 from digits.train.errors import RunError
 from digits.train.settings import TrainSettings
 
@@ -114,4 +115,4 @@ def _complaint(name: str, attempt: Callable[[str], object]) -> str:
 
 
 def _in_a_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    return f"{type(error).__name__}: {first_line(error)}"
