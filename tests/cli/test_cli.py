@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Digits = Callable[..., subprocess.CompletedProcess[str]]
     Imported = Callable[..., set[str]]
+    Shell = Callable[[str], subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -132,14 +133,6 @@ def test_a_wrong_value_in_the_environment_or_the_file_is_named(digits: Digits, t
     assert "thraeds" in completed.stderr
 
 
-def test_an_unknown_table_warns_with_the_nearest_one(digits: Digits, tmp_path: Path) -> None:
-    (tmp_path / "digits.toml").write_text("[server]\nthreads = 2\n")
-    completed = digits("serve", "--models", "models", cwd=tmp_path)
-    assert completed.stderr.splitlines()[0] == (
-        "digits: warning: server in digits.toml is not a command and is ignored; did you mean serve?"
-    )
-
-
 def test_a_list_in_the_file_is_the_list_on_the_command_line(digits: Digits, tmp_path: Path) -> None:
     (tmp_path / "digits.toml").write_text('[train]\nlayers = [32, 16]\ndata = "embedded"\nepochs = 1\nout = "run"\n')
     completed = digits("train", cwd=tmp_path)
@@ -147,72 +140,56 @@ def test_a_list_in_the_file_is_the_list_on_the_command_line(digits: Digits, tmp_
     assert json.loads((tmp_path / "run" / "report.json").read_text())["settings"]["layers"] == [32, 16]
 
 
-def test_an_unknown_variable_warns_with_the_nearest_one(digits: Digits, tmp_path: Path) -> None:
-    completed = digits("serve", "--models", "models", env={"DIGITS_MAX_BATCHSIZE": "7"}, cwd=tmp_path)
-    assert completed.stderr.splitlines()[0] == (
-        "digits: warning: DIGITS_MAX_BATCHSIZE is not a setting and is ignored; did you mean DIGITS_MAX_BATCH_SIZE?"
-    )
-
-
-def test_an_unknown_variable_has_no_effect(digits: Digits, tmp_path: Path) -> None:
+def test_what_is_not_a_setting_warns_with_the_nearest_one_and_has_no_effect(digits: Digits, tmp_path: Path) -> None:
     """DIGITS_VERSION may be a deployment's own; the library would take it for the version to show."""
-    completed = digits("models", "show", env={"DIGITS_VERSION": "7"}, cwd=tmp_path)
-    assert completed.returncode == 0, completed.stderr
+    (tmp_path / "digits.toml").write_text("[server]\nthreads = 2\n")
+    env = {"DIGITS_MAX_BATCHSIZE": "7", "DIGITS_VERSION": "7", "DIGITS_THREADS": "", "DIGITS_NOTHING": ""}
+    completed = digits("models", "show", env=env, cwd=tmp_path)
+    assert completed.returncode == 0
     assert completed.stdout.startswith("version     1, ")
-    assert completed.stderr.startswith("digits: warning: DIGITS_VERSION is not a setting and is ignored")
+    assert completed.stderr.splitlines() == [
+        "digits: warning: DIGITS_MAX_BATCHSIZE is not a setting and is ignored; did you mean DIGITS_MAX_BATCH_SIZE?",
+        "digits: warning: DIGITS_VERSION is not a setting and is ignored; did you mean DIGITS_PRECISION?",
+        "digits: warning: server in digits.toml is not a command and is ignored; did you mean serve?",
+    ]
 
 
-def test_an_empty_variable_is_one_that_is_not_set(digits: Digits, tmp_path: Path) -> None:
-    completed = digits("serve", "--models", "models", env={"DIGITS_THREADS": "", "DIGITS_NOTHING": ""}, cwd=tmp_path)
-    assert completed.stderr.startswith("digits: models/digits: no model version")
+@pytest.fixture
+def shell(environment: dict[str, str], tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Runs shell text in which DIGITS is the command."""
+
+    def run(text: str) -> subprocess.CompletedProcess[str]:
+        text = text.replace("DIGITS", f"{sys.executable} -m digits.cli.app")
+        return subprocess.run(
+            text, check=False, shell=True, capture_output=True, text=True, env=environment, cwd=tmp_path
+        )
+
+    return run
 
 
-def test_output_that_nobody_reads_or_can_hold_is_no_traceback(environment: dict[str, str]) -> None:
-    command = f"{sys.executable} -m digits.cli.app --help"
-    completed = subprocess.run(
-        f"{command} | true; {command} > /dev/full",
-        check=False,
-        shell=True,
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-    assert completed.returncode == 1
-    assert completed.stderr == "digits: [Errno 28] No space left on device\n"
+def test_output_that_nobody_reads_or_can_hold_is_no_traceback(shell: Shell) -> None:
+    completed = shell("DIGITS --help | true; DIGITS --help > /dev/full")
+    assert (completed.returncode, completed.stderr) == (1, "digits: [Errno 28] No space left on device\n")
+    assert shell("DIGITS serve --nope 2> /dev/full").returncode == 2
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("arguments", ["--version", "models show", "classify missing.png", "serve --nope"])
-def test_a_stream_that_is_closed_is_no_error_of_its_own(
-    environment: dict[str, str], tmp_path: Path, arguments: str, closed: str
-) -> None:
+def test_a_stream_that_is_closed_is_no_error_of_its_own(shell: Shell, arguments: str, closed: str) -> None:
     """What a command says on the others, and its exit code, are as ever."""
-    command = f"{sys.executable} -m digits.cli.app {arguments}"
-
-    def run(command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, check=False, shell=True, capture_output=True, text=True, env=environment, cwd=tmp_path
-        )
-
-    whole, completed = run(command), run(f"{command} {closed}")
+    whole, completed = shell(f"DIGITS {arguments}"), shell(f"DIGITS {arguments} {closed}")
     assert completed.returncode == whole.returncode
     assert completed.stdout == ("" if " >&-" in f" {closed}" else whole.stdout)
     assert completed.stderr == ("" if "2>&-" in closed else whole.stderr)
 
 
 def test_a_file_that_a_command_writes_does_not_get_the_descriptor_of_a_closed_stream(
-    environment: dict[str, str], tmp_path: Path, test_digits: NDArray[np.uint8]
+    shell: Shell, tmp_path: Path, test_digits: NDArray[np.uint8]
 ) -> None:
     np.save(tmp_path / "digits.npy", test_digits[:4])
-    command = f"{sys.executable} -m digits.cli.app score digits.npy --precision fp32 --out"
     for table, closed in (("a.csv", ""), ("b.csv", "<&- >&- 2>&-")):
-        subprocess.run(f"{command} {table} {closed}", check=True, shell=True, env=environment, cwd=tmp_path)
+        shell(f"DIGITS score digits.npy --precision fp32 --out {table} {closed}")
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
-
-
-def test_stderr_that_is_full_changes_no_exit_code(environment: dict[str, str]) -> None:
-    command = f"{sys.executable} -m digits.cli.app serve --nope 2> /dev/full"
-    assert subprocess.run(command, check=False, shell=True, env=environment).returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -17,22 +17,18 @@ def test_the_demo_shows_every_stage_and_stops_its_server(
     completed = digits("demo", "--data", "embedded", "--pictures", 50, cwd=tmp_path)
     assert completed.returncode == 0, completed.stderr
     printed = completed.stdout
-    for part in (
+    stages = (
         "== train ==",
         "== export ==",
         "== serve, classify and score ==",
         "what the model sees",
         "status      50 ok",
-        "parity:   max |dp| ",
-        "fp32:     9",
-        "files:    demo/run",
-    ):
+    )
+    for part in (*stages, "parity:   max |dp| ", "fp32:     9", "files:    demo/run"):
         assert part in printed
     assert "of 1,000 test images (embedded subset" in printed
     right = re.search(r"accuracy .*: (\d+) of 50 labelled digits", printed)
-    assert right
-    assert int(right[1]) >= 40
+    assert int(right[1] if right else 0) >= 40
     assert "draining" in completed.stderr
     assert len(list((tmp_path / "demo" / "pictures").rglob("*.png"))) == 50
-    assert (tmp_path / "demo" / "table.csv").is_file()
-    assert (tmp_path / "demo" / "least-certain.png").is_file()
+    assert {"table.csv", "least-certain.png"} <= {file.name for file in (tmp_path / "demo").iterdir()}

@@ -196,25 +196,25 @@ def has_begun(pid: int) -> bool:
     return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
-def moments(count: int, *arguments: object) -> Iterator[tuple[int, int, str]]:
+def moments(count: int, *arguments: object, seconds: float = 0) -> Iterator[tuple[int, int, str]]:
     """Runs a command again and again, and sends a signal, to the process or to its group, at seeded moments.
 
     Gives the signal, the exit code and stderr of each; what the command has left is the caller's to look at, and, after
-    the first, which is undisturbed, to remove.
+    the first, which is undisturbed, to remove. A command that does not end by itself is given `seconds`.
     """
-    command, seconds, rng = [*COMMAND, *map(str, arguments)], 0.0, np.random.default_rng(0)
+    command, rng = [*COMMAND, *map(str, arguments)], np.random.default_rng(0)
     for number in range(count + 1):
+        disturbed = number or seconds
         with subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=clean(), start_new_session=True
         ) as process:
             while process.poll() is None and not has_begun(process.pid):
                 os.sched_yield()
             began, stop = time.monotonic(), STOPS[rng.integers(2)]
-            if number:
+            if disturbed:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(rng.uniform(0, seconds))
-            with suppress(ProcessLookupError):
-                if number:
+                with suppress(ProcessLookupError):
                     (os.kill, os.killpg)[rng.integers(2)](process.pid, stop)
             _, stderr = process.communicate(timeout=120)
             seconds = seconds or time.monotonic() - began
@@ -260,20 +260,9 @@ def test_classify_at_200_moments(pictures: Path) -> None:
 @pytest.mark.parametrize("options", [(), ("--workers", 2)])
 def test_serve_at_20_moments(options: tuple[object, ...]) -> None:
     """Whether it starts, serves or drains: it ends with 0."""
-    rng = np.random.default_rng(0)
-    command = [*COMMAND, "serve", "--address", "127.0.0.1:0", "--drain-timeout", "60", *map(str, options)]
-    for _ in range(20):
-        with subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=clean(), start_new_session=True
-        ) as process:
-            while not has_begun(process.pid):
-                os.sched_yield()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(rng.uniform(0, 4))
-            stop = STOPS[rng.integers(2)]
-            (os.kill, os.killpg)[rng.integers(2)](process.pid, stop)
-            _, stderr = process.communicate(timeout=120)
-            check_end(stop, process.returncode, stderr, served=True)
+    arguments = ("serve", "--address", "127.0.0.1:0", "--drain-timeout", 60, *options)
+    for stop, code, stderr in moments(20, *arguments, seconds=4):
+        check_end(stop, code, stderr, served=True)
 
 
 @pytest.mark.slow

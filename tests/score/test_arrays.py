@@ -3,7 +3,6 @@
 import csv
 import gzip
 import struct
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from digits.cli.app import app
 from digits.client.local import LocalClassifier
 from digits.images.mnist import Mnist
 from digits.images.settings import ArraySettings
@@ -79,24 +79,17 @@ def test_every_form_of_an_array_is_read(tmp_path: Path, pixels: Pixels, form: st
     assert [line.startswith(floats) for line in said] == [True] * (array.dtype.kind == "f")
 
 
-def test_784_labels_are_not_an_image(tmp_path: Path, test_digits: Pixels) -> None:
+def test_labels_are_not_images_and_gzip_is_known_by_its_content(tmp_path: Path, test_digits: Pixels) -> None:
+    """784 labels have the shape of an image; the IDX file of labels in a folder is not a skipped input."""
     many = test_digits[:784]
     np.savez(tmp_path / "digits.npz", y=np.zeros(784, np.uint8), x=many)
-    found, _, _ = read(tmp_path / "digits.npz")
-    np.testing.assert_array_equal(found, many)
-
-
-def test_gzip_is_known_by_its_content_and_never_by_a_name(tmp_path: Path, pixels: Pixels) -> None:
-    contents = {"x-idx3-ubyte": gzip.compress(idx_bytes(pixels)), "y.idx3-ubyte.gz": idx_bytes(pixels)}
-    for name, content in contents.items():
-        (tmp_path / name).write_bytes(content)
-        np.testing.assert_array_equal(read(tmp_path / name)[0], pixels)
-
-
-def test_labels_in_a_folder_of_idx_files_are_not_skipped_inputs(tmp_path: Path, pixels: Pixels) -> None:
-    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
-    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x0801, COUNT) + bytes(COUNT))
-    np.testing.assert_array_equal(read(tmp_path)[0], pixels)
+    np.testing.assert_array_equal(read(tmp_path / "digits.npz")[0], many)
+    folder, few = tmp_path / "idx", many[:2]
+    folder.mkdir()
+    (folder / "t10k-images-idx3-ubyte").write_bytes(gzip.compress(idx_bytes(few)))
+    (folder / "y.idx3-ubyte.gz").write_bytes(idx_bytes(few))
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x0801, 2) + bytes(2))
+    np.testing.assert_array_equal(read(folder)[0], np.concatenate([few, few]))
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -172,6 +165,8 @@ def test_what_is_not_an_array_is_an_error_of_one_line(tmp_path: Path, name: str,
     assert not len(found)
     assert words in problem
     assert "\n" not in problem
+    for url in ("https://example.com/mnist.npz", "s3://bucket/digits?version=2", "hf://datasets/mnist"):
+        assert read(url)[1] == ["a URL; URLs are not read: download the file and give its path"]
 
 
 def test_labels_are_unzipped_by_their_content_too(tmp_path: Path, data: Mnist) -> None:
@@ -185,17 +180,9 @@ def test_labels_are_unzipped_by_their_content_too(tmp_path: Path, data: Mnist) -
         assert [known.of(i, f"{path}/x/{i}") for i in range(3)] == expected
 
 
-def test_a_url_is_not_read() -> None:
-    for url in ("https://example.com/mnist.npz", "s3://bucket/digits?version=2", "hf://datasets/mnist"):
-        assert read(url)[1] == ["a URL; URLs are not read: download the file and give its path"]
-
-
-def test_the_command_takes_the_options_of_arrays(
-    digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, pixels: Pixels
-) -> None:
+def test_the_command_takes_the_options_of_arrays(tmp_path: Path, pixels: Pixels) -> None:
     np.savez(tmp_path / "floats.npz", x=(255 - pixels) / 255)
-    options = ("--invert", "--pixel-range", "0-1", "--precision", "fp32", "--strict")
-    completed = digits("score", tmp_path / "floats.npz", "--out", tmp_path / "table.csv", *options)
-    assert (completed.returncode, completed.stderr) == (0, "")
-    rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    out, turned = tmp_path / "table.csv", ("--invert", "--pixel-range", "0-1")
+    app(["score", str(tmp_path / "floats.npz"), "--out", str(out), *turned, "--precision", "fp32", "--strict"])
+    rows = list(csv.DictReader(out.read_text().splitlines()))
     assert [int(row["digit"]) for row in rows] == LocalClassifier(precision="fp32").classify(pixels).digits.tolist()

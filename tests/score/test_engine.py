@@ -76,8 +76,5 @@ def test_a_server_that_goes_away_is_waited_for(serving: Callable[..., Any], fold
     assert np.concatenate([one.digits for one in scored]).tolist() == raw.digits.tolist()
     assert np.concatenate([one.confidences for one in scored]).tobytes() == raw.confidences.tobytes()
     assert said[1:] == ["the server is back"]
-
-
-def test_a_server_that_was_never_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError):
         RemoteClassifier(f"unix:{tmp_path}/nobody", ScoreSettings(patience=0, timeout=0.1), print)

@@ -38,15 +38,11 @@ def test_absolute_and_relative_paths_are_the_same_file(here: Path, given: str) -
     assert of(0, "b.png") is None
 
 
-def test_the_longest_path_is_the_one_that_counts(here: Path) -> None:
-    (here / "truth.csv").write_text("path,label\na.png,1\n7/a.png,7\n")
-    assert [labels("truth.csv").of(0, path) for path in ("scans/a.png", "scans/7/a.png", "17/a.png")] == [1, 7, 1]
-
-
-def test_a_name_that_is_not_utf8_is_found_as_itself_and_as_the_table_writes_it(here: Path) -> None:
-    for written in (b"\xff.png", b"\\xff.png"):
-        (here / "truth.csv").write_bytes(b"path,label\n" + written + b",4\n")
-        assert labels("truth.csv").of(0, "scans/\udcff.png") == 4
+def test_the_longest_path_counts_and_a_name_that_is_not_utf8_is_also_what_the_table_writes(here: Path) -> None:
+    (here / "truth.csv").write_bytes(b"path,label\na.png,1\n7/a.png,7\n\xff.png,4\nb/\\xff.png,5\n")
+    of = labels("truth.csv").of
+    paths = ("scans/a.png", "scans/7/a.png", "17/a.png", "scans/\udcff.png", "scans/b/\udcff.png")
+    assert [of(0, path) for path in paths] == [1, 7, 1, 4, 5]
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ def test_strict_fails_on_what_is_skipped_but_not_on_files_of_its_own(
         assert completed.stdout.splitlines()[-1] == "skipped     1 x hidden file: ./.DS_Store"
 
 
-def test_an_existing_table_is_not_overwritten_unless_told(folders: Path, tmp_path: Path) -> None:
+def test_an_existing_table_is_not_overwritten_unless_told_nor_written_by_two(folders: Path, tmp_path: Path) -> None:
     out = tmp_path / "table.csv"
     out.write_text("precious")
     with pytest.raises(ScoreError, match=f"^{out} exists; give another --out, or replace it with --overwrite$"):
@@ -254,6 +254,8 @@ def test_an_existing_table_is_not_overwritten_unless_told(folders: Path, tmp_pat
     score(folders / "1", out=out, overwrite=True)
     assert out.read_text().startswith("path,digit")
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+    with Journal(tmp_path / "table.csv.journal"), pytest.raises(ScoreError, match="another scoring writes it; give"):
+        score(folders, out=out)
 
 
 @pytest.mark.parametrize(
@@ -317,23 +319,22 @@ def test_finished_rows_are_kept_and_the_same_command_goes_on(
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
 
 
-def test_inputs_that_have_changed_are_scored_again(
+def test_inputs_that_have_changed_are_scored_again_by_the_same_model_and_settings(
     folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "table.csv"
     begin(folders / "3", folders / "5", out=out)
     assert f"{KEPT}\n" in capsys.readouterr().err
-    count = len(list((folders / "4").iterdir()))
-    said = score(folders / "4", out=out)
+    with pytest.raises(ScoreError, match="the table was begun with other settings: probabilities was 'False' and is"):
+        score(folders / "4", out=out, probabilities=True)
+    files = sorted(map(str, (folders / "4").iterdir()))
+    begin(folders / "4", out=out)
     assert "the inputs have changed from row 1 on" in capsys.readouterr().err
-    assert re.match(rf"{re.escape(str(out))}: {count} rows, \d[\d,]* a second$", said[0])
-    assert [row["path"] for row in rows(out)] == sorted(map(str, (folders / "4").iterdir()))
-
-
-def test_two_scorings_do_not_write_one_table(folders: Path, tmp_path: Path) -> None:
-    out = tmp_path / "table.csv"
-    with Journal(tmp_path / "table.csv.journal"), pytest.raises(ScoreError, match="another scoring writes it; give"):
-        score(folders, out=out)
+    said = score(folders / "4", out=out, precision="auto")  # fp32, as it was
+    assert re.match(
+        rf"{re.escape(str(out))}: {len(files)} rows \({len(files)} were there already\), 0 a second$", said[0]
+    )
+    assert [row["path"] for row in rows(out)] == files
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(digits: Digits, folders: Path, tmp_path: Path) -> None:
@@ -360,19 +361,15 @@ def test_the_contact_sheet_shows_the_least_certain_as_the_model_gets_them(folder
         assert picture.size == (10 * 122 + 10, 6 * 156 + 44)
 
 
-def test_blank_arrays_are_rows_with_the_status_blank(data: Mnist, tmp_path: Path) -> None:
+def test_blank_arrays_are_rows_and_an_empty_input_gives_an_empty_table(data: Mnist, tmp_path: Path) -> None:
     pixels = data.x_test[:3].copy()
     pixels[1] = 0
     np.save(tmp_path / "three.npy", pixels)
     score(tmp_path / "three.npy", out=tmp_path / "t.csv")
     assert [row["status"] for row in rows(tmp_path / "t.csv")] == [OK, "blank", OK]
-
-
-def test_an_empty_input_gives_an_empty_table(tmp_path: Path) -> None:
-    (tmp_path / "note.txt").touch()
-    said = score(tmp_path, out=tmp_path / "table.csv")
-    assert said[-2:] == [
-        "status      nothing to score: no picture, archive or array by its name",
-        f"skipped     1 x .txt file: {tmp_path}/note.txt",
-    ]
-    assert (tmp_path / "table.csv").read_text() == "path,digit,confidence,novelty,status,error\n"
+    folder, out = tmp_path / "folder", tmp_path / "table.csv"
+    folder.mkdir()
+    (folder / "note.txt").touch()
+    nothing = "status      nothing to score: no picture, archive or array by its name"
+    assert score(folder, out=out)[-2:] == [nothing, f"skipped     1 x .txt file: {folder}/note.txt"]
+    assert out.read_text() == "path,digit,confidence,novelty,status,error\n"
