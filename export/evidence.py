@@ -78,14 +78,9 @@ def acceptance_table(
     count: int,
     images: str = "test images",
 ) -> str:
-    """A line for each variant and for each other way to run the same model.
+    """A line for each variant and for each other way to run the same model, of which `baselines` has seconds an image.
 
-    Args:
-        reference: The name of what the variants were compared with.
-        variants: Their evidence.
-        baselines: Seconds an image of the other ways.
-        count: The number of images that they were measured on.
-        images: What these images are.
+    `reference` names what the variants were compared with, on so many images of this kind.
     """
     rows = [[name, *_columns(found, count), *_times(found.seconds_per_image)] for name, found in variants.items()]
     rows += [[name, *[""] * (len(HEAD) - 1), *_times(times)] for name, times in baselines.items()]

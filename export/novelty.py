@@ -39,10 +39,7 @@ def add_novelty(model: onnx.ModelProto) -> bool:
 
 
 def fitted_threshold(novelty: NDArray[np.float32]) -> NoveltyThreshold:
-    """The threshold above which REJECTED of the validation digits lie.
-
-    Args:
-        novelty: Of the validation digits, float32 [n].
+    """The threshold above which REJECTED of the validation digits lie, whose novelty float32 [n] is given.
 
     Raises:
         ExportError: one of them is not finite.

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -15,12 +16,12 @@ from digits.export.novelty import add_novelty, fitted_threshold
 from digits.export.settings import ExportSettings, ImportSettings
 from digits.export.source import Source, read_source
 from digits.images.digit import CLASSES
-from digits.model.acceptance import Measured, failure
+from digits.model.acceptance import failure
 from digits.model.engine import Engine
 from digits.model.errors import ModelError
 from digits.model.golden import Golden, Pixels, choose
 from digits.model.limits import Limits
-from digits.model.manifest import FP16, FP32, INT8, Evidence, Manifest, NoveltyThreshold
+from digits.model.manifest import FP16, FP32, INT8, Manifest, NoveltyThreshold
 from digits.model.repository import GOLDEN, MANIFEST, ModelVersion, Repository
 from digits.storage.provenance import now, provenance
 
@@ -54,15 +55,16 @@ def export(path: Path, settings: ExportSettings, limits: Limits, imported: Impor
 
 def write_version(staged: Path, source: Source, variants: tuple[str, ...], limits: Limits) -> None:
     """Writes all files of a version except the checksums, if fp32 passes the acceptance checks."""
-    made, left_out = _write_variants(staged, source, variants)
-    engines = _engines(staged, made, left_out)
+    engines, made, left_out = _write_variants(staged, source, variants)
     data, others = source.data, other_ways(source, staged / FILES[FP32])
     measured, seconds = measure_all(engines, data.x_test, data.y_test, source.answers, others)
     found = {
         name: evidence(staged / FILES[name], made[name], result, seconds.pop(name)) for name, result in measured.items()
     }
     print(acceptance_table(source.reference, found, seconds, len(data.x_test)), flush=True)
-    left_out |= _failures(measured, limits)
+    left_out |= {name: why for name, result in measured.items() if (why := failure(name, result, limits))}
+    if FP32 in left_out:
+        raise ParityError(f"not published: {left_out[FP32]}")
     for name, why in left_out.items():
         print(f"left out: {name}, {why}", flush=True)
         (staged / FILES[name]).unlink(missing_ok=True)
@@ -71,9 +73,9 @@ def write_version(staged: Path, source: Source, variants: tuple[str, ...], limit
     own = {name: measured[name].answers[chosen] for name in found}
     novelty = {name: every[chosen] for name in found if (every := measured[name].novelty) is not None}
     Golden(data.x_test[chosen], source.answers[chosen], own, novelty).write(staged / GOLDEN)
-    threshold = _threshold(engines[FP32], source)
-    manifest = _manifest(source, limits, found, left_out, seconds)
-    replace(manifest, novelty=threshold).write(staged / MANIFEST)
+    results: dict[str, Any] = {"variants": found, "left_out": left_out, "baselines": seconds}
+    results["novelty"] = _threshold(engines[FP32], source)
+    _manifest(source, limits, results).write(staged / MANIFEST)
 
 
 def other_ways(source: Source, fp32: Path) -> dict[str, Callable[[Pixels], object]]:
@@ -82,36 +84,35 @@ def other_ways(source: Source, fp32: Path) -> dict[str, Callable[[Pixels], objec
     return dict(source.baselines) | ({"OpenVINO": openvino} if openvino else {})
 
 
-def _write_variants(staged: Path, source: Source, variants: tuple[str, ...]) -> tuple[dict[str, str], LeftOut]:
-    """Writes fp32 and the variants of it. Returns how each was made, for people, and why the others cannot be."""
-    models = {FP32: (source.fp32, f"from {source.reference}")}
-    left_out: LeftOut = {}
-    for name in variants:
+def _write_variants(
+    staged: Path, source: Source, variants: tuple[str, ...]
+) -> tuple[dict[str, Engine], dict[str, str], LeftOut]:
+    """Writes fp32 and the variants of it: those that run, how each was made, and why others are left out."""
+    engines: dict[str, Engine] = {}
+    made, left_out = {}, {}
+    for name in (FP32, *variants):
         try:
-            if name == INT8:
-                models[name] = calibrated(source.fp32, source.preprocessing, *source.calibration_split())
-            else:
-                models[name] = (to_fp16(source.fp32), "half precision between preprocessing and softmax")
-        except (UnsupportedError, ModelError) as error:
-            left_out[name] = str(error)
-    for name, (model, _) in models.items():
-        add_novelty(model)
-        onnx.helper.set_model_props(model, {**_metadata(source), "precision": name})
-        onnx.save(model, staged / FILES[name])
-    return {name: made for name, (_, made) in models.items()}, left_out
-
-
-def _engines(staged: Path, made: dict[str, str], left_out: LeftOut) -> dict[str, Engine]:
-    """The variants that ONNX Runtime can run; fp32 must be one."""
-    engines = {}
-    for name in made:
-        try:
+            model, made[name] = _variant(name, source)
+            add_novelty(model)
+            onnx.helper.set_model_props(model, {**_metadata(source), "precision": name})
+            onnx.save(model, staged / FILES[name])
             engines[name] = Engine(staged / FILES[name], provider="cpu")
-        except ModelError as error:
+        except (UnsupportedError, ModelError) as error:
             if name == FP32:
                 raise ExportError(f"not published: {error}") from error
             left_out[name] = str(error)
-    return engines
+    return engines, made, left_out
+
+
+def _variant(name: str, source: Source) -> tuple[onnx.ModelProto, str]:
+    """A variant of the source's model, and how it was made."""
+    if name == INT8:
+        return calibrated(source.fp32, source.preprocessing, *source.calibration_split())
+    if name == FP16:
+        return to_fp16(source.fp32), "half precision between preprocessing and softmax"
+    model = onnx.ModelProto()
+    model.CopyFrom(source.fp32)
+    return model, f"from {source.reference}"
 
 
 def _threshold(fp32: Engine, source: Source) -> NoveltyThreshold | None:
@@ -129,21 +130,7 @@ def _threshold(fp32: Engine, source: Source) -> NoveltyThreshold | None:
     return threshold
 
 
-def _failures(measured: dict[str, Measured], limits: Limits) -> LeftOut:
-    """Why variants do not pass. Raises ParityError if fp32 does not."""
-    failures = {name: why for name, result in measured.items() if (why := failure(name, result, limits))}
-    if FP32 in failures:
-        raise ParityError(f"not published: {failures[FP32]}")
-    return failures
-
-
-def _manifest(
-    source: Source,
-    limits: Limits,
-    variants: dict[str, Evidence],
-    left_out: LeftOut,
-    baselines: dict[str, dict[str, float]],
-) -> Manifest:
+def _manifest(source: Source, limits: Limits, results: dict[str, Any]) -> Manifest:
     return Manifest(
         name=NAME,
         created=now(),
@@ -154,11 +141,9 @@ def _manifest(
         test_sha256=source.data.test_sha256,
         test_images=len(source.data.x_test),
         limits=asdict(limits),
-        variants=variants,
-        left_out=left_out,
-        baselines=baselines,
         training=dict(source.training),
         provenance=provenance(),
+        **results,
     )
 
 

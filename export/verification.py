@@ -45,12 +45,10 @@ class Questions(NamedTuple):
 def verify(target: str, settings: VerifySettings, limits: Limits, imported: ImportSettings) -> list[str]:
     """Runs the acceptance checks on a version or on an ONNX file, and prints their table.
 
-    Args:
-        target: A version's number in the repository, a version's folder, or an ONNX file, in a version or not.
-        settings: The images, and the model to compare with.
-        limits: The limits of the checks. On the golden set, whose images are the hardest, int8 is compared with its own
-            answers instead. Another test set than the one it was published with is judged as a sample.
-        imported: What the model to compare with takes and gives, if it is not a run's.
+    The target is a version's number in the repository, a version's folder, or an ONNX file, in a version or not.
+    `imported` is what the model to compare with takes and gives, if it is not a run's. On the golden set, whose images
+    are the hardest, int8 is compared with its own answers and not by the limits. Another test set than the one it was
+    published with is judged as a sample.
 
     Returns:
         What failed, a line each.

@@ -65,23 +65,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two finished runs or more that were scored on the same test images.
+    """Two finished runs or more that were scored on the same test images."""
 
-    Attributes:
-        rows: One for each run, in the order given.
-        histories: The learning curves of each, by the row's name.
-        words: A sentence or two on each run, and one on each compared with the first.
-        test_source: The name of the test set.
-        test_sha256: SHA-256 of the bytes of the test images and labels.
-        test_images: How many.
-    """
-
-    rows: list[Row]
-    histories: dict[str, curves.History]
-    words: list[str]
-    test_source: str
-    test_sha256: str
-    test_images: int
+    rows: list[Row]  # one for each run, in the order given
+    histories: dict[str, curves.History]  # the learning curves of each, by the row's name
+    words: list[str]  # A sentence or two on each run, and one on each compared with the first
+    test_source: str  # the name of the test set
+    test_sha256: str  # SHA-256 of the bytes of the test images and labels
+    test_images: int  # how many
 
     @property
     def table(self) -> Table:

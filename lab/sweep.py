@@ -29,21 +29,13 @@ from digits.train.training import fit, prepare
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep that is done.
+    """A sweep that is done."""
 
-    Attributes:
-        results: Its trials, the best first.
-        varied: The hyperparameters of which more than one value was tried.
-        importances: Of these, each one's share of what they explain, the largest first.
-        source: The name of the data.
-        failures: Why a trial could not be trained, by its number, for each that could not.
-    """
-
-    results: list[Result]
-    varied: list[str]
-    importances: dict[str, float]
-    source: str
-    failures: dict[int, str]
+    results: list[Result]  # its trials, the best first
+    varied: list[str]  # the hyperparameters of which more than one value was tried
+    importances: dict[str, float]  # of these, each one's share of what they explain, the largest first
+    source: str  # the name of the data
+    failures: dict[int, str]  # why a trial could not be trained, by its number, for each that could not
 
 
 def sweep(settings: SweepSettings) -> Sweep:

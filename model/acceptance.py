@@ -18,23 +18,14 @@ LEVEL = 0.001  # of the one-sided exact binomial test for a sample
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A variant's answers to a set of images, compared with the reference's.
+    """A variant's answers to a set of images, compared with the reference's."""
 
-    Attributes:
-        answers: float32 [n, 10].
-        novelty: float32 [n], if the variant has it.
-        parity: With the reference.
-        correct: How many images it classifies correctly; None without labels.
-        reference_correct: How many the reference classifies correctly.
-        batch_dependence: How the answers depend on the batch; None if they do not, bit for bit.
-    """
-
-    answers: Probabilities
-    novelty: NDArray[np.float32] | None
-    parity: Parity
-    correct: int | None
-    reference_correct: int | None
-    batch_dependence: str | None
+    answers: Probabilities  # float32 [n, 10]
+    novelty: NDArray[np.float32] | None  # float32 [n], if the variant has it
+    parity: Parity  # with the reference
+    correct: int | None  # how many images it classifies correctly; None without labels
+    reference_correct: int | None  # how many the reference classifies correctly
+    batch_dependence: str | None  # how the answers depend on the batch; None if they do not, bit for bit
 
     @property
     def accuracy(self) -> float | None:
@@ -48,21 +39,17 @@ def measure(
     labels: NDArray[np.uint8] | None,
     reference: Probabilities,
 ) -> Measured:
-    """Runs a variant over images uint8 [n, 28, 28], and over 513 of them in batches of 1, 7, 64 and 513.
+    """Runs a variant's `Engine.answer` over images uint8 [n, 28, 28], and over 513 of them in batches of several sizes.
 
-    Args:
-        answer: The variant's `Engine.answer`.
-        pixels: The images.
-        labels: The digits that they show, uint8 [n], if known.
-        reference: The probabilities to compare with, float32 [n, 10].
+    `labels` uint8 [n] are the digits that they show, if known; `reference` float32 [n, 10] is compared with.
     """
     answers, novelty = answer(pixels)
     correct, reference_correct = (
         None if labels is None else int((probabilities.argmax(axis=1) == labels).sum())
         for probabilities in (answers, reference)
     )
-    dependence = batch_dependence(lambda images: answer(images).columns, pixels)
-    return Measured(answers, novelty, compare(answers, reference), correct, reference_correct, dependence)
+    parity = compare(answers, reference)
+    return Measured(answers, novelty, parity, correct, reference_correct, batch_dependence(answer, pixels))
 
 
 def failure(variant: str, measured: Measured, limits: Limits, *, sample: bool = False) -> str | None:
@@ -71,13 +58,7 @@ def failure(variant: str, measured: Measured, limits: Limits, *, sample: bool = 
     The limits of int8 are counted in images. A loss of one image is always allowed, since a test set of fewer than
     2,000 cannot show less. A sample is not judged more strictly than the whole test set: its count is too high only if
     the one-sided exact binomial test, at the level of 0.001, rejects that the whole meets the limit. A limit of 0
-    stays 0.
-
-    Args:
-        variant: Its name.
-        measured: Its measured answers.
-        limits: The limits for the whole test set.
-        sample: Whether the images are another set than the one that the limits are for.
+    stays 0. `sample` says that the images are another set than the one that the limits are for.
     """
     parity = measured.parity
     flips, images = len(parity.flipped), parity.images

@@ -7,15 +7,10 @@ from numpy.typing import NDArray
 
 
 class Answer(NamedTuple):
-    """What a model computes for n images.
+    """What a model computes for n images."""
 
-    Attributes:
-        probabilities: Of the digits 0 to 9, float32 [n, 10].
-        novelty: How unlike a digit each image is, float32 [n]; None if the model has no such output.
-    """
-
-    probabilities: NDArray[np.float32]
-    novelty: NDArray[np.float32] | None
+    probabilities: NDArray[np.float32]  # of the digits 0 to 9, float32 [n, 10]
+    novelty: NDArray[np.float32] | None  # how unlike a digit each image is, [n]; None if the model has no such output
 
     @property
     def columns(self) -> NDArray[np.float32]:

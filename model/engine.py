@@ -75,10 +75,6 @@ class Engine:
         """The novelty above which an image does not show a digit; None if the model has no novelty."""
         return manifest.novelty.threshold if self.has_novelty and manifest.novelty else None
 
-    def columns(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """All numbers of the answer to each image: a row of `Answer.columns` each."""
-        return self.answer(pixels).columns
-
 
 def load_engine(model: ModelVersion, *, variant: str = FP32, provider: Provider = "auto", threads: int = 1) -> Engine:
     """Opens a variant and runs its self-test: it must answer the golden set on this host as it did when published.
@@ -91,7 +87,7 @@ def load_engine(model: ModelVersion, *, variant: str = FP32, provider: Provider 
     golden = Golden.read(model.golden)
     if (fault := deviation(engine.answer, golden, variant)) is not None:
         raise SelfTestError(f"{path}: {fault}")
-    if (fault := batch_dependence(engine.columns, golden.pixels)) is not None:
+    if (fault := batch_dependence(engine.answer, golden.pixels)) is not None:
         if engine.provider == CPU:
             raise SelfTestError(f"{path}: {fault}")
         log.warning("%s: %s", path, fault)  # allowed on a GPU

@@ -18,7 +18,7 @@ from digits.model.parity import compare
 
 Pixels = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
-Run = Callable[[Pixels], Probabilities]
+Run = Callable[[Pixels], Answer]  # an engine's `answer`
 
 SIZE = 256  # images
 BATCH_SIZES = (1, 7, 64)  # compared with one batch of 513
@@ -32,24 +32,15 @@ NOVELTY_PREFIX = "novelty."  # of the names of these arrays
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """Images and the expected answers.
+    """Images and the expected answers."""
 
-    Attributes:
-        pixels: uint8 [n, 28, 28].
-        reference: The probabilities of what was exported, such as the Keras model's, float32 [n, 10].
-        answers: Each variant's own probabilities on the exporting host, float32 [n, 10].
-        novelty: Each variant's own novelty there, float32 [n]; empty for a model that has none.
-    """
-
-    pixels: Pixels
-    reference: Probabilities
-    answers: dict[str, Probabilities]
-    novelty: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    pixels: Pixels  # uint8 [n, 28, 28]
+    reference: Probabilities  # the probabilities of what was exported, such as the Keras model's, float32 [n, 10]
+    answers: dict[str, Probabilities]  # each variant's own probabilities on the exporting host, float32 [n, 10]
+    novelty: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # each variant's own there, [n], if it has it
 
     def write(self, path: Path) -> None:
-        arrays: dict[str, Any] = {"pixels": self.pixels, "reference": self.reference, **self.answers}
-        arrays |= {f"{NOVELTY_PREFIX}{name}": novelty for name, novelty in self.novelty.items()}
-        np.savez_compressed(path, **arrays)
+        np.savez_compressed(path, **self._arrays())  # type: ignore[arg-type] # the names are not those of its options
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -65,31 +56,27 @@ class Golden:
             raise RepositoryError(f"{path}: not a golden set ({error})") from error
         return golden
 
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays by their names in the file."""
+        novelty = {f"{NOVELTY_PREFIX}{name}": values for name, values in self.novelty.items()}
+        return {"pixels": self.pixels, "reference": self.reference, **self.answers, **novelty}
+
     def _check(self) -> None:
         """Raises ValueError if an array has an unexpected type or shape."""
         images = len(self.pixels)
-        if self.pixels.dtype != np.uint8 or self.pixels.shape != (images, SIDE, SIDE) or not images:
-            raise ValueError(f"pixels are {self.pixels.dtype} {list(self.pixels.shape)}")
-        for name, answers in {"reference": self.reference, **self.answers}.items():
-            if answers.dtype != np.float32 or answers.shape != (images, CLASSES):
-                raise ValueError(f"{name} is {answers.dtype} {list(answers.shape)}")
-        for name, novelty in self.novelty.items():
-            if novelty.dtype != np.float32 or novelty.shape != (images,):
-                raise ValueError(f"{NOVELTY_PREFIX}{name} is {novelty.dtype} {list(novelty.shape)}")
+        if not images:
+            raise ValueError("it has no images")
+        for name, array in self._arrays().items():
+            shape = (SIDE, SIDE) if name == "pixels" else () if name.startswith(NOVELTY_PREFIX) else (CLASSES,)
+            if array.dtype != (np.uint8 if name == "pixels" else np.float32) or array.shape != (images, *shape):
+                raise ValueError(f"{name} is {array.dtype} {list(array.shape)}")
 
 
 def choose(probabilities: Probabilities, seed: int = 0) -> NDArray[np.intp]:
-    """Chooses the test images of the golden set.
+    """Chooses the test images of the golden set by the reference's answers to all: their indices, ascending, [<= 256].
 
     Half of them have the smallest margin between the two most probable digits, where an arithmetic error shows first;
     the other half is a seeded choice of the rest.
-
-    Args:
-        probabilities: The reference's answer to the whole test set, float32 [n, 10].
-        seed: For the choice of the second half.
-
-    Returns:
-        Their indices, ascending, intp [min(n, 256)].
     """
     ranked = np.sort(probabilities, axis=1)
     by_margin = np.argsort(ranked[:, -1] - ranked[:, -2], kind="stable")
@@ -99,7 +86,7 @@ def choose(probabilities: Probabilities, seed: int = 0) -> NDArray[np.intp]:
     return np.sort(np.concatenate([by_margin[:half], chosen]))
 
 
-def deviation(answer: Callable[[Pixels], Answer], golden: Golden, variant: str) -> str | None:
+def deviation(run: Run, golden: Golden, variant: str) -> str | None:
     """How a variant's answers to the golden set on this host deviate from the published ones; None if they do not.
 
     fp32 is compared with the reference, any other variant with its own answers on the exporting host: the digits must
@@ -112,7 +99,7 @@ def deviation(answer: Callable[[Pixels], Answer], golden: Golden, variant: str) 
         expected, tolerance, whose = golden.answers[variant], OWN_TOLERANCE, "its own answer where it was exported"
     else:
         return f"its golden set has no answers of {variant}"
-    probabilities, novelty = answer(golden.pixels)
+    probabilities, novelty = run(golden.pixels)
     parity = compare(probabilities, expected)
     if not parity.max_abs_diff <= tolerance:
         return (
@@ -140,14 +127,11 @@ def _novelty_deviation(novelty: NDArray[np.float32] | None, golden: Golden, vari
 
 
 def batch_dependence(run: Run, pixels: Pixels) -> str | None:
-    """In which batches the answers differ from those in one batch of 513; None if they are the same, bit for bit.
-
-    `run` gives rows of any width for images uint8 [n, 28, 28], such as `Engine.columns`.
-    """
+    """In which batches the answers differ from those in one batch of 513; None if they are the same, bit for bit."""
     tiled = np.resize(pixels, (WHOLE, *pixels.shape[1:]))
-    whole = run(tiled)
+    whole = run(tiled).columns
     for size in BATCH_SIZES:
-        parts = np.concatenate([run(tiled[start : start + size]) for start in range(0, len(tiled), size)])
+        parts = np.concatenate([run(tiled[start : start + size]).columns for start in range(0, len(tiled), size)])
         if parts.tobytes() != whole.tobytes():
             return f"on this host answers in batches of {size} differ from those in one of {WHOLE}"
     return None

@@ -8,21 +8,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """The differences between two sets of answers to the same images.
+    """The differences between two sets of answers to the same images."""
 
-    Attributes:
-        max_abs_diff: Largest |difference of a probability|.
-        mean_abs_diff: Mean of the same over all probabilities.
-        worst: Index of the image with the largest difference.
-        flipped: Indices of the images whose most probable digit differs, [k].
-        images: How many were compared.
-    """
-
-    max_abs_diff: float
-    mean_abs_diff: float
-    worst: int
-    flipped: NDArray[np.intp]
-    images: int
+    max_abs_diff: float  # largest |difference of a probability|
+    mean_abs_diff: float  # mean of the same over all probabilities
+    worst: int  # index of the image with the largest difference
+    flipped: NDArray[np.intp]  # indices of the images whose most probable digit differs, [k]
+    images: int  # how many were compared
 
     @property
     def argmax_agreement(self) -> float:

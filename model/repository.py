@@ -74,11 +74,7 @@ class Repository:
         return _numbers(self.folder, WITHDRAWN)
 
     def open(self, version: int | None = None) -> ModelVersion:
-        """Opens a version, by default the newest.
-
-        Raises:
-            RepositoryError: there is no such version, or one of its files is missing or damaged.
-        """
+        """Opens a version, by default the newest. Raises RepositoryError if there is none, or if it is damaged."""
         versions = self.versions()
         if not versions:
             raise self._empty()
@@ -130,30 +126,21 @@ class Repository:
         """
         with self._locked():
             versions = self.versions()
-            if version is None:
-                if len(versions) < 2:  # noqa: PLR2004 one to withdraw and one to stay
-                    raise RepositoryError(
-                        f"{self.folder}: there is no earlier version to roll back to; there are {versions}"
-                    )
-                version = versions[-2]
-            model = self.open(version)
-            if version == versions[-1]:
-                raise RepositoryError(f"{self.folder}: version {version} is the newest already; there are {versions}")
+            there = f"there are {versions}"
+            if version is None and len(versions) == 1:
+                raise RepositoryError(f"{self.folder}: there is no earlier version to roll back to; {there}")
+            model = self.open(version if version is not None or not versions else versions[-2])
+            if (version := model.number) == versions[-1]:
+                raise RepositoryError(f"{self.folder}: version {version} is the newest already; {there}")
             with self._configured(model.folder):
                 for above in reversed(versions[versions.index(version) + 1 :]):
                     (self.folder / str(above)).rename(self.folder / f"{WITHDRAWN}{above}")
             return model
 
     def prune(self, keep: int) -> list[int]:
-        """Removes all but the newest `keep` versions, and the withdrawn versions below the newest.
+        """Removes all but the newest `keep` versions, and the withdrawn ones below the newest; gives their numbers.
 
         A version loses its number first, by rename, so that nobody reads a half-removed one.
-
-        Args:
-            keep: At least 1.
-
-        Returns:
-            The numbers of the removed versions.
 
         Raises:
             RepositoryError: there is no version, or the newest one is damaged: then older ones may be needed.

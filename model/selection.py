@@ -25,17 +25,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The chosen variant.
+    """The chosen variant."""
 
-    Attributes:
-        variant: Such as `int8`.
-        engine: Its engine, which passed the self-test.
-        reason: Why it was chosen, for people.
-    """
-
-    variant: str
-    engine: Engine
-    reason: str
+    variant: str  # such as `int8`
+    engine: Engine  # its engine, which passed the self-test
+    reason: str  # why it was chosen, for people
 
 
 def select(model: ModelVersion, *, precision: Precision = "auto", provider: Provider, threads: int = 1) -> Selection:

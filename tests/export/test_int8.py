@@ -95,7 +95,7 @@ def test_an_answer_never_depends_on_the_other_images_in_its_batch(
     neighbours = adversarial(kind, before + after, data.draw(st.integers(0, 2**32)))
     batch = np.concatenate([neighbours[:before], image[None], neighbours[before:]])
     for variant in variants.values():
-        assert variant.columns(batch)[before].tobytes() == variant.columns(image[None])[0].tobytes()
+        assert variant.answer(batch).columns[before].tobytes() == variant.answer(image[None]).columns[0].tobytes()
 
 
 # Other graphs
