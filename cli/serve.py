@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from digits.serve.settings import ServeSettings
+from digits.serve.settings import ServeSettings, WorkerConfiguration
 
 
 def serve(settings: Annotated[ServeSettings, Parameter(name="*")] = ServeSettings()) -> int:
@@ -29,7 +29,6 @@ def serve(settings: Annotated[ServeSettings, Parameter(name="*")] = ServeSetting
     if (workers := count_workers(settings)) > 1:
         return supervise(settings, workers, partial(print, flush=True))
 
-    from digits.serve.process.worker_configuration import WorkerConfiguration
     from digits.serve.server import Server  # which a supervisor does without
 
     server = Server(WorkerConfiguration(settings))

@@ -26,12 +26,9 @@ def require_free(address: str) -> None:
 def hold(address: str) -> tuple[str, list[socket.socket]]:
     """Reserves a free port for processes that are to share it by SO_REUSEPORT.
 
-    Returns:
-        The address with its real port, and sockets that keep other programs off it until they are closed. They do not
-        listen, and so get no connections.
-
-    Raises:
-        StartError: the address is malformed, not free, or a Unix socket, which cannot be shared.
+    Returns the address with its real port, and sockets that keep other programs off it until they are closed. They do
+    not listen, and so get no connections. Raises StartError: the address is malformed, not free, or a Unix socket,
+    which cannot be shared.
     """
     if address.startswith(UNIX):
         raise StartError(f"--address {address}: workers cannot share a Unix socket; give HOST:PORT, or --workers 1")

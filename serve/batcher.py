@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits.model.answer import Answer
-from digits.serve.errors import internal_error
+from digits.serve.errors import call_error
 from digits.serve.job import FOREVER, Answers, Job
 from digits.serve.statistics import Statistics
 
@@ -70,7 +70,7 @@ class Batcher:
             queue_seconds = len(jobs) * started - sum([job.arrived for job in jobs])
             self.statistics.record_batch(len(jobs), images, queue_seconds, compute_seconds)
         except Exception as unforeseen:  # noqa: BLE001 the callers get its id, the log has all of it
-            error = internal_error(f"the model failed on a batch of {len(jobs)} calls", unforeseen)
+            error = call_error(f"the model failed on a batch of {len(jobs)} calls", unforeseen)
             for job in jobs:
                 job.fail(error)
         else:
@@ -90,5 +90,5 @@ def _send(jobs: Sequence[Job], answers: Answers, started: float) -> None:
         try:
             job.answer(request.encode(answers, start, stop, waited))
         except Exception as unforeseen:  # noqa: BLE001 the others of its batch get their answers
-            job.fail(internal_error("an answer could not be sent", unforeseen))
+            job.fail(call_error("an answer could not be sent", unforeseen))
         start = stop

@@ -3,10 +3,9 @@
 from functools import lru_cache, partial
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from digits.protos.digits.v1 import digits_pb2
-from digits.serve.errors import InvalidRequest
+from digits.serve.errors import InvalidRequest, read_message
 from digits.serve.job import FOREVER, IMAGE_BYTES, Answers, Encode, Request
 from digits.serve.pictures import Pictures
 
@@ -21,19 +20,14 @@ NO_TAG = b"\x00"
 def parse(message: bytes, max_batch_size: int) -> Request:
     """What a ClassifyRequest asks for, which may be Pictures, yet to be decoded.
 
-    Raises:
-        InvalidRequest: not a ClassifyRequest, not a whole number of images, none, or more than `max_batch_size`.
+    Raises InvalidRequest: not a ClassifyRequest, not a whole number of images, none, or more than `max_batch_size`.
     """
     if len(message) == len(ONE_IMAGE) and message.startswith(BEFORE_PIXELS):  # most calls
         return Request(message[len(BEFORE_PIXELS) :], 1, encode)
     head = _before_pixels(len(message))
     if message.startswith(head):  # protobuf would copy the pixels twice
         return _of_pixels(memoryview(message)[len(head) :], max_batch_size, encode)
-    try:
-        request = digits_pb2.ClassifyRequest.FromString(message)
-    except DecodeError as error:
-        raise InvalidRequest(f"the message is not a digits.v1.ClassifyRequest: {error}") from error
-    return understand(request, max_batch_size)
+    return understand(read_message(digits_pb2.ClassifyRequest, message), max_batch_size)
 
 
 def understand(request: digits_pb2.ClassifyRequest, max_batch_size: int) -> Request:
@@ -63,16 +57,14 @@ def encode(answers: Answers, start: int, stop: int, queue_microseconds: int) -> 
     if stop - start == 1:  # lengths of one byte
         novelty = b"\x42\x04" + novelties if novelties else b""
         return b"\x0a\x01" + digits + b"\x12\x04" + confidences + novelty + tail
-    novelty = NOVELTIES + _varint(len(novelties)) + novelties if novelties else b""
-    packed = DIGITS + _varint(len(digits)) + digits + CONFIDENCES + _varint(len(confidences)) + confidences
-    return packed + novelty + tail
+    novelty = _packed(NOVELTIES, novelties) if novelties else b""
+    return _packed(DIGITS, digits) + _packed(CONFIDENCES, confidences) + novelty + tail
 
 
 def encode_with_probabilities(answers: Answers, start: int, stop: int, queue_microseconds: int) -> bytes:
     """As `encode`, and all ten probabilities of each image."""
     probabilities = answers.probabilities[40 * start : 40 * stop]
-    field = PROBABILITIES + _varint(len(probabilities)) + probabilities
-    return encode(answers, start, stop, queue_microseconds) + field
+    return encode(answers, start, stop, queue_microseconds) + _packed(PROBABILITIES, probabilities)
 
 
 def encode_pictures(encoder: Encode, answers: Answers, start: int, stop: int, queue_microseconds: int) -> bytes:
@@ -82,7 +74,7 @@ def encode_pictures(encoder: Encode, answers: Answers, start: int, stop: int, qu
         return response
     novelties = np.frombuffer(answers.novelties[4 * start : 4 * stop], "<f4")
     rejected = (novelties > np.float32(answers.novelty_threshold)).tobytes()
-    return response + NOT_A_DIGIT + _varint(len(rejected)) + rejected
+    return response + _packed(NOT_A_DIGIT, rejected)
 
 
 def _tail(answers: Answers, queue_microseconds: int) -> bytes:
@@ -98,6 +90,10 @@ def _tail(answers: Answers, queue_microseconds: int) -> bytes:
         ).SerializeToString()
         answers.memo[queue_microseconds] = tail
     return tail
+
+
+def _packed(tag: bytes, elements: bytes) -> bytes:
+    return tag + _varint(len(elements)) + elements
 
 
 @lru_cache(maxsize=1024)

@@ -14,7 +14,7 @@ from digits.model.selection import select
 from digits.protos.digits.v1 import digits_pb2
 from digits.serve.oip.model_info import ModelInfo
 from digits.serve.settings import ServeSettings
-from digits.serve.transport.choice import TransportChoice
+from digits.serve.transport.transport import TransportChoice
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,7 @@ class EngineHost:
     def __init__(self, settings: ServeSettings, version: int | None, reason: str | None) -> None:
         """Opens a version, or the newest one if None; a `reason` replaces the one that the selection gives.
 
-        Raises:
-            ModelError: there is no version, it is damaged, or it fails its self-test on this machine.
+        Raises ModelError: there is no version, it is damaged, or it fails its self-test on this machine.
         """
         self.model = open_repository(settings.models).open(version)
         log.info("model: %s", "bundled" if settings.models is None else self.model.folder)

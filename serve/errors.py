@@ -2,13 +2,18 @@
 
 import logging
 import uuid
-from typing import Literal
+from typing import Literal, TypeVar
+
+from google.protobuf.message import DecodeError, Message
 
 log = logging.getLogger(__name__)
 
 Reason = Literal[
     "invalid", "not_found", "too_large", "queue_full", "too_late", "streams_full", "deadline", "draining", "internal"
 ]
+
+
+MessageType = TypeVar("MessageType", bound=Message)
 
 
 class CallError(Exception):
@@ -33,8 +38,10 @@ class CallError(Exception):
         return (("retry-after-ms", str(self.retry_after_ms)),) if self.retry_after_ms else ()
 
 
-def internal_error(what: str, error: Exception) -> CallError:
-    """The answer to an unexpected exception: a fixed text and an id; the log has all of it."""
+def call_error(what: str, error: Exception) -> CallError:
+    """The answer to an exception: of an unexpected one a fixed text and an id; the log has all of it."""
+    if isinstance(error, CallError):
+        return error
     incident = uuid.uuid4().hex[:12]
     log.error("incident %s: %s", incident, what, exc_info=error)
     return CallError(f"internal error; the server's log has it as incident {incident}")
@@ -42,6 +49,16 @@ def internal_error(what: str, error: Exception) -> CallError:
 
 class InvalidRequest(CallError, code="INVALID_ARGUMENT", reason="invalid"):  # noqa: N818 named as the status is
     """The caller sent what the model cannot take."""
+
+
+def read_message(kind: type[MessageType], message: bytes) -> MessageType:
+    """The bytes of a call as a message of that kind. Raises InvalidRequest if they are not one."""
+    try:
+        return kind.FromString(message)
+    except DecodeError as error:
+        name = kind.DESCRIPTOR.full_name
+        article = "an" if name.startswith("i") else "a"
+        raise InvalidRequest(f"the message is not {article} {name}: {error}") from error
 
 
 class NotFound(CallError, code="NOT_FOUND", reason="not_found"):  # noqa: N818

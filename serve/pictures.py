@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from digits.images.errors import PictureError
-from digits.serve.errors import CallError, Draining, InvalidRequest, QueueFull, internal_error
+from digits.serve.errors import Draining, InvalidRequest, QueueFull, call_error
 from digits.serve.job import Job, Request
 from digits.serve.process.decoder_process import DecoderProcess
 from digits.serve.process.threads import Pool
@@ -21,15 +21,6 @@ class Pictures(Request):
 
     files: list[bytes] = field(default_factory=list)
     decoded: list[bytes] = field(default_factory=list)
-
-    def decode_next(self, decoder: DecoderProcess) -> bool:
-        """Decodes one file; whether it was the last. Raises InvalidRequest if it does not show one digit."""
-        index = len(self.decoded)
-        try:
-            self.decoded.append(decoder.decode(self.files[index]))
-        except PictureError as error:
-            raise InvalidRequest(f"pictures[{index}]: {error}") from error
-        return len(self.decoded) == len(self.files)
 
 
 class Decoders:
@@ -67,23 +58,25 @@ class Decoders:
         """Decodes one file of a job. The next one waits until every other job has had its turn."""
         try:
             if not job.dismiss_if_dead(time.monotonic()):
-                if not self._decode_next(pictures):
+                self._decode_next(pictures)
+                if len(pictures.decoded) < len(pictures.files):
                     self._threads.submit(self._step, job, pictures)
                     return
                 pictures.pixels = b"".join(pictures.decoded)
                 self._queue.put(job)
-        except CallError as error:
-            job.fail(error)
-        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has all of it
-            job.fail(internal_error("pictures could not be decoded", unforeseen))
+        except Exception as error:  # noqa: BLE001 answered with a status
+            job.fail(call_error("pictures could not be decoded", error))
         pictures.files, pictures.decoded = [], []
         with self._changed:
             self._jobs -= 1
             self._changed.notify_all()
 
-    def _decode_next(self, pictures: Pictures) -> bool:
-        decoder = self._idle.pop()  # the latest used, so that a quiet server has one process
+    def _decode_next(self, pictures: Pictures) -> None:
+        """Decodes one file. Raises InvalidRequest if it does not show one digit."""
+        decoder, index = self._idle.pop(), len(pictures.decoded)  # the latest used: a quiet server has one process
         try:
-            return pictures.decode_next(decoder)
+            pictures.decoded.append(decoder.decode(pictures.files[index]))
+        except PictureError as error:
+            raise InvalidRequest(f"pictures[{index}]: {error}") from error
         finally:
             self._idle.append(decoder)

@@ -41,10 +41,8 @@ class JobQueue:
     def put(self, job: Job) -> None:
         """Accepts a job, or raises at once.
 
-        Raises:
-            QueueFull: `max_queue_size` jobs wait at its level.
-            TooLate: the jobs before it take longer than its caller waits (deadline-aware admission control).
-            Draining: the queue is closed.
+        Raises QueueFull: `max_queue_size` jobs wait at its level. TooLate: the jobs before it take longer than its
+        caller waits (deadline-aware admission control). Draining: the queue is closed.
         """
         request = job.request
         level = (request.priority if 0 < request.priority <= len(self._levels) else self._default_level) - 1

@@ -14,14 +14,12 @@ from digits.serve.engine_host import EngineHost
 from digits.serve.process.memory_watch import MemoryWatch
 from digits.serve.process.threads import fit
 from digits.serve.process.warmup import warm_up
-from digits.serve.process.worker_configuration import WorkerConfiguration
 from digits.serve.services import Services
-from digits.serve.settings import MB
+from digits.serve.settings import MB, WorkerConfiguration
 from digits.serve.statistics import Statistics
-from digits.serve.transport.choice import choose
 from digits.serve.transport.grpcio import GrpcioTransport
 from digits.serve.transport.native import NativeTransport
-from digits.serve.transport.transport import LINGER, Transport
+from digits.serve.transport.transport import LINGER, Transport, choose
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +27,13 @@ TRANSPORTS: dict[str, type[Transport]] = {"native": NativeTransport, "grpcio": G
 
 
 class Server:
-    """Serves one version of a model at one address, in this process.
-
-    Attributes:
-        address: Where it listens, with the real port.
-    """
+    """Serves one version of a model at one address, in this process."""
 
     def __init__(self, worker: WorkerConfiguration) -> None:
         """Loads the model, runs its self-test and binds the address: alone, or with other workers at the same port.
 
-        Raises:
-            ModelError: there is no version, it is damaged, or it fails its self-test on this machine.
-            StartError: the address is not available, or settings contradict each other.
+        Raises ModelError: there is no version, it is damaged, or it fails its self-test on this machine. StartError:
+        the address is not available, or settings contradict each other.
         """
         worker.settings.require_consistent()
         choice = choose(worker.settings)
@@ -57,7 +50,7 @@ class Server:
             self._engine.info, self._engine.describe(settings, choice), settings, self._statistics
         )
         self._transport = transport(settings, self._services, threads, reuse_port=worker.shared)
-        self.address = self._transport.address
+        self.address = self._transport.address  # with the real port
         self._watch = MemoryWatch(self.address, settings.max_memory * MB)
         # The warm-up is not counted if it comes before all other calls.
         uncounted = self._transport.warmup_address is not None
@@ -108,8 +101,7 @@ class Server:
     def drain(self) -> bool:
         """Sets health to NOT_SERVING and waits `lame_duck`; then refuses new calls, and answers every accepted call.
 
-        Returns:
-            Whether that was done within `drain_timeout`. If not, the calls that were left have been ended.
+        Returns whether that was done within `drain_timeout`. If not, the calls that were left have been ended.
         """
         self._services.ready = False
         self._transport.health.set_serving(False)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.inference.v2 import inference_pb2
@@ -14,8 +13,6 @@ from digits.serve.oip.model_info import ModelInfo
 from digits.serve.oip.service import InferenceService
 from digits.serve.settings import ServeSettings
 from digits.serve.statistics import Statistics
-
-Message = TypeVar("Message")
 
 DIGITS = digits_pb2.DESCRIPTOR.services_by_name["DigitClassifier"]
 INFERENCE = inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
@@ -52,11 +49,11 @@ class Services:
         }
         self.cold[f"/{DIGITS.full_name}/GetModel"] = lambda _message: description
 
-    def accept(self, parse: Callable[[Message], Request], message: Message) -> Request:
+    def accept(self, parse: Callable[..., Request], *message: bytes) -> Request:
         """The request that a method's `parse` makes of a message. Raises a CallError."""
         if self.draining:
             raise Draining
-        request = parse(message)
+        request = parse(*message)
         if self._default_timeout:
             request.timeout = min(request.timeout, self._default_timeout)
         return request

@@ -124,3 +124,19 @@ class ServeSettings:
                 f"--default-priority-level {self.default_level}: expected 1 to {self.priority_levels}, the "
                 "--priority-levels there are"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfiguration:
+    """Of one worker, or of a server that is alone."""
+
+    settings: ServeSettings  # for several workers, with the real port
+    statistics: int | None = None  # descriptor of the memory that all workers count in; None for a server alone
+    number: int = 0  # its row there, and its name for people
+    version: int | None = None  # which version to serve; None is the newest
+    reason: str | None = None  # why the settings have that precision; None if it is the user's
+
+    @property
+    def shared(self) -> bool:
+        """Whether other workers listen at the same port."""
+        return self.statistics is not None

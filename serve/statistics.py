@@ -13,13 +13,15 @@ from digits.serve.errors import Reason
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
-BATCHES, CALLS, IMAGES, QUEUE_NS, COMPUTE_NS, LAST_MS, FAIL_NS, FIRST_REASON = range(8)
-REASON_INDEX = {reason: FIRST_REASON + i for i, reason in enumerate(REASONS)}
-FIRST_SIZE = FIRST_REASON + len(REASONS)
 LARGEST_SIZE = 1024  # of the batches that are counted by size
-FIRST_SIZE_NS = FIRST_SIZE + LARGEST_SIZE
-ROW = FIRST_SIZE_NS + LARGEST_SIZE
-ROW_BYTES = 8 * ROW
+# Of a worker's row: single numbers by the names of Totals, failures by reason, and by size the batches and their time.
+NUMBERS = ("batches", "calls", "images", "queue_ns", "compute_ns", "failure_ns", "last_ms")
+TABLES = {"failures": len(REASONS), "sizes": LARGEST_SIZE, "size_ns": LARGEST_SIZE}
+ROW = np.dtype([*((name, np.int64) for name in NUMBERS), *((name, np.int64, (n,)) for name, n in TABLES.items())])
+BATCHES, CALLS, IMAGES, QUEUE_NS, COMPUTE_NS, FAIL_NS, LAST_MS = range(len(NUMBERS))
+FAILURES = {reason: len(NUMBERS) + i for i, reason in enumerate(REASONS)}
+SIZES = len(NUMBERS) + len(REASONS)
+SIZE_NS = SIZES + LARGEST_SIZE
 LARGEST = 2**63 - 1  # after which a sum restarts from 0: with 1,000 callers that always wait, after half a year
 
 
@@ -32,16 +34,16 @@ class Totals:
     images: int  # how many were in them
     queue_ns: int  # how long these calls waited for their batches, together
     compute_ns: int  # how long their batches took, together: a batch counts once for each of its calls
+    failure_ns: int  # how long the calls that were not answered were in the server, together
     last_ms: int  # when the last batch ended, in milliseconds since 1970; 0 if there was none
     failures: dict[Reason, int]  # by reason, the number of calls that were not answered, if it is not 0
-    failure_ns: int  # how long these were in the server, together
     batch_sizes: dict[int, tuple[int, int]]  # by images, up to LARGEST_SIZE: how many batches, and their time together
 
 
 def create(workers: int) -> int:
     """Memory for so many workers, as a file descriptor that child processes inherit and the caller closes."""
     fd = os.memfd_create("digits-statistics", 0)
-    os.ftruncate(fd, workers * ROW_BYTES)
+    os.ftruncate(fd, workers * ROW.itemsize)
     return fd
 
 
@@ -54,12 +56,13 @@ class Statistics:
 
     def __init__(self, fd: int | None = None, worker: int = 0) -> None:
         """Maps the memory that `create` returned, or memory of its own; the descriptor may be closed after it."""
-        size = ROW_BYTES if fd is None else os.fstat(fd).st_size
-        if not 0 <= worker < size // ROW_BYTES:
-            raise ValueError(f"there is no row for worker {worker}: the memory has {size // ROW_BYTES}")
+        size = ROW.itemsize if fd is None else os.fstat(fd).st_size
+        if not 0 <= worker < size // ROW.itemsize:
+            raise ValueError(f"there is no row for worker {worker}: the memory has {size // ROW.itemsize}")
         memory = mmap.mmap(-1 if fd is None else fd, size)
-        self._rows = np.frombuffer(memory, np.int64).reshape(-1, ROW)
-        self._row = memoryview(memory).cast("q")[worker * ROW : (worker + 1) * ROW]  # faster than numpy, one by one
+        self._rows = np.frombuffer(memory, ROW)
+        row = memoryview(memory)[worker * ROW.itemsize : (worker + 1) * ROW.itemsize]
+        self._row = row.cast("q")  # faster than numpy, one by one
         self._lock = threading.Lock()
 
     def record_batch(self, calls: int, images: int, queue_seconds: float, compute_seconds: float) -> None:
@@ -74,30 +77,21 @@ class Statistics:
             row[COMPUTE_NS] = (row[COMPUTE_NS] + calls * compute_ns) & LARGEST
             row[LAST_MS] = time.time_ns() // 1_000_000
             if images <= LARGEST_SIZE:
-                row[FIRST_SIZE - 1 + images] += 1
-                row[FIRST_SIZE_NS - 1 + images] += compute_ns
+                row[SIZES - 1 + images] += 1
+                row[SIZE_NS - 1 + images] += compute_ns
 
     def record_failure(self, reason: Reason, seconds: float = 0.0) -> None:
         """A call was not answered, after so many seconds."""
         row = self._row
         with self._lock:
-            row[REASON_INDEX[reason]] += 1
+            row[FAILURES[reason]] += 1
             row[FAIL_NS] += int(seconds * 1e9)
 
     def totals(self) -> Totals:
         """As of now; a batch that is being recorded may be in one count and not yet in another."""
-        sums = self._rows.sum(axis=0).tolist()
-        counts, times = sums[FIRST_SIZE:FIRST_SIZE_NS], sums[FIRST_SIZE_NS:]
-        return Totals(
-            batches=sums[BATCHES],
-            calls=sums[CALLS],
-            images=sums[IMAGES],
-            queue_ns=sums[QUEUE_NS],
-            compute_ns=sums[COMPUTE_NS],
-            last_ms=int(self._rows[:, LAST_MS].max()),
-            failures={reason: sums[index] for reason, index in REASON_INDEX.items() if sums[index]},
-            failure_ns=sums[FAIL_NS],
-            batch_sizes={
-                size: (count, ns) for size, (count, ns) in enumerate(zip(counts, times, strict=True), 1) if count
-            },
-        )
+        sums = {name: self._rows[name].sum(axis=0).tolist() for name in (*NUMBERS, *TABLES)}
+        by_size = enumerate(zip(sums.pop("sizes"), sums.pop("size_ns"), strict=True), 1)
+        failures = {reason: count for reason, count in zip(REASONS, sums.pop("failures"), strict=True) if count}
+        batch_sizes = {size: (count, ns) for size, (count, ns) in by_size if count}
+        sums["last_ms"] = int(self._rows["last_ms"].max())
+        return Totals(failures=failures, batch_sizes=batch_sizes, **sums)

@@ -1,19 +1,21 @@
-"""The form of a ModelInferRequest: all of it but its id and its pixels."""
+"""The form of a ModelInferRequest: all of it but its id and its pixels, and how these are written."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from digits.images import arrays
-from digits.images.arrays import PixelRange
+from digits.images.arrays import PixelRange, to_uint8
 from digits.images.digit import PIXELS
+from digits.images.errors import ArrayError
 from digits.protos.inference.v2 import inference_pb2
 from digits.serve.errors import InvalidRequest
 from digits.serve.job import Answers, Encode, Request
-from digits.serve.oip.model_info import INPUT, ModelInfo, Output, quoted
-from digits.serve.oip.pixels import ELEMENTS, PixelFormat
+from digits.serve.oip.model_info import ELEMENTS, INPUT, ModelInfo, Output, quoted
 from digits.serve.oip.response import Encoder, identity
 
 Input = inference_pb2.ModelInferRequest.InferInputTensor
@@ -23,13 +25,18 @@ Parameters = Mapping[str, inference_pb2.InferParameter]
 MOST_DIMENSIONS = 8  # that an error shows
 SHARED_MEMORY = "shared_memory_region"
 CLASSIFICATION = "classification"
+OTHER_RANGE = "the request parameter pixel_range '{}' takes the other range"
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
     """What all requests of one form have in common."""
 
-    pixels: PixelFormat  # how their pixels are written
+    model_name: str  # whose input their pixels are, for errors
+    count: int  # how many images
+    datatype: str  # one of ELEMENTS
+    pixel_range: PixelRange  # what floats are: "0-1" or "0-255"
+    size: int  # how many bytes all elements have
     encode: Encode  # gives the response to one without an id
     encode_with_id: Callable[[bytes, Answers, int, int, int], bytes]  # to one with an id: takes `identity(id)` first
     priority: int  # as in Request
@@ -38,15 +45,53 @@ class Form:
     def request(self, data: bytes, identifier: str) -> Request:
         """The request of this form with these raw elements. Raises InvalidRequest if they do not fit."""
         encode = partial(self.encode_with_id, identity(identifier)) if identifier else self.encode
-        return Request(self.pixels.to_bytes(data), self.pixels.count, encode, self.priority, self.timeout)
+        return Request(self.to_bytes(data), self.count, encode, self.priority, self.timeout)
+
+    def to_bytes(self, data: bytes) -> bytes:
+        """The model's pixels, uint8 [count, 28, 28], of raw ones: as they are if UINT8, otherwise by `images.arrays`.
+
+        Raises InvalidRequest: too few, too many, or a value that is not a pixel.
+        """
+        self._require_size(len(data))
+        if self.datatype == "UINT8":
+            return data
+        return self._to_uint8(np.frombuffer(data, ELEMENTS[self.datatype][1])).tobytes()
+
+    def from_contents(self, contents: inference_pb2.InferTensorContents) -> bytes:
+        """Typed elements as raw ones. Raises InvalidRequest for another type's field, or a value that is no pixel."""
+        field, element = ELEMENTS[self.datatype]
+        for other, _ in contents.ListFields():
+            if other.name != field:
+                raise InvalidRequest(
+                    f"unexpected explicit tensor data for input tensor '{INPUT}' for model '{self.model_name}' in "
+                    f"{other.name}; datatype {self.datatype} is expected in {field or 'raw_input_contents'}"
+                )
+        typed = getattr(contents, field) if field else ()
+        self._require_size(len(typed) * np.dtype(element).itemsize)
+        elements = np.array(typed)
+        if elements.dtype.kind in "iu":
+            elements = self._to_uint8(elements)  # before a narrower type could change the value
+        return elements.astype(element).tobytes()
+
+    def _require_size(self, size: int) -> None:
+        if size != self.size:
+            raise InvalidRequest(
+                f"input byte size mismatch for input '{INPUT}' for model '{self.model_name}'. "
+                f"Expected {self.size}, got {size}"
+            )
+
+    def _to_uint8(self, elements: NDArray[Any]) -> NDArray[np.uint8]:
+        try:
+            return to_uint8(elements, self.pixel_range, OTHER_RANGE)
+        except ArrayError as error:
+            raise InvalidRequest(f"input '{INPUT}' for model '{self.model_name}': {error}") from error
 
 
 def read_form(message: bytes, model: ModelInfo, max_batch_size: int) -> Form:
     """Reads a ModelInferRequest without id, raw and typed contents.
 
-    Raises:
-        InvalidRequest: the model has no such input, output or parameter.
-        NotFound: another model, or another version.
+    Raises InvalidRequest: the model has no such input, output or parameter. NotFound: another model, or another
+    version.
     """
     request = inference_pb2.ModelInferRequest.FromString(message)
     model.require(request.model_name, request.model_version)
@@ -57,7 +102,7 @@ def read_form(message: bytes, model: ModelInfo, max_batch_size: int) -> Form:
     encoder = Encoder(model.name, count, outputs)
     encode = encoder.encode_classes if any(output.classes for output in outputs) else encoder.encode
     return Form(
-        PixelFormat(model.name, count, tensor.datatype, _pixel_range(request.parameters), size),
+        *(model.name, count, tensor.datatype, _pixel_range(request.parameters), size),
         partial(encode, b""),
         encode,
         _integer(request.parameters, "priority"),

@@ -2,10 +2,8 @@
 
 from functools import lru_cache
 
-from google.protobuf.message import DecodeError
-
 from digits.protos.inference.v2 import inference_pb2
-from digits.serve.errors import CallError, InvalidRequest
+from digits.serve.errors import CallError, InvalidRequest, read_message
 from digits.serve.job import IMAGE_BYTES, Request
 from digits.serve.oip.form import Form, read_form
 from digits.serve.oip.model_info import ModelInfo, shortened
@@ -24,16 +22,15 @@ LONGEST_ONE_IMAGE = len(ONE_IMAGE) + 256
 def parse(message: bytes, model: ModelInfo, max_batch_size: int) -> Request:
     """What a ModelInferRequest asks for; `inference.proto` says what it may.
 
-    Raises:
-        InvalidRequest: not a ModelInferRequest, or not one for this model.
-        NotFound: for another model, or another version.
+    Raises InvalidRequest: not a ModelInferRequest, or not one for this model. NotFound: for another model, or another
+    version.
     """
     if len(message) <= LONGEST_ONE_IMAGE and message.startswith(OPENING, -len(ONE_IMAGE)):
         opened = opened_by(message[:-IMAGE_BYTES], model, max_batch_size)
         if opened is not None:
             form, identifier = opened
             return form.request(message[-IMAGE_BYTES:], identifier)
-    return understand(read(message), model, max_batch_size)
+    return understand(read_message(inference_pb2.ModelInferRequest, message), model, max_batch_size)
 
 
 @lru_cache(maxsize=256)
@@ -43,22 +40,14 @@ def opened_by(head: bytes, model: ModelInfo, max_batch_size: int) -> tuple[Form,
     Without the OPENING at its end it must be a message by itself: then protobuf can read the rest in this way only.
     """
     try:
-        request = inference_pb2.ModelInferRequest.FromString(head.removesuffix(OPENING))
+        request = read_message(inference_pb2.ModelInferRequest, head.removesuffix(OPENING))
         if request.raw_input_contents:
             return None
         identifier = request.id
         form = _form(request, model, max_batch_size)
-    except (DecodeError, CallError):
+    except CallError:
         return None
-    return (form, identifier) if form.pixels.size == IMAGE_BYTES else None
-
-
-def read(message: bytes) -> inference_pb2.ModelInferRequest:
-    """Raises InvalidRequest if it is another message."""
-    try:
-        return inference_pb2.ModelInferRequest.FromString(message)
-    except DecodeError as error:
-        raise InvalidRequest(f"the message is not an inference.ModelInferRequest: {error}") from error
+    return (form, identifier) if form.size == IMAGE_BYTES else None
 
 
 def understand(request: inference_pb2.ModelInferRequest, model: ModelInfo, max_batch_size: int) -> Request:
@@ -74,7 +63,7 @@ def understand(request: inference_pb2.ModelInferRequest, model: ModelInfo, max_b
             raise InvalidRequest(  # noqa: TRY301 completed below
                 f"expected 1 raw_input_contents but got {len(buffers)} for model '{model.name}'"
             )
-        return form.request(buffers[0] if contents is None else form.pixels.from_contents(contents), identifier)
+        return form.request(buffers[0] if contents is None else form.from_contents(contents), identifier)
     except InvalidRequest as error:
         called = shortened(identifier) or "<id_unknown>"
         raise InvalidRequest(f"[request id: {called}] {error}") from error

@@ -6,6 +6,21 @@ from digits.model.runtime import CPU
 from digits.serve.errors import NotFound
 
 INPUT = "pixels"
+# By datatype: the field of its typed contents (FP16 has none), and numpy's name of a raw element.
+ELEMENTS = {
+    "UINT8": ("uint_contents", "u1"),
+    "UINT16": ("uint_contents", "<u2"),
+    "UINT32": ("uint_contents", "<u4"),
+    "UINT64": ("uint64_contents", "<u8"),
+    "INT8": ("int_contents", "i1"),
+    "INT16": ("int_contents", "<i2"),
+    "INT32": ("int_contents", "<i4"),
+    "INT64": ("int64_contents", "<i8"),
+    "BOOL": ("bool_contents", "?"),
+    "FP16": ("", "<f2"),
+    "FP32": ("fp32_contents", "<f4"),
+    "FP64": ("fp64_contents", "<f8"),
+}
 LONGEST_QUOTE = 100
 
 

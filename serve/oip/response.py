@@ -6,8 +6,7 @@ import numpy as np
 
 from digits.protos.inference.v2 import inference_pb2
 from digits.serve.job import Answers
-from digits.serve.oip.model_info import Output
-from digits.serve.oip.pixels import ELEMENTS
+from digits.serve.oip.model_info import ELEMENTS, Output
 
 FORMATS = {"UINT8": "%d", "FP32": "%f"}  # C++'s std::to_string, by which Triton writes values
 
@@ -75,9 +74,8 @@ def _opening(size: int) -> bytes:
 def _top_classes(output: Output, rows: bytes) -> bytes:
     """Triton's classification extension: the `output.classes` highest elements of each row, highest first.
 
-    Returns:
-        The raw contents of a BYTES tensor: n x output.classes texts, each after its length in four bytes:
-        `value:index:label`, or `value:index` if the output has no labels.
+    Returns the raw contents of a BYTES tensor: n x output.classes texts, each after its length in four bytes:
+    `value:index:label`, or `value:index` if the output has no labels.
     """
     values = np.frombuffer(rows, ELEMENTS[output.datatype][1]).reshape(-1, output.columns)
     columns = np.argsort(-values.astype(np.float64), axis=1, kind="stable")[:, : output.classes]

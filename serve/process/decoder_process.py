@@ -20,9 +20,8 @@ class DecoderProcess(LimitedProcess):
     def decode(self, content: bytes) -> bytes:
         """The digit in a PNG, JPEG or WebP file, 784 bytes.
 
-        Raises:
-            PictureError: as `picture.decode`; or the process ended while it decoded this picture.
-            OSError: no process can be started.
+        Raises PictureError: as `picture.decode`; or the process ended while it decoded this picture. OSError: no
+        process can be started.
         """
         try:
             answer = self.ask(content)

@@ -12,15 +12,13 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from io import BytesIO
 from typing import Any, NamedTuple, cast
 
 from digits.serve import statistics
 from digits.serve.address import hold
 from digits.serve.errors import StartError
 from digits.serve.process.signal_handling import STOPS, ignore_echo
-from digits.serve.process.worker_configuration import Report, WorkerConfiguration, receive
-from digits.serve.settings import ServeSettings
+from digits.serve.settings import ServeSettings, WorkerConfiguration
 from digits.storage.cores import usable_cores
 
 # -P: or a folder of the user's in the current directory could replace a package.
@@ -28,6 +26,9 @@ COMMAND = (sys.executable, "-P", "-m", "digits.serve.process.worker")
 SHORTEST, LONGEST = 0.1, 5.0  # seconds before a worker is started again; doubled after each death
 STEADY = 10.0  # seconds of being ready after which the delay is the shortest again
 MARGIN = 5.0  # seconds for a worker to end once its drain is over, or to become ready first
+
+# Of a worker that is ready: the line that says what it serves, and where; its configuration with the choices made.
+Report = tuple[str, WorkerConfiguration]
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +43,8 @@ def supervise(settings: ServeSettings, workers: int, announce: Callable[[str], N
 
     The first signal drains all workers; a second one kills them. The first worker starts alone: it chooses version,
     provider and precision, and is undisturbed when it measures. The others serve the same, and so does each worker that
-    replaces one that has died.
-
-    Returns:
-        The exit code: 0 if every worker's was 0.
-
-    Raises:
-        StartError: the address is not available.
-        Exception: what a worker raised that could not start; all others have ended.
+    replaces one that has died. Returns the exit code: 0 if every worker's was 0. Raises StartError: the address is not
+    available. Exception: what a worker raised that could not start; all others have ended.
     """
     with ExitStack() as stack:
         address, held = hold(settings.address)
@@ -68,10 +63,10 @@ async def _supervise(first: WorkerConfiguration, workers: int, announce: Callabl
     monitors = [WorkerMonitor(first)]
     try:
         if await _done([monitors[0].first], unless=stop):
-            report = monitors[0].first.result()
-            monitors += [WorkerMonitor(replace(report.configuration, number=n)) for n in range(1, workers)]
+            line, settled = monitors[0].first.result()
+            monitors += [WorkerMonitor(replace(settled, number=number)) for number in range(1, workers)]
             if await _done([monitor.first for monitor in monitors], unless=stop):
-                what, _, where = report.line.rpartition(", at ")
+                what, _, where = line.rpartition(", at ")
                 announce(f"{what}, {workers} workers, at {where}")
                 await stop.wait()
         for monitor in monitors:
@@ -170,9 +165,9 @@ class WorkerMonitor:
         stdin.write(pickle.dumps(self._configuration))
         if self._stopping.is_set():
             self.kill()  # it has accepted no call
-        report = receive(BytesIO(await stdout.read()))
+        report = _received(await stdout.read())
         since = time.monotonic()
-        if isinstance(report, Report):
+        if isinstance(report, tuple):
             self._record(report, process.pid)
         code = await process.wait()
         self._process = None
@@ -185,8 +180,16 @@ class WorkerMonitor:
 
     def _record(self, report: Report, pid: int) -> None:
         """From now on the worker is started with the choices that it has made."""
-        self._configuration = report.configuration
+        _, self._configuration = report
         if self.first.done():
             log.info("%s (pid %d) is back", self._name, pid)
         else:
             self.first.set_result(report)
+
+
+def _received(report: bytes) -> Report | Exception | None:
+    """What a worker has sent: the exception if it cannot start, None if it ended before that."""
+    try:
+        return cast("Report | Exception", pickle.loads(report))  # noqa: S301 it comes from our own process
+    except (EOFError, pickle.UnpicklingError):
+        return None

@@ -25,10 +25,8 @@ def warm_up(address: str, model: str, settings: ServeSettings) -> None:
     """Calls the server itself over the network: calls of 1, 2, 4, ... images, and many of one.
 
     First calls are slow: memory is not mapped, threads have not started, code has not run. If the time is over, as on a
-    busy machine, or the queue is full, the rest is left out with a warning.
-
-    Raises:
-        StartError: a call gets any other status: the server cannot be reached, or does not work.
+    busy machine, or the queue is full, the rest is left out with a warning. Raises StartError: a call gets any other
+    status: the server cannot be reached, or does not work.
     """
     end = time.monotonic() + PATIENCE
     with grpc.insecure_channel(address, OPTIONS) as channel:

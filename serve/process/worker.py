@@ -5,23 +5,27 @@ send to all processes; two such signals have the effect of one.
 """
 
 import os
+import pickle
 import signal
 import sys
 import threading
+from contextlib import suppress
+from typing import BinaryIO
 
 from digits.model.errors import ModelError
 from digits.serve.errors import StartError
 from digits.serve.process import signal_handling
-from digits.serve.process.worker_configuration import Report, WorkerConfiguration, receive, send
+from digits.serve.settings import WorkerConfiguration
 
 
 def main() -> int:
     """Serves as the configuration on stdin says, after a report on stdout. Gives the exit code."""
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # only the report gets into the pipe
-    config: WorkerConfiguration | None = receive(sys.stdin.buffer)
-    if config is None:
-        return 0
+    try:
+        config: WorkerConfiguration = pickle.load(sys.stdin.buffer)  # noqa: S301 it comes from our own process
+    except (EOFError, pickle.UnpicklingError):
+        return 0  # the supervisor has ended
     signal_handling.begin(f"worker {config.number}")
     threading.Thread(target=_drain_at_the_end_of_stdin, name="stdin", daemon=True).start()
     with pipe:
@@ -31,11 +35,18 @@ def main() -> int:
             server = Server(config)
             server.start()
         except (StartError, ModelError, OSError, ModuleNotFoundError) as error:
-            send(pipe, error)
+            _report(pipe, error)
             return 1
-        send(pipe, Report(str(server), server.settled))
+        _report(pipe, (str(server), server.settled))
     signal_handling.stay(server, config.settings.drain_timeout, supervised=True)
     return 0
+
+
+def _report(pipe: BinaryIO, what: tuple[str, WorkerConfiguration] | Exception) -> None:
+    """Sends the line that says what is served, and the configuration with the choices made; or why it cannot start."""
+    with suppress(BrokenPipeError):
+        pipe.write(pickle.dumps(what))
+        pipe.flush()
 
 
 def _drain_at_the_end_of_stdin() -> None:

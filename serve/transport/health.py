@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -11,27 +12,27 @@ from grpc_health.v1.health_pb2_grpc import HealthServicer
 Send = Callable[[HealthCheckResponse | None], None]
 
 
+@dataclass(eq=False)
 class _Watch:
     """One call of Watch. Its lock is held while a status is sent, so that the last one sent is the last one set."""
 
-    def __init__(self, status: Callable[[], int], send: Send) -> None:
-        self._status = status
-        self._send = send
-        self._told: int | None = None
-        self._lock = threading.Lock()
+    status: Callable[[], int]
+    send: Send
+    told: int | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def tell(self) -> None:
         """Sends the status as it is now, unless that was the last one sent."""
-        with self._lock:
-            status = self._status()
-            if status != self._told:
-                self._told = status
-                self._send(HealthCheckResponse(status=status))
+        with self.lock:
+            status = self.status()
+            if status != self.told:
+                self.told = status
+                self.send(HealthCheckResponse(status=status))
 
     def end(self) -> None:
         """Ends it with OK."""
-        with self._lock:
-            self._send(None)
+        with self.lock:
+            self.send(None)
 
 
 class Health(HealthServicer):  # type: ignore[misc] # grpc_health is untyped

@@ -12,7 +12,7 @@ import grpc
 from pygrpc_native import EVENT_CALL, NativeGrpcFront
 
 from digits.protos.address import UNIX
-from digits.serve.errors import CallError, MessageTooLarge, StartError, internal_error
+from digits.serve.errors import CallError, MessageTooLarge, StartError, call_error
 from digits.serve.job import FOREVER, Job, living
 from digits.serve.pictures import Pictures
 from digits.serve.process.memory_watch import connections
@@ -214,10 +214,8 @@ class NativeTransport(Transport):
             if not isinstance(request, Pictures):
                 return job
             self._behind.decoders.put(job, request)
-        except CallError as error:
-            self.fail(call_id, error)
-        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has all of it
-            self.fail(call_id, internal_error("a call could not be accepted", unforeseen))
+        except Exception as error:  # noqa: BLE001 answered with a status
+            self.fail(call_id, call_error("a call could not be accepted", error))
         return None
 
     def _fit(self, jobs: list[Job]) -> bool:
@@ -228,7 +226,5 @@ class NativeTransport(Transport):
     def _put(self, job: Job) -> None:
         try:
             self._queue.put(job)
-        except CallError as error:
-            job.fail(error)
-        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has all of it
-            job.fail(internal_error("a call could not be queued", unforeseen))
+        except Exception as error:  # noqa: BLE001 answered with a status
+            job.fail(call_error("a call could not be queued", error))

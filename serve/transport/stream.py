@@ -1,19 +1,18 @@
 """`ClassifyStream` and `ModelStreamInfer`: many requests on a stream, each answered, none of them able to end it."""
 
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from queue import SimpleQueue
-from typing import Any
+from typing import NamedTuple
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from digits.protos.digits.v1 import digits_pb2
 from digits.protos.inference.v2 import inference_pb2
 from digits.serve import classify
-from digits.serve.errors import CallError, InvalidRequest, StreamsFull, internal_error
+from digits.serve.errors import CallError, StreamsFull, call_error, read_message
 from digits.serve.job import Request, WaitingJob
 from digits.serve.oip import infer
 from digits.serve.services import DIGITS, INFERENCE, Services
@@ -22,73 +21,48 @@ WINDOW = 64  # requests of a stream that are in flight
 FINAL = inference_pb2.InferParameter(bool_param=True)
 
 
-class StreamMethod(ABC):
+class StreamMethod(NamedTuple):
     """The messages of one streaming method."""
 
+    read: Callable[[bytes, Services], tuple[str, Callable[[], Request]]]  # a request's id, and what gives the request
+    answer: Callable[[str, bytes | CallError], Message]  # carries the id, and the response of a unary call or the error
     ordered: bool  # whether answers come in the order of the requests, or as they are done
 
-    @abstractmethod
-    def read(self, message: bytes) -> tuple[str, Any]:
-        """The id of a request, and the message of its call. Raises InvalidRequest if it is another message."""
 
-    @abstractmethod
-    def request(self, call: Any, services: Services) -> Request:
-        """What that call asks for. Raises a CallError."""
-
-    @abstractmethod
-    def answer(self, request_id: str, outcome: bytes | CallError) -> Message:
-        """The message that carries the response of a unary call, or the error."""
-
-
-class ClassifyStream(StreamMethod):
+def _read_classify(message: bytes, services: Services) -> tuple[str, Callable[[], Request]]:
     """Requests and responses of `Classify` are part of messages with an id."""
-
-    ordered = False
-
-    def read(self, message: bytes) -> tuple[str, Any]:
-        try:
-            request = digits_pb2.ClassifyStreamRequest.FromString(message)
-        except DecodeError as error:
-            raise InvalidRequest(f"the message is not a digits.v1.ClassifyStreamRequest: {error}") from error
-        return request.request_id, request.request
-
-    def request(self, call: Any, services: Services) -> Request:
-        return classify.understand(call, services.max_batch_size)
-
-    def answer(self, request_id: str, outcome: bytes | CallError) -> Message:
-        answer = digits_pb2.ClassifyStreamResponse(request_id=request_id)
-        if isinstance(outcome, CallError):
-            answer.error.code = grpc.StatusCode[outcome.code].value[0]
-            answer.error.message = str(outcome)
-            answer.error.retry_after_ms = outcome.retry_after_ms
-        else:
-            answer.response.MergeFromString(outcome)
-        return answer
+    asked = read_message(digits_pb2.ClassifyStreamRequest, message)
+    return asked.request_id, lambda: classify.understand(asked.request, services.max_batch_size)
 
 
-class ModelStreamInfer(StreamMethod):
-    """Messages are those of `ModelInfer`. In order, as from Triton: its clients may use no ids."""
-
-    ordered = True
-
-    def read(self, message: bytes) -> tuple[str, Any]:
-        request = infer.read(message)
-        return request.id, request
-
-    def request(self, call: Any, services: Services) -> Request:
-        return infer.understand(call, services.model, services.max_batch_size)
-
-    def answer(self, request_id: str, outcome: bytes | CallError) -> Message:
-        response = inference_pb2.ModelInferResponse(id=request_id, parameters={"triton_final_response": FINAL})
-        if isinstance(outcome, CallError):
-            return inference_pb2.ModelStreamInferResponse(infer_response=response, error_message=str(outcome))
-        response.MergeFromString(outcome)
-        return inference_pb2.ModelStreamInferResponse(infer_response=response)
+def _answer_classify(request_id: str, outcome: bytes | CallError) -> Message:
+    answer = digits_pb2.ClassifyStreamResponse(request_id=request_id)
+    if isinstance(outcome, CallError):
+        answer.error.code = grpc.StatusCode[outcome.code].value[0]
+        answer.error.message = str(outcome)
+        answer.error.retry_after_ms = outcome.retry_after_ms
+    else:
+        answer.response.MergeFromString(outcome)
+    return answer
 
 
-STREAM_METHODS: dict[str, StreamMethod] = {
-    f"/{DIGITS.full_name}/ClassifyStream": ClassifyStream(),
-    f"/{INFERENCE.full_name}/ModelStreamInfer": ModelStreamInfer(),
+def _read_infer(message: bytes, services: Services) -> tuple[str, Callable[[], Request]]:
+    request = read_message(inference_pb2.ModelInferRequest, message)
+    return request.id, lambda: infer.understand(request, services.model, services.max_batch_size)
+
+
+def _answer_infer(request_id: str, outcome: bytes | CallError) -> Message:
+    response = inference_pb2.ModelInferResponse(id=request_id, parameters={"triton_final_response": FINAL})
+    if isinstance(outcome, CallError):
+        return inference_pb2.ModelStreamInferResponse(infer_response=response, error_message=str(outcome))
+    response.MergeFromString(outcome)
+    return inference_pb2.ModelStreamInferResponse(infer_response=response)
+
+
+STREAM_METHODS = {
+    f"/{DIGITS.full_name}/ClassifyStream": StreamMethod(_read_classify, _answer_classify, ordered=False),
+    # In order, as from Triton: its clients may use no ids.
+    f"/{INFERENCE.full_name}/ModelStreamInfer": StreamMethod(_read_infer, _answer_infer, ordered=True),
 }
 
 
@@ -103,9 +77,9 @@ class Stream:
         method: StreamMethod,
         messages: Iterator[bytes],
         services: Services,
-        submit: Callable[[Request], WaitingJob],
+        submit: Callable[[Callable[[], Request]], WaitingJob],
     ) -> None:
-        """`submit` makes a job of a request and puts it into the queue, or raises a CallError."""
+        """`submit` makes a job of what gives a request and puts it into the queue, or raises a CallError."""
         self._method = method
         self._messages = messages
         self._services = services
@@ -176,15 +150,13 @@ class Stream:
     def _take(self, message: bytes) -> None:
         request_id, outcome = "", Future[bytes]()
         try:
-            request_id, call = self._method.read(message)
-            job = self._submit(self._services.accept(lambda asked: self._method.request(asked, self._services), call))
+            request_id, parse = self._method.read(message, self._services)
+            job = self._submit(parse)
             outcome = job.outcome
             self._jobs.add(job)
             outcome.add_done_callback(lambda _: self._jobs.discard(job))
-        except CallError as error:
-            outcome.set_exception(error)
-        except Exception as unforeseen:  # noqa: BLE001 the caller gets its id, the log has all of it
-            outcome.set_exception(internal_error("a request of a stream failed", unforeseen))
+        except Exception as error:  # noqa: BLE001 answered with a status
+            outcome.set_exception(call_error("a request of a stream failed", error))
         if self._method.ordered:
             self._outcomes.put((request_id, outcome))
         else:

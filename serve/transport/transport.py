@@ -1,9 +1,12 @@
-"""What the server expects of a transport."""
+"""What the server expects of a transport; and the choice of one: native if all callers are trusted, else grpcio."""
 
+import ipaddress
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal, NamedTuple
 
+from digits.protos.address import UNIX
 from digits.serve.batcher import Source
 from digits.serve.process.threads import CallThreads
 from digits.serve.services import Services
@@ -15,20 +18,12 @@ LINGER = 0.25  # seconds in which new calls are still refused with a status, and
 
 
 class Transport(ABC):
-    """Makes jobs of calls, and takes the answers back to the callers.
+    """Makes jobs of calls, and takes the answers back to the callers."""
 
-    Attributes:
-        calls_hold_threads: Whether each call that waits for a batch holds a thread.
-        address: Where it listens, with the real port.
-        warmup_address: Where the server reaches itself, and only itself, before `open`; None if it cannot.
-        sources: Where batchers take their jobs.
-        health: The health service.
-    """
-
-    calls_hold_threads: ClassVar[bool]
-    address: str
-    warmup_address: str | None
-    sources: Sequence[Source]
+    calls_hold_threads: ClassVar[bool]  # whether each call that waits for a batch holds a thread
+    address: str  # where it listens, with the real port
+    warmup_address: str | None  # where the server reaches itself, and only itself, before `open`; None if it cannot
+    sources: Sequence[Source]  # where batchers take their jobs
     health: Health
 
     @abstractmethod
@@ -37,8 +32,7 @@ class Transport(ABC):
     ) -> None:
         """Binds the address without serving it yet; `reuse_port` if other processes listen at the same port.
 
-        Raises:
-            StartError: the address is not available.
+        Raises StartError if the address is not available.
         """
 
     @abstractmethod
@@ -52,6 +46,38 @@ class Transport(ABC):
     def drain(self, end: float) -> bool:
         """Accepts no more calls, answers the accepted ones and stops; by `end` of time.monotonic() at the latest.
 
-        Returns:
-            Whether all were answered in time.
+        Returns whether all were answered in time.
         """
+
+
+class TransportChoice(NamedTuple):
+    """The transport, and why it was chosen, for people."""
+
+    name: Literal["native", "grpcio"]
+    reason: str
+
+
+def choose(settings: ServeSettings) -> TransportChoice:
+    """The transport of `--transport`; `auto` is the native one if no untrusted caller can reach the address.
+
+    The native frontend reads a message before its size is known, and has no TLS (SECURITY.md).
+    """
+    if settings.transport != "auto":
+        return TransportChoice(settings.transport, "asked for")
+    if settings.address.startswith(UNIX):
+        return TransportChoice("native", "a Unix socket is reached from this host alone")
+    if settings.trusted_network:
+        return TransportChoice("native", "--trusted-network")
+    host = settings.address.rpartition(":")[0].strip("[]")
+    if _is_loopback(host):
+        return TransportChoice("native", f"{host} is reached from this host alone")
+    return TransportChoice("grpcio", f"{host} is open to a network; --trusted-network or --transport native is faster")
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether every address of a host is a loopback address. False for an unknown host: binding it reports that."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        return False
+    return all(ipaddress.ip_address(str(target[0]).partition("%")[0]).is_loopback for *_, target in found)

@@ -8,7 +8,7 @@ import pytest
 
 from digits.client import Client
 from digits.serve.settings import ServeSettings
-from digits.serve.transport.choice import choose
+from digits.serve.transport.transport import choose
 
 if TYPE_CHECKING:
     from digits.tests.serve.conftest import Serving

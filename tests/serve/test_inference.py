@@ -17,8 +17,7 @@ from digits.serve.errors import CallError, InvalidRequest, NotFound
 from digits.serve.job import Answers
 from digits.serve.oip import infer
 from digits.serve.oip.infer import parse
-from digits.serve.oip.model_info import ModelInfo
-from digits.serve.oip.pixels import ELEMENTS
+from digits.serve.oip.model_info import ELEMENTS, ModelInfo
 
 Parameter = pb.InferParameter
 Pixels = np.ndarray[Any, np.dtype[Any]]
@@ -166,7 +165,7 @@ def test_the_way_for_one_image_is_a_short_cut_and_nothing_else(
     if twice:
         sent.raw_input_contents.append(bytes(784))
     outcomes: list[object] = []
-    for way in (parse, lambda sent, *more: infer.understand(infer.read(sent), *more)):
+    for way in (parse, lambda sent, *more: infer.understand(pb.ModelInferRequest.FromString(sent), *more)):
         try:
             request = way(sent.SerializeToString(), MODEL, MAX_BATCH_SIZE)
             outcomes.append((request.pixels, request.count, request.encode(answers(count), 0, count, 5)))

@@ -12,8 +12,7 @@ from digits.images.arrays import NORMALIZED, SHAPES
 from digits.protos.inference.v2 import inference_pb2 as pb
 from digits.serve.errors import InvalidRequest, NotFound
 from digits.serve.oip.infer import parse
-from digits.serve.oip.model_info import ModelInfo
-from digits.serve.oip.pixels import ELEMENTS
+from digits.serve.oip.model_info import ELEMENTS, ModelInfo
 
 Request = pb.ModelInferRequest
 Output = pb.ModelInferRequest.InferRequestedOutputTensor

@@ -10,9 +10,8 @@ from digits.client import Client
 from digits.serve.errors import StartError
 from digits.serve.process import warmup
 from digits.serve.process.warmup import warm_up
-from digits.serve.process.worker_configuration import WorkerConfiguration
 from digits.serve.server import Server
-from digits.serve.settings import ServeSettings
+from digits.serve.settings import ServeSettings, WorkerConfiguration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
