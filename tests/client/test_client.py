@@ -52,20 +52,6 @@ def paths(test_digits: Pixels, tmp_path_factory: pytest.TempPathFactory) -> list
     return sorted(folder.iterdir())
 
 
-def test_predictions_are_typed_arrays(client: Client, data: Mnist) -> None:
-    predictions = client.classify(data.x_test[:1000], include_probabilities=True)
-    assert predictions.digits.dtype == np.uint8
-    assert predictions.confidences.dtype == np.float32
-    assert predictions.probabilities is not None
-    assert np.array_equal(predictions.probabilities.argmax(axis=1), predictions.digits)
-    assert np.array_equal(predictions.probabilities.max(axis=1), predictions.confidences)
-    assert predictions.model_version == "1"
-    assert len(predictions) == 1000
-    assert (predictions.digits == data.y_test).mean() >= 0.935
-    assert client.classify(data.x_test[0]).probabilities is None
-    assert client.classify(data.x_test[0]).digits == predictions.digits[:1]
-
-
 def test_arrays_paths_and_bytes_get_the_same_answers(
     server: Any, connect: Connect, test_digits: Pixels, paths: list[Path]
 ) -> None:
@@ -96,14 +82,10 @@ def test_a_bad_picture_is_named_by_its_path_or_its_place(
     """In one line, and with its own kind of error."""
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"%PDF-1.4")
+    named = dict.fromkeys((bad, str(bad), (*paths, bad)), f"{bad}: ")
+    named |= {(png(test_digits[0]), b"%PDF-1.4"): "images[1]: ", b"%PDF-1.4": ""}
     with connect(server.address) as client:
-        for images, name in (
-            (bad, f"{bad}: "),
-            (str(bad), f"{bad}: "),
-            ([*paths, bad], f"{bad}: "),
-            ([test_digits[0], png(test_digits[0]), b"%PDF-1.4"], "images[2]: "),
-            (b"%PDF-1.4", ""),
-        ):
+        for images, name in named.items():
             with pytest.raises(PictureError) as error:
                 client.classify(images)
             words = "not a picture in a format that Pillow reads; give one, such as a PNG or JPEG file"
@@ -114,18 +96,24 @@ def test_a_bad_picture_is_named_by_its_path_or_its_place(
             client.classify([*paths, tmp_path / "none.png"])
 
 
-def test_this_process_answers_as_the_server_does(client: Client, models: Path, test_digits: Pixels) -> None:
-    local = LocalClassifier(models, precision="int8").classify(test_digits, include_probabilities=True)
-    remote = client.classify(test_digits, include_probabilities=True)
-    assert local.probabilities is not None
-    assert remote.probabilities is not None
-    assert local.probabilities.tobytes() == remote.probabilities.tobytes()
-    assert np.array_equal(local.digits, remote.digits)
-    assert local.model_version == remote.model_version
+def test_predictions_are_typed_arrays_the_same_from_this_process_and_a_server(
+    client: Client, models: Path, data: Mnist
+) -> None:
+    local = LocalClassifier(models, precision="int8").classify(data.x_test, include_probabilities=True)
+    remote = client.classify(data.x_test, include_probabilities=True)
+    for found in (local, remote):
+        assert (found.digits.dtype, found.confidences.dtype) == (np.dtype(np.uint8), np.dtype(np.float32))
+        assert found.probabilities is not None
+        assert np.array_equal(found.probabilities.argmax(axis=1), found.digits)
+        assert np.array_equal(found.probabilities.max(axis=1), found.confidences)
+        assert found.model_version == "1"
+        assert (found.digits == data.y_test).mean() >= 0.935
+    assert local.probabilities.tobytes() == remote.probabilities.tobytes()  # type: ignore[union-attr] # as above
     assert 0 < remote.timing.compute < remote.timing.queue + remote.timing.compute < remote.timing.total
     assert remote.timing.batch_size >= 1000
     assert 0 < local.timing.compute <= local.timing.total
     assert (local.timing.queue, local.timing.batch_size) == (0, 1000)
+    assert client.classify(data.x_test[0]).probabilities is None
 
 
 def test_threads_and_tasks_share_a_client(server: Any, client: Client, test_digits: Pixels) -> None:

@@ -76,16 +76,16 @@ def test_a_copy_has_the_address_and_the_options_and_connects_itself(
     server: Any, test_digits: NDArray[np.uint8], copied: Callable[[Any], Any]
 ) -> None:
     """Also one of a client that is closed."""
-    options = {"timeout": 7, "channels": 2, "wait_for_ready": False}
-    with Client(server.address, **options) as client:  # type: ignore[arg-type] # of several types
+    options: dict[str, Any] = {"timeout": 7, "channels": 2, "wait_for_ready": False}
+    with Client(server.address, **options) as client:
         expected = client.classify(test_digits[0]).digits
     with copied(client) as other:
         assert other.classify(test_digits[0]).digits == expected
-        assert other.__reduce__()[0].keywords == options
 
-    async def run() -> None:
-        async with copied(AsyncClient(server.address, **options)) as other:  # type: ignore[arg-type] # as above
-            assert (await other.classify(test_digits[0])).digits == expected
-            assert other.__reduce__()[0].keywords == options
+    async def run(client: AsyncClient) -> None:
+        async with client:
+            assert (await client.classify(test_digits[0])).digits == expected
 
-    asyncio.run(run())
+    again = copied(AsyncClient(server.address, **options))
+    asyncio.run(run(again))
+    assert other.__reduce__()[0].keywords == again.__reduce__()[0].keywords == options

@@ -44,24 +44,14 @@ def test_a_call_that_is_too_large_is_split_and_joined(
     assert whole.probabilities is not None
     for server, largest in ((small, BATCH), (narrow, 4 * 5)):
         with connect(server.address, timeout=60, channels=2) as other:
+            other.classify(images[0])
+            assert other._calls.limits is None  # asked for when they may matter
             parts = other.classify(images, include_probabilities=True)
         assert np.array_equal(parts.digits, whole.digits)
         assert np.array_equal(parts.confidences, parts.probabilities.max(axis=1))
         assert parts.probabilities.shape == whole.probabilities.shape
         assert parts.model_version == "1"
         assert parts.timing.batch_size <= largest
-
-
-def test_the_limits_are_asked_for_when_they_may_matter(small: Any, test_digits: Pixels) -> None:
-    """Not for one image; once for many."""
-    with Client(small.address) as client:
-        client.classify(test_digits[0])
-        assert client._calls.limits is None
-        client.classify(test_digits[:2])
-        limits = client._calls.limits
-        assert limits is not None
-        client.classify(test_digits[:20], timeout=60)
-        assert client._calls.limits is limits
 
 
 def test_a_refusal_carries_the_servers_words_and_the_limits_are_asked_for_again(
@@ -83,7 +73,11 @@ def test_a_refusal_carries_the_servers_words_and_the_limits_are_asked_for_again(
 
 def test_an_overload_is_waited_for(small: Any, refusals: Refusals, test_digits: Pixels) -> None:
     """A burst of which some calls are refused, by either client: all of them are answered in the end."""
-    assert refusals(small.address, test_digits[0])
+    refusal = refusals(small.address, test_digits[0])[0]
+    (pause,) = Calls("host:1", 10).pauses(refusal, math.inf, 0)
+    with pytest.raises(OverloadedError, match=r"^host:1: RESOURCE_EXHAUSTED: the queue is full") as error:
+        next(Calls("host:1", 10).pauses(refusal, 0, 0))
+    assert error.value.retry_after == pause > 0
     images = test_digits[:BURST]
 
     async def burst() -> list[Predictions]:
@@ -95,19 +89,6 @@ def test_an_overload_is_waited_for(small: Any, refusals: Refusals, test_digits: 
         parts = client.classify(np.repeat(images, BATCH, axis=0))  # eight parts run concurrently
     found = np.concatenate([answer.digits for answer in answers])
     assert np.array_equal(np.repeat(found, BATCH), parts.digits)
-
-
-def test_an_overload_is_given_up_when_the_time_is_too_short(
-    small: Any, refusals: Refusals, test_digits: Pixels
-) -> None:
-    """By what a real refusal says."""
-    refusal = refusals(small.address, test_digits[0])[0]
-    calls = Calls("host:1", 10)
-    (pause,) = calls.pauses(refusal, math.inf, 0)
-    with pytest.raises(OverloadedError, match=r"^host:1: RESOURCE_EXHAUSTED: the queue is full") as error:
-        next(calls.pauses(refusal, 0, 0))
-    assert pause > 0
-    assert error.value.retry_after == pause
 
 
 @given(st.floats(1, 1000), st.integers(1, 10**6))

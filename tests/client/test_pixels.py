@@ -84,6 +84,13 @@ def test_an_array_that_is_no_digit_is_said_before_it_is_sent(client: Client, pix
         client.classify(pixels)
 
 
+def test_an_element_that_is_no_digit_is_named(test_digits: NDArray[np.uint8]) -> None:
+    with pytest.raises(ValueError, match=r"^images\[1\]: pixel \d+ of image 0 is \d+\.0; expected 0 to 1"):
+        pixels_of([test_digits[0], test_digits[0] * 1.0])
+    with pytest.raises(ValueError, match=r"^images\[1\]: the array holds 2 images; expected one"):
+        pixels_of([png(test_digits[0]), test_digits[:2]])
+
+
 @pytest.mark.parametrize(
     ("value", "pixel_range", "words"),
     [
@@ -127,10 +134,3 @@ def test_the_range_of_floats_is_the_callers_in_every_way_to_ask(
         assert np.array_equal(answer.digits, client.classify(test_digits[:5]).digits)
     with pytest.raises(ValueError, match="pixel_range is '0-2'; expected one of"):
         client.classify(floats, pixel_range="0-2")  # type: ignore[arg-type]
-
-
-def test_an_element_that_is_no_digit_is_named(client: Client, test_digits: NDArray[np.uint8]) -> None:
-    with pytest.raises(ValueError, match=r"^images\[1\]: pixel \d+ of image 0 is \d+\.0; expected 0 to 1"):
-        client.classify([test_digits[0], test_digits[0] * 1.0])
-    with pytest.raises(ValueError, match=r"^images\[1\]: the array holds 2 images; expected one"):
-        client.classify([png(test_digits[0]), test_digits[:2]])

@@ -39,28 +39,27 @@ def digits_of(answers: Iterable[Predictions]) -> list[int]:
 
 @pytest.mark.parametrize("window", [1, 7, 64, 500])
 def test_answers_come_in_the_order_of_their_items(
-    server: Any, connect: Connect, test_digits: Pixels, expected: list[int], window: int
+    server: Any, connect: Connect, test_digits: Pixels, expected: list[int], tmp_path: Path, window: int
 ) -> None:
+    """Each item is what `classify` takes."""
+    path = tmp_path / "digit.png"
+    Image.fromarray(test_digits[3]).save(path)
+    items = [
+        test_digits[0],
+        test_digits[1:3],
+        path,
+        [path.read_bytes(), test_digits[4]],
+        str(path),
+        *test_digits[5:ITEMS],
+    ]
     with connect(server.address, channels=2) as client:
-        answers = list(client.stream(test_digits[:ITEMS], window=window, include_probabilities=True, priority=1))
-    assert digits_of(answers) == expected
+        answers = list(client.stream(items, window=window, include_probabilities=True, priority=1))
+    assert [len(answer) for answer in answers[:6]] == [1, 2, 1, 2, 1, 1]
+    assert digits_of(answers) == [*expected[:4], *expected[3:5], expected[3], *expected[5:]]
     for answer in answers:
-        assert answer.probabilities.shape == (1, 10)
+        assert answer.probabilities.shape == (len(answer), 10)
         assert answer.timing.queue + answer.timing.compute < answer.timing.total
         assert answer.timing.batch_size >= 1
-
-
-def test_an_item_is_what_classify_takes(
-    server: Any, connect: Connect, test_digits: Pixels, expected: list[int], tmp_path: Path
-) -> None:
-    path, other = tmp_path / "digit.png", tmp_path / "other.png"
-    Image.fromarray(test_digits[3]).save(path)
-    Image.fromarray(test_digits[4]).save(other)
-    items = [test_digits[0], test_digits[1:3], path, [other.read_bytes(), test_digits[5]], str(path)]
-    with connect(server.address) as client:
-        answers = list(client.stream(items))
-    assert [len(answer) for answer in answers] == [1, 2, 1, 2, 1]
-    assert digits_of(answers) == [*expected[:6], expected[3]]
 
 
 @pytest.mark.parametrize("window", [1, 5])
@@ -138,10 +137,15 @@ def test_a_bad_item_of_64_fails_alone(scripted: Any, connect: Connect) -> None:
             list(client.stream(map(image, range(64))))
 
 
-def test_a_bad_item_is_raised_or_returned_in_its_turn(
+def test_a_bad_item_or_source_is_raised_or_returned_in_its_turn(
     server: Any, connect: Connect, test_digits: Pixels, tmp_path: Path
 ) -> None:
     """The answers before it are handed out first, although what comes after it was drawn long ago."""
+
+    def broken() -> Iterator[Pixels]:
+        yield test_digits[0]
+        raise LookupError("no more")
+
     bad = {b"%PDF-1.4": PictureError, tmp_path / "none.png": FileNotFoundError}
     with connect(server.address) as client:
         for item, kind in [*bad.items(), (np.zeros((28, 27)), ArrayError)]:
@@ -152,6 +156,10 @@ def test_a_bad_item_is_raised_or_returned_in_its_turn(
                 next(stream)
             answers = list(client.stream(items, return_exceptions=True))
             assert list(map(type, answers)) == [Predictions, Predictions, kind, Predictions]
+        stream = client.stream(broken(), return_exceptions=True)
+        assert len(next(stream)) == 1
+        with pytest.raises(LookupError, match="no more"):
+            next(stream)
 
 
 def test_a_refused_item_fails_and_the_next_one_is_split_by_the_new_limits(
@@ -168,22 +176,6 @@ def test_a_refused_item_fails_and_the_next_one_is_split_by_the_new_limits(
         answers = list(client.stream(np.split(test_digits[:ITEMS], np.cumsum(sizes)[:-1])))
     assert [len(answer) for answer in answers] == sizes
     assert digits_of(answers) == expected
-
-
-def test_an_exception_of_the_source_is_raised_after_the_answers(
-    server: Any, connect: Connect, test_digits: Pixels
-) -> None:
-    """Also where errors of items are returned."""
-
-    def items() -> Iterator[Pixels]:
-        yield from test_digits[:3]
-        raise LookupError("no more")
-
-    with connect(server.address) as client:
-        stream = client.stream(items(), return_exceptions=True)
-        assert [len(next(stream)) for _ in range(3)] == [1, 1, 1]
-        with pytest.raises(LookupError, match="no more"):
-            next(stream)
 
 
 def test_a_stream_that_is_closed_early_leaves_no_thread_behind(client: Client, test_digits: Pixels) -> None:
