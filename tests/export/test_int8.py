@@ -140,14 +140,6 @@ def test_a_column_that_is_0_in_int8_is_dropped_with_its_constant_part(torch_form
     assert parity.max_abs_diff < 2e-3
 
 
-def test_the_preprocessing_of_a_normalized_model_goes_into_the_bias(torch_form: TorchForm, data: Mnist) -> None:
-    weights = [np.random.default_rng(1).normal(0, 0.05, (k, m)) for k, m in ((784, 40), (40, 10))]
-    preprocessing = Preprocessing(255, 0.1307, 0.3081)
-    model = attach(torch_form(weights, [np.zeros(40), np.zeros(10)], (784,)), preprocessing, "Softmax")
-    _, parity = quantized_and_parity(model, data, preprocessing)
-    assert parity.max_abs_diff < 0.02
-
-
 def graph(nodes: str, constants: dict[str, NDArray[Any]], shape: tuple[int, ...] = (784,)) -> onnx.ModelProto:
     """A graph from `x` to the logits `y`, in ONNX's text format, after a preprocessing subgraph."""
     given = f"float[batch,{','.join(map(str, shape))}] x"

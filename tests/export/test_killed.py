@@ -92,7 +92,6 @@ def first(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with one version."""
     models = tmp_path_factory.mktemp("first") / "models"
     assert isinstance(run(models), list)
-    assert Repository(models).open().manifest.variants.keys() == {"fp32", "fp16"}
     return models
 
 

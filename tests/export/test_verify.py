@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,24 +51,26 @@ def table(text: str) -> dict[str, str]:
     return {line.split()[0]: line for line in checks.splitlines()[2:] if line != "passed"}
 
 
-def test_a_version_passes_on_its_golden_set_by_number_and_by_folder(models: Path, capsys: Capture) -> None:
-    for target, settings in (("1", VerifySettings(models=models)), (str(models / "digits" / "1"), VerifySettings())):
-        assert verify(target, settings) == 0
-        said = capsys.readouterr()
-        assert said.err == ""
-        assert said.out.startswith("acceptance checks: 256 golden images against Keras; microseconds an image")
-        assert said.out.endswith("\npassed\n")
-        assert list(table(said.out)) == ["fp32", "int8", "fp16"]
-        assert "256 of 256" in table(said.out)["fp32"]
-        assert " yes " in table(said.out)["int8"]
-
-
-def test_a_single_file_of_a_version_passes(models: Path, capsys: Capture) -> None:
-    for name, file in (("int8", "model.int8.onnx"), ("fp32", "model.onnx")):
-        assert verify(str(models / "digits" / "1" / file), VerifySettings()) == 0
-        said = capsys.readouterr().out
-        assert said.startswith("acceptance checks: 256 golden images against Keras")
-        assert list(table(said)) == [name]
+@pytest.mark.parametrize(
+    ("target", "variants"),
+    [
+        ("1", ["fp32", "int8", "fp16"]),
+        ("digits/1", ["fp32", "int8", "fp16"]),
+        ("digits/1/model.int8.onnx", ["int8"]),
+        ("digits/1/model.onnx", ["fp32"]),
+    ],
+)
+def test_a_version_passes_on_its_golden_set_by_number_by_folder_and_by_file(
+    models: Path, capsys: Capture, target: str, variants: list[str]
+) -> None:
+    assert verify(target if target == "1" else str(models / target), VerifySettings(models=models)) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.startswith("acceptance checks: 256 golden images against Keras; microseconds an image")
+    assert said.out.endswith("\npassed\n")
+    assert list(table(said.out)) == variants
+    assert "fp32" not in variants or "256 of 256" in table(said.out)["fp32"]
+    assert all(" yes " in line for line in table(said.out).values())
 
 
 def test_a_version_passes_on_a_whole_test_set(models: Path, capsys: Capture) -> None:
@@ -95,16 +98,22 @@ def test_another_test_set_than_it_was_published_with_is_noted(models: Path, tmp_
     assert checks.startswith("acceptance checks: 40 test images of ")
 
 
-def test_a_file_outside_a_version_is_compared_with_itself(
+def test_a_file_outside_a_version_is_compared_with_itself_or_with_another_network(
     models: Path, npz: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    shutil.copy(models / "digits" / "1" / "model.int8.onnx", tmp_path / "bare.onnx")
-    assert verify(str(tmp_path / "bare.onnx"), VerifySettings(test_data=str(npz))) == 0
+    bare, against = tmp_path / "bare.onnx", models / "digits" / "1" / "model.onnx"
+    shutil.copy(against, bare)
+    assert verify(str(bare), VerifySettings(test_data=str(npz))) == 0
     said = capsys.readouterr().out
     assert said.startswith("acceptance checks: 1,000 test images of ")
     assert "mnist.npz against itself (no --against); " in said.splitlines()[0]
-    assert list(table(said)) == ["int8"]
+    assert list(table(said)) == ["fp32"]
     assert said.endswith("\npassed\n")
+    alter(bare, lambda weights: weights * np.float32(0.5))
+    assert verify(str(bare), VerifySettings(against=against, test_data=str(npz))) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("digits: failed: fp32: max |dp| ")
+    assert "test image " in line
 
 
 # Failures
@@ -127,18 +136,6 @@ def test_every_variant_is_compared_with_its_golden_answers(
     assert len(lines) == 1 or (failing, whole) == ("fp32", True)
 
 
-def test_a_file_outside_a_version_fails_against_the_answers_of_another_network(
-    models: Path, npz: Path, tmp_path: Path, capsys: Capture
-) -> None:
-    bare, against = tmp_path / "bare.onnx", models / "digits" / "1" / "model.onnx"
-    shutil.copy(against, bare)
-    alter(bare, lambda weights: weights * np.float32(0.5))
-    assert verify(str(bare), VerifySettings(against=against, test_data=str(npz))) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("digits: failed: fp32: max |dp| ")
-    assert "test image " in line
-
-
 def test_a_damaged_file_is_exit_code_1_without_a_table(digits: Digits, copy: Path) -> None:
     (copy / "model.onnx").write_bytes((copy / "model.onnx").read_bytes() + b"x")
     completed = digits("verify", copy)
@@ -148,23 +145,18 @@ def test_a_damaged_file_is_exit_code_1_without_a_table(digits: Digits, copy: Pat
     )
 
 
-def test_a_wrong_target_is_one_line(copy: Path, tmp_path: Path) -> None:
+def test_a_wrong_target_and_missing_data_are_one_line(copy: Path, tmp_path: Path) -> None:
     settings = VerifySettings(models=copy.parents[1])
     (tmp_path / "text.onnx").write_text("not a model")
-    for target, expected in (
-        ("no-such-thing", "no-such-thing: not a version's number, a version's folder or an ONNX file"),
-        ("7", r"no version 7; there are \[1\]"),
-        (str(tmp_path), "not a version's folder, or a damaged one"),
-        (str(copy / "golden.npz"), "not an ONNX file of its version; say .*/1 for all of it"),
-        (str(tmp_path / "text.onnx"), r"text\.onnx: "),
+    missing = replace(settings, test_data=str(tmp_path / "none.npz"))
+    for target, given, expected in (
+        ("no-such-thing", settings, "no-such-thing: not a version's number, a version's folder or an ONNX file"),
+        ("7", settings, r"no version 7; there are \[1\]"),
+        (str(tmp_path), settings, "not a version's folder, or a damaged one"),
+        (str(copy / "golden.npz"), settings, "not an ONNX file of its version; say .*/1 for all of it"),
+        (str(tmp_path / "text.onnx"), settings, r"text\.onnx: "),
+        (str(copy), missing, r"none\.npz"),
     ):
-        with pytest.raises((ModelError, ExportError), match=expected) as error:
-            verify(target, settings)
+        with pytest.raises((ModelError, ExportError, DataError), match=expected) as error:
+            verify(target, given)
         assert "\n" not in str(error.value)
-
-
-def test_missing_data_are_one_line(copy: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError) as error:
-        verify(str(copy), VerifySettings(test_data=str(tmp_path / "none.npz")))
-    assert "\n" not in str(error.value)
-    assert "none.npz" in str(error.value)
