@@ -64,6 +64,15 @@ def blank(peak: float, noise: float) -> BlankError | UnclearError:
     )
 
 
+def lined(count: int) -> UnclearError:
+    """The error for a picture with so many straight lines that is not read with them and not without them."""
+    lines = "a straight line" if count == 1 else f"{count} straight lines"
+    return UnclearError(
+        f"the picture shows no clear digit: it has {lines}, as of a frame or of ruled paper; crop it inside the lines,"
+        " or give one digit on plain paper"
+    )
+
+
 def _check_texture(ink: Grey, strokes: Mask) -> None:
     down, across = parts.extent(strokes)
     length = parts.outline(strokes).sum() / 2 / max(down.stop - down.start, across.stop - across.start)

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from digits.images import clarity, paper, parts, threshold
+from digits.images import clarity, line_search, lines, paper, parts, threshold
 from digits.images.digit import SIDE
-from digits.images.errors import BlankError, UnclearError
+from digits.images.errors import BlankError, PictureError, UnclearError
+from digits.images.lines import Line
 from digits.images.paper import Grey, Greys
 from digits.images.parts import Mask
 
@@ -44,12 +45,22 @@ class Strokes(NamedTuple):
         strokes: Which of it belongs to the digit, bool [h, w].
         pieces: How many connected parts the strokes have.
         cell: Pixels along a cell's side.
+        corner: The row and the column of the picture's pixel where the first cell begins.
     """
 
     ink: Grey
     strokes: Mask
     pieces: int
     cell: int
+    corner: tuple[int, int] = (0, 0)
+
+    def box(self, cell: int) -> tuple[slice, slice]:
+        """The rows and columns of the digit in other cells of the whole picture."""
+        down, across = (
+            slice((first + self.cell * one.start) // cell, -(-(first + self.cell * one.stop) // cell))
+            for first, one in zip(self.corner, parts.extent(self.strokes), strict=True)
+        )
+        return down, across
 
 
 def find(grey: Greys) -> Grey:
@@ -63,9 +74,31 @@ def find(grey: Greys) -> Grey:
         SeveralDigitsError: more than one digit does.
         UnclearError: something does that is not a digit.
     """
-    found = _found(grey)
+    seen, cell = _reduced(grey)
+    straight = line_search.found(seen)
+    found = _without_lines(grey, straight, cell)
+    if found is None:
+        try:
+            found = _found(grey)
+        except UnclearError as error:
+            raise (clarity.lined(len(straight)) if straight else error) from None
     ink = (found.ink - np.float32(VEIL)) / np.float32(1 - VEIL)
     return np.asarray(np.clip(ink, 0, 1) * parts.grown(found.strokes), np.float32)
+
+
+def _without_lines(grey: Greys, straight: list[Line], cell: int) -> Strokes | None:
+    """The digit once those lines are removed that are not its own; None if there are none, or else is no digit."""
+    while straight:
+        try:
+            found = _found(lines.without(grey, straight, cell))
+        except PictureError:
+            return None
+        box, thickness = found.box(cell), parts.thickness(found.strokes) * found.cell / cell
+        others = [line for line in straight if line.is_apart(box, thickness, len(straight))]
+        if len(others) == len(straight):
+            return found
+        straight = others
+    return None
 
 
 def _found(grey: Greys) -> Strokes:
@@ -84,14 +117,18 @@ def _found(grey: Greys) -> Strokes:
 
 def _searched(grey: Greys) -> Strokes:
     """The digit that stands out from a smooth surface, the paper; in the picture's own pixels, if it is small."""
+    corner = 0, 0
     while True:
-        found = _search(grey)
+        found = _search(grey)._replace(corner=corner)
         box = parts.extent(found.strokes)
         size = max(side.stop - side.start for side in box)
         if found.cell == 1 or size >= SMALL:
             break
         around = round(AROUND * size) + 2
-        grey = grey[tuple(slice(max(0, s.start - around) * found.cell, (s.stop + around) * found.cell) for s in box)]
+        first = [max(0, side.start - around) * found.cell for side in box]
+        last = [(side.stop + around) * found.cell for side in box]
+        grey = grey[first[0] : last[0], first[1] : last[1]]
+        corner = corner[0] + first[0], corner[1] + first[1]
     clarity.check(found.ink, found.strokes, found.pieces)
     return found
 

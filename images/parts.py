@@ -30,6 +30,11 @@ def outline(mask: Mask) -> Mask:
     return mask & ~(wide[2:, 1:-1] & wide[:-2, 1:-1] & wide[1:-1, 2:] & wide[1:-1, :-2])
 
 
+def thickness(mask: Mask) -> float:
+    """The mean thickness of strokes: their area by half the length of their outline."""
+    return 2 * float(mask.sum()) / max(1.0, float(outline(mask).sum()))
+
+
 def boxes(labels: Labels) -> Labels:
     """Top, left, bottom and right of each number except 0, intp [parts, 4]; bottom and right are just outside."""
     rows, columns = np.nonzero(labels)
