@@ -31,20 +31,23 @@ def demo(settings: Annotated[DemoSettings, Parameter(name="*")] = DemoSettings()
     from digits.images import mnist
 
     run, models, pictures = settings.out / "run", settings.out / "models", settings.out / "pictures"
+    table, sheet = settings.out / "table.csv", settings.out / "least-certain.png"
     data = mnist.load(settings.data, download=False)
     seconds: dict[str, float] = {}
     with _stage("train", seconds):
-        _digits("train", "--out", str(run), "--overwrite", "--data", data.location)
+        _digits("train", "--out", run, "--overwrite", "--data", data.location)
     with _stage("export", seconds):
-        _digits("export", str(run), "--models", str(models))
+        _digits("export", run, "--models", models)
     with _stage("draw", seconds):
         files = _write_pictures(data, pictures, settings.pictures)
     with _stage("serve, classify and score", seconds), _server(models) as address:
-        _score(files, address, settings.out)
+        _digits("classify", files[0], "--server", address, "--show")
+        written = ("--out", table, "--overwrite", "--contact-sheet", sheet)
+        _digits("score", pictures, "--labels", "from-folder", "--server", address, *written)
     print()
     _print_evidence(models)
     print("time:     " + ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.items()))
-    print(f"files:    {run}, {models}, {pictures}, {settings.out / 'table.csv'}, {settings.out / 'least-certain.png'}")
+    print(f"files:    {run}, {models}, {pictures}, {table}, {sheet}")
 
 
 @contextmanager
@@ -55,13 +58,8 @@ def _stage(name: str, seconds: dict[str, float]) -> Iterator[None]:
     seconds[name] = time.perf_counter() - started
 
 
-def _digits(*arguments: str) -> None:
-    """Runs a command as its user would.
-
-    Raises:
-        CommandError: it failed; it has said why itself.
-    """
-    print(f"$ digits {' '.join(arguments)}", flush=True)
+def _digits(*arguments: object) -> None:
+    """Runs a command as its user would. Raises CommandError if it failed; it has said why itself."""
     with _process(*arguments, stdout=None) as process:
         code = process.wait()
     if code:
@@ -69,13 +67,15 @@ def _digits(*arguments: str) -> None:
 
 
 @contextmanager
-def _process(*arguments: str, stdout: int | None) -> Iterator[subprocess.Popen[str]]:
+def _process(*arguments: object, stdout: int | None) -> Iterator[subprocess.Popen[str]]:
     """A command with the settings it is given and no others; told to stop, and waited for, if it still runs in the end.
 
     Ctrl-C is ours alone: a command that gets it from the terminal and from us would be cut short as it cleans up.
     """
+    words = [*map(str, arguments)]
+    print(f"$ digits {' '.join(words)}", flush=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DIGITS_")}
-    with subprocess.Popen([*DIGITS, *arguments], stdout=stdout, text=True, env=environment, process_group=0) as process:
+    with subprocess.Popen([*DIGITS, *words], stdout=stdout, text=True, env=environment, process_group=0) as process:
         try:
             yield process
         finally:
@@ -98,21 +98,12 @@ def _write_pictures(data: Mnist, folder: Path, count: int) -> list[Path]:
 @contextmanager
 def _server(models: Path) -> Iterator[str]:
     """The address of a server of its own, on a free port; it is drained in the end."""
-    arguments = ("serve", "--models", str(models), "--address", "127.0.0.1:0")
-    print(f"$ digits {' '.join(arguments)}", flush=True)
-    with _process(*arguments, stdout=subprocess.PIPE) as process:
+    with _process("serve", "--models", models, "--address", "127.0.0.1:0", stdout=subprocess.PIPE) as process:
         ready = process.stdout.readline() if process.stdout else ""
         if not ready:
             raise CommandError(f"`digits serve` ended with exit code {process.wait()}")
         print(ready, end="", flush=True)
         yield ready.split()[-1]
-
-
-def _score(files: list[Path], address: str, out: Path) -> None:
-    """One picture looked at, and all of them in a table."""
-    _digits("classify", str(files[0]), "--server", address, "--show")
-    table = ("--out", str(out / "table.csv"), "--overwrite", "--contact-sheet", str(out / "least-certain.png"))
-    _digits("score", str(out / "pictures"), "--labels", "from-folder", "--server", address, *table)
 
 
 def _print_evidence(models: Path) -> None:

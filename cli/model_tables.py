@@ -17,11 +17,7 @@ if TYPE_CHECKING:
     from digits.model.repository import ModelVersion, Repository
 
 LIST_HEAD = ("version", "created", "accuracy", "test images", "reference", "variants", "size", "state")
-UNTOLD = (
-    "training.epochs",
-    "created",
-    "training.finished",
-)  # a value for each epoch; times
+UNTOLD = ("training.epochs", "created", "training.finished")  # a value for each epoch; times
 
 
 def list_table(repository: Repository) -> str:

@@ -45,9 +45,8 @@ def labels(given: str) -> Labels:
     if given == FROM_FOLDER:
         return Labels(_from_folder, "7/a.png")
     path = os.path.expanduser(given)
-    read = READERS.get(os.path.splitext(path)[1].lower(), _from_idx)
     try:
-        return read(path)
+        return _from_csv(path) if path.lower().endswith(".csv") else _from_arrays(path)
     except (DataError, *data_file.DAMAGE, csv.Error) as error:
         raise ScoreError(
             f"--labels {given}: {data_file.error_text(error)}; say from-folder, or a .csv, .npy, .npz or IDX file"
@@ -101,9 +100,14 @@ def _lines(path: str) -> Iterator[tuple[int, str, int]]:
                 yield number, name, int(label)
 
 
-def _from_npz(path: str) -> Labels:
-    with data_file.opened(path) as opened, np.load(opened, allow_pickle=False) as file:
-        known = {name: _checked(file[name], f"{path}/{name}") for name in file if file[name].ndim == 1}
+def _from_arrays(path: str) -> Labels:
+    with data_file.opened(path) as file:
+        by_numpy = data_file.kind(file) in {data_file.NPY, data_file.NPZ}
+        found = np.load(file) if by_numpy else data_file.read_idx(file, 1)
+        if isinstance(found, np.ndarray):
+            in_order = _checked(found, path)
+            return Labels(lambda row, _path: in_order[row] if row < len(in_order) else None, "the first row")
+        known = {name: _checked(found[name], f"{path}/{name}") for name in found if found[name].ndim == 1}
     if not known:
         raise ValueError("it has no array of labels, [n]")
 
@@ -115,20 +119,6 @@ def _from_npz(path: str) -> Labels:
     return Labels(of, f"{path}/x{next(iter(known))[1:]}/0")
 
 
-def _from_npy(path: str) -> Labels:
-    with data_file.opened(path) as file:
-        return _in_order(_checked(np.load(file, allow_pickle=False), path))
-
-
-def _from_idx(path: str) -> Labels:
-    with data_file.opened(path) as file:
-        return _in_order(_checked(data_file.read_idx(file, 1), path))
-
-
-def _in_order(known: list[int]) -> Labels:
-    return Labels(lambda position, _path: known[position] if position < len(known) else None, "the first row")
-
-
 def _checked(found: NDArray[np.generic], name: str) -> list[int]:
     if found.ndim != 1 or found.dtype.kind not in "iu" or not len(found):
         raise ValueError(f"{name} is {found.dtype} {list(found.shape)}; expected integers [n], n at least 1")
@@ -136,6 +126,3 @@ def _checked(found: NDArray[np.generic], name: str) -> list[int]:
     if not 0 <= min(known) <= max(known) < CLASSES:
         raise ValueError(f"{name} has labels other than 0 to 9")
     return known
-
-
-READERS = {".csv": _from_csv, ".npz": _from_npz, ".npy": _from_npy}
