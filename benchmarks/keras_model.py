@@ -1,8 +1,7 @@
 """The Keras model behind a published version: that of its run, or rebuilt from its fp32 ONNX graph."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +23,12 @@ from digits.train.run_folder import MODEL
 TOLERANCE = 1e-5  # of a probability, from the one that was recorded at the export
 
 
-@dataclass(frozen=True, slots=True)
-class KerasModel:
-    """A Keras model that answers the golden set as recorded at the export.
+class KerasModel(NamedTuple):
+    """A Keras model that answers the golden set as recorded at the export."""
 
-    Attributes:
-        network: Takes float32 [n, 784] of 0 to 1, as `digits.images.digit.flatten` makes them; returns float32 [n, 10].
-        origin: Where it comes from, for people.
-        off: By how much its probabilities differ at most, on the golden set, from the recorded ones.
-    """
-
-    network: Any
-    origin: str
-    off: float
+    network: Any  # takes float32 [n, 784] of 0 to 1, as `digits.images.digit.flatten` makes them; float32 [n, 10]
+    origin: str  # where it comes from, for people
+    off: float  # by how much its probabilities differ at most, on the golden set, from the recorded ones
 
     def answer(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities float32 [n, 10] of images uint8 [n, 28, 28]."""
@@ -51,11 +43,8 @@ def keras_model(version: ModelVersion, run: Path | None = None) -> KerasModel:
             than dense ones, or the model does not answer the golden set as recorded.
     """
     if run is None:
-        network, origin, what = (
-            _rebuilt(version),
-            "rebuilt from the weights of fp32",
-            f"{version.folder}: rebuilt Keras",
-        )
+        network, origin = _rebuilt(version), "rebuilt from the weights of fp32"
+        what = f"{version.folder}: rebuilt Keras"
     else:
         network, origin, what = _of_run(version, run), f"{MODEL} of the run", f"{run}: Keras"
     golden = Golden.read(version.golden)

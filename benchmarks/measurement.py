@@ -3,14 +3,14 @@
 import contextlib
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.section import Row, Section
-from digits.benchmarks.settings import BenchmarkSettings
+from digits.benchmarks.settings import Output
 from digits.images.mnist import Mnist
 from digits.report.number_format import comma_list
 from digits.storage.json_file import write_json
@@ -21,25 +21,17 @@ SCHEMA = 1
 PATHS = {"cache", "data", "models", "out"}  # settings that name paths of this machine, which are left out
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-GENERATED = (":!results", ":!README.md", ":(top,exclude)README.md")  # from the measurements
+CODE = (":/", ":!results", ":!README.md", ":(top,exclude)README.md")  # what is not made from the measurements
 INT8 = ("avx2", "avx512_vnni", "avx_vnni", "amx_int8")  # flags of /proc/cpuinfo: what int8 is as fast as
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a benchmark writes; it may add to all of it until the end.
+class Result(NamedTuple):
+    """What a benchmark writes; it may add to all of it until the end."""
 
-    Attributes:
-        head: Says what was run, where, and with which versions.
-        findings: Conclusions from the measurements.
-        rows: The measurements.
-        out: The JSON file.
-    """
-
-    head: dict[str, Any]
-    findings: dict[str, Any]
-    rows: list[Row]
-    out: Path
+    head: dict[str, Any]  # what was run, where, and with which versions
+    findings: dict[str, Any]  # conclusions from the measurements
+    rows: list[Row]  # the measurements
+    out: Path  # the JSON file
 
     def json(self) -> dict[str, Any]:
         return {**self.head, "findings": self.findings, "measurements": self.rows}
@@ -60,7 +52,7 @@ class Result:
 @contextlib.contextmanager
 def measuring(
     name: str,
-    settings: BenchmarkSettings,
+    settings: Output,
     data: Mnist | None = None,
     *,
     seed: int | None = None,
@@ -85,14 +77,14 @@ def measuring(
     """
     out = settings.out or Path("runs/bench", f"{name}.json")
     head = _head(name, settings, out, data) | {"seed": seed, "warm_up": warm_up, "repeats": repeats}
-    result = Result(head, {}, [], out)
+    result, partial = Result(head, {}, [], out), out.with_name(f"{out.stem}.partial.json")
     _require_writable(out, name)
-    partial = out.with_name(f"{out.stem}.partial.json")
     try:
         yield result
     except BaseException as error:
         if result.rows:
-            head |= {"complete": False, "ended_by": _cause(error), "finished": now()}
+            cause = "SIGTERM" if isinstance(error, SystemExit) else str(error) or type(error).__name__
+            head |= {"complete": False, "ended_by": cause, "finished": now()}
             _keep(result.json(), partial)
             print(f"kept what was measured: {one_line(partial)}", flush=True)
         raise
@@ -102,9 +94,8 @@ def measuring(
     print(f"measured: {one_line(out)}", flush=True)
 
 
-def _head(name: str, settings: BenchmarkSettings, out: Path, data: Mnist | None) -> dict[str, Any]:
+def _head(name: str, settings: Output, out: Path, data: Mnist | None) -> dict[str, Any]:
     kept = {key: value for key, value in asdict(settings).items() if key not in PATHS}
-    options = [option for key, value in kept.items() for option in _option(key.replace("_", "-"), value)]
     commit = _commit()
     if commit and commit.endswith("+") and out.resolve().parent == RESULTS.resolve():
         raise BenchmarkError(f"--out {out}: the code differs from commit {commit[:-1]}; commit it first")
@@ -113,7 +104,7 @@ def _head(name: str, settings: BenchmarkSettings, out: Path, data: Mnist | None)
     return {
         "schema": SCHEMA,
         "benchmark": name,
-        "command": " ".join(["digits bench", name, *options]),
+        "command": " ".join(["digits bench", name, *filter(None, map(_option, kept, kept.values()))]),
         "commit": commit,
         "finished": now(),
         "complete": True,
@@ -121,6 +112,14 @@ def _head(name: str, settings: BenchmarkSettings, out: Path, data: Mnist | None)
         "data": {"sha256": data.sha256, "train": len(data.x_train), "test": len(data.x_test)} if data else None,
         **where,
     }
+
+
+def _option(key: str, value: object) -> str | None:
+    """As the command line takes it; a switch by its name only. None if it is off or empty."""
+    if value is None or value is False or value == ():
+        return None
+    given = comma_list(value) if isinstance(value, tuple) else str(value)
+    return f"--{key.replace('_', '-')}" + ("" if value is True else f" {given}")
 
 
 def _keep(result: dict[str, Any], file: Path) -> None:
@@ -133,12 +132,6 @@ def _keep(result: dict[str, Any], file: Path) -> None:
         write_json(elsewhere, result)
         reason = error.strerror or error
         raise BenchmarkError(f"{file}: cannot be written ({reason}); what was measured is in {elsewhere}") from error
-
-
-def _cause(error: BaseException) -> str:
-    if isinstance(error, SystemExit):
-        return "SIGTERM"
-    return str(error) or type(error).__name__
 
 
 def _require_writable(out: Path, benchmark: str) -> None:
@@ -154,28 +147,16 @@ def _require_writable(out: Path, benchmark: str) -> None:
         raise BenchmarkError(f"{out}: cannot be written ({error.strerror or error}); give another --out") from error
 
 
-def _option(name: str, value: object) -> Sequence[str]:
-    """As the command line takes it; a switch by its name only, and only if it is on."""
-    if value is None or value is False or value == ():
-        return []
-    if value is True:
-        return [f"--{name}"]
-    return [f"--{name} {comma_list(value) if isinstance(value, tuple) else value}"]
-
-
 def _commit() -> str | None:
     """The checkout's commit, with a + if anything but the results has changed since; None outside a checkout."""
-    try:
-        commit = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", *GENERATED)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return f"{commit}+" if changed else commit
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=HERE, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603 our own
+    found = []
+    for command in ("rev-parse --short=12 HEAD", f"status --porcelain --untracked-files=no -- {' '.join(CODE)}"):
+        try:
+            done = subprocess.run(["git", *command.split()], cwd=HERE, check=True, capture_output=True, text=True)  # noqa: S603, S607 our own
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        found.append(done.stdout.strip())
+    return f"{found[0]}+" if found[1] else found[0]
 
 
 def _int8_instructions() -> list[str]:

@@ -27,7 +27,6 @@ class ServerProcess:
     """A server that is ready, with all processes that it has started."""
 
     pid: int
-    address: str
     ready_seconds: float  # from exec to its ready line
 
     def cpu_seconds(self) -> float:
@@ -61,7 +60,7 @@ class ServerProcess:
 
 @contextmanager
 def started(
-    command: Sequence[str], address: str, ready: str | Callable[[], bool], more: Mapping[str, str] | None = None
+    command: Sequence[str], ready: str | Callable[[], bool], more: Mapping[str, str] | None = None
 ) -> Iterator[ServerProcess]:
     """Starts a server, waits until it has printed `ready` or `ready()` is true, and ends all its processes afterwards.
 
@@ -79,7 +78,7 @@ def started(
     ):
         try:
             _wait(process, shlex.join(command), Path(log.name), ready)
-            yield ServerProcess(process.pid, address, time.perf_counter() - began)
+            yield ServerProcess(process.pid, time.perf_counter() - began)
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):

@@ -4,12 +4,12 @@ The JSON has measurements of `digits score` and of `Pillow`, with a repeat for e
 scored; and of `imports`, with the seconds of `import digits.client` and of `import numpy, grpc`.
 """
 
+import contextlib
 import multiprocessing
 import shlex
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -29,10 +29,8 @@ from digits.images import mnist
 from digits.images.mnist import Mnist
 from digits.storage.cores import usable_cores
 
-PICTURES, DECODING, ROWS, IMPORTS = "digits score", "Pillow", "rows", "imports"
 CHUNK = 128  # pictures that a process decodes in one task, as in a scoring
 FEW = 1_000  # pictures of a run that consists of its start
-BARE, CLIENT = "import numpy, grpc", "import digits.client"
 PAIRS = 15  # of imports
 WARM_UP = "a run over 1,000 pictures, whose time is subtracted"
 POLL = 0.05  # seconds between two readings of the memory
@@ -51,15 +49,19 @@ def run(settings: ScoreBenchmarkSettings) -> None:
         folder = Path(name)
         files = write_pictures(data, folder / "pictures", settings.pictures)
         print(f"pictures: {len(files):,} PNG files in ten folders", flush=True)
+        accuracy = _accuracy(data, len(files))
         for number in range(settings.rounds):  # in an order that alternates
-            ways = {PICTURES: _score, DECODING: _decode}
-            for system in list(ways)[:: -1 if number % 2 else 1]:
-                repeat = ways[system](files, folder, data)
+            for system in ("digits score", "Pillow")[:: -1 if number % 2 else 1]:
+                repeat = _decode(files) if system == "Pillow" else _score(files, folder)
+                repeat |= {} if system == "Pillow" else {"accuracy_of_arrays": accuracy}
                 result.repeats(system, {}).append(repeat)
                 print(f"round {number + 1}: {system} {repeat['pictures_per_second']:,.0f} pictures/s", flush=True)
-        result.repeats(ROWS, {}).append(_score_rows(data, folder, settings.rows))
+        np.savez_compressed(folder / "rows.npz", rows=np.resize(data.x_test, (settings.rows, 28, 28)))
+        seconds, peak_mb = _timed(["rows.npz", "--out", "rows.csv"], folder)
+        result.repeats("rows", {}).append({"seconds": seconds, "peak_mb": peak_mb})
         for _ in range(PAIRS):
-            result.repeats(IMPORTS, {}).append({"bare_seconds": _import(BARE), "client_seconds": _import(CLIENT)})
+            bare, client = _import("import numpy, grpc"), _import("import digits.client")
+            result.repeats("imports", {}).append({"bare_seconds": bare, "client_seconds": client})
     result.show(section)
 
 
@@ -75,7 +77,7 @@ def write_pictures(data: Mnist, folder: Path, count: int) -> list[str]:
     return sorted(paths)
 
 
-def _decode(files: Sequence[str], _folder: Path, _data: Mnist) -> dict[str, float]:
+def _decode(files: Sequence[str]) -> dict[str, float]:
     """Pillow only, in as many processes as there are cores, once all have started."""
     cores = usable_cores()
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
@@ -95,22 +97,13 @@ def decode(paths: Sequence[str]) -> int:
     return len(paths)
 
 
-def _score(files: Sequence[str], folder: Path, data: Mnist) -> dict[str, float]:
+def _score(files: Sequence[str], folder: Path) -> dict[str, float]:
     """The command as a user gives it. The time of a run over few pictures, its start, is subtracted."""
-    few = folder / "few.txt"
-    few.write_text("\n".join(files[:FEW]))
-    with few.open() as listed:
-        start = _timed(["-", "--out", str(folder / "few.csv")], stdin=listed.fileno())
-    out = folder / "table.csv"
-    whole = _timed([str(folder / "pictures"), "--out", str(out), "--labels", "from-folder"])
-    right = sum(row.split(",")[1] == row.rsplit(",", 1)[1] for row in out.read_text().splitlines()[1:])
-    return {
-        "pictures_per_second": (len(files) - FEW) / (whole - start),
-        "start_seconds": start,
-        "seconds": whole,
-        "accuracy": right / len(files),
-        "accuracy_of_arrays": _accuracy(data, len(files)),
-    }
+    start, _ = _timed(["-", "--out", "few.csv"], folder, "\n".join(files[:FEW]))
+    whole, _ = _timed(["pictures", "--out", "table.csv", "--labels", "from-folder"], folder)
+    rows = [row.split(",") for row in (folder / "table.csv").read_text().splitlines()[1:]]
+    accuracy = sum(row[1] == row[-1] for row in rows) / len(files)
+    return {"pictures_per_second": (len(files) - FEW) / (whole - start), "seconds": whole, "accuracy": accuracy}
 
 
 def _accuracy(data: Mnist, count: int) -> float:
@@ -121,39 +114,29 @@ def _accuracy(data: Mnist, count: int) -> float:
     return float(np.resize(digits == data.y_test, count).mean())
 
 
-def _score_rows(data: Mnist, folder: Path, count: int) -> dict[str, float]:
-    """Scores an .npz of so many rows, and reads the memory of all processes meanwhile."""
-    file = folder / "rows.npz"
-    np.savez_compressed(file, rows=np.resize(data.x_test, (count, 28, 28)))
-    peak: list[float] = [0.0]
-    seconds = _timed([str(file), "--out", str(folder / "rows.csv")], peak=peak)
-    return {"seconds": seconds, "rows_per_second": count / seconds, "peak_mb": peak[0]}
-
-
-def _timed(arguments: Sequence[str], *, stdin: int = subprocess.DEVNULL, peak: list[float] | None = None) -> float:
-    """Runs `digits score` and returns its seconds; `peak` becomes the most memory of all its processes, MB.
+def _timed(arguments: Sequence[str], folder: Path, given: str = "") -> tuple[float, float]:
+    """Runs `digits score` in a folder: its seconds, and the most memory of all its processes, MB.
 
     Raises:
         BenchmarkError: it failed.
     """
-    command = [sys.executable, "-m", "digits.cli.app", "score", *arguments, "--overwrite"]
-    began = time.perf_counter()
-    with subprocess.Popen(  # noqa: S603 our own
-        command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    ) as process:
-        ended = threading.Event()
-        if peak is not None:
-            threading.Thread(target=_watch, args=(process.pid, ended, peak)).start()
-        _, complaint = process.communicate()
-        ended.set()
-    if process.returncode:
-        raise BenchmarkError(f"{shlex.join(command)} ended with {process.returncode}: {complaint}")
-    return time.perf_counter() - began
-
-
-def _watch(pid: int, ended: threading.Event, peak: list[float]) -> None:
-    while not ended.wait(POLL):
-        peak[0] = max(peak[0], resident_mb(pid))
+    command, began, peak = [sys.executable, "-m", "digits.cli.app", "score", *arguments, "--overwrite"], 0.0, 0.0
+    with tempfile.TemporaryFile("w+") as pictures, tempfile.TemporaryFile("w+") as said:
+        pictures.write(given)
+        pictures.seek(0)
+        began = time.perf_counter()
+        with subprocess.Popen(  # noqa: S603 our own
+            command, stdin=pictures, stdout=subprocess.DEVNULL, stderr=said, cwd=folder, env=environment()
+        ) as process:
+            while process.poll() is None:
+                peak = max(peak, resident_mb(process.pid))
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(POLL)
+        seconds = time.perf_counter() - began
+        said.seek(0)
+        if process.returncode:
+            raise BenchmarkError(f"{shlex.join(command)} ended with {process.returncode}: {said.read()}")
+    return seconds, peak
 
 
 def _import(code: str) -> float:

@@ -42,7 +42,7 @@ def serving(name: str, variant: str = "auto", models: Path | None = None) -> Ite
     arguments, ready = MODULES[name]
     address, is_ours = free_address(), ready == SERVING
     which = ["--precision", variant, *(["--models", str(models)] if models else [])] if is_ours else []
-    with started([sys.executable, "-m", *arguments, address, *which], address, ready) as process:
+    with started([sys.executable, "-m", *arguments, address, *which], ready) as process:
         yield ServerUnderTest(TITLES[name], address, process, name)
 
 

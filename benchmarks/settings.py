@@ -11,15 +11,12 @@ from cyclopts.validators import Number
 from digits.images.settings import list_option
 from digits.report.number_format import comma_list
 
-OURS, SPINNING, GRPCIO, ECHO, BASELINE = "ours", "spinning", "grpcio", "echo", "baseline"
-TRITON, KSERVE, MLSERVER, RAY = "triton", "kserve", "mlserver", "ray"
-MOSEC, LITSERVE, BENTOML = "mosec", "litserve", "bentoml"
+OURS, SPINNING, GRPCIO, ECHO, BASELINE = OWN = ("ours", "spinning", "grpcio", "echo", "baseline")
 SLOWED = "slowed"  # ours with a slow model, for the overload only
-OWN = (OURS, SPINNING, GRPCIO, ECHO, BASELINE)
-PEERS = (TRITON, KSERVE, MLSERVER, RAY, MOSEC, LITSERVE, BENTOML)
+PEERS = ("triton", "kserve", "mlserver", "ray", "mosec", "litserve", "bentoml")
+TRITON, KSERVE, MLSERVER, RAY, MOSEC, LITSERVE, BENTOML = PEERS
 SERVERS = OWN + PEERS
 
-Generator = Literal["auto", "h2load", "asyncio"]
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 Duration = Annotated[float, Parameter(validator=Number(gte=0.1))]
 
@@ -157,7 +154,7 @@ class ServerBenchmarkSettings(CommonOfModel):
     """Seconds of each measurement."""
     repeats: Positive = 2
     """How often the closed loop is measured, in turn."""
-    generator: Generator = "auto"
+    generator: Literal["auto", "h2load", "asyncio"] = "auto"
     """The load generator of the closed loop: h2load where it is installed, otherwise our own."""
     seed: int = 0
     """Seed of the times at which the open loop calls, and of the order of mixed sizes."""
@@ -187,15 +184,3 @@ class ReportBenchmarkSettings:
     """The folder with the JSON files; the figures and report.html are written to it."""
     readme: Path | None = None
     """The Markdown file to write. Default: README.md in that folder."""
-
-
-BenchmarkSettings = (
-    ExportBenchmarkSettings
-    | TrainingBenchmarkSettings
-    | PeersBenchmarkSettings
-    | ScoreBenchmarkSettings
-    | ParityBenchmarkSettings
-    | EngineBenchmarkSettings
-    | ServerBenchmarkSettings
-    | CompareBenchmarkSettings
-)

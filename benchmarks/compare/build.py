@@ -30,15 +30,10 @@ PYTHON = (sys.executable, "-P")  # -P: imports nothing from the working director
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A build, in a folder from which Python can import it.
+    """A build, in a folder from which Python can import it."""
 
-    Attributes:
-        path: As it was given.
-        root: The folder that contains `digits`.
-    """
-
-    path: Path
-    root: Path
+    path: Path  # as it was given
+    root: Path  # the folder that contains `digits`
 
     @property
     def environment(self) -> dict[str, str]:
@@ -56,9 +51,7 @@ class Build:
             raise BenchmarkError(f"{self.path}: cannot be imported: {said}")
         for file in done.stdout.splitlines():
             if not Path(file).is_relative_to(self.root):
-                raise BenchmarkError(
-                    f"{self.path}: lacks a module; {file} would be measured, which is not of this build"
-                )
+                raise BenchmarkError(f"{self.path}: lacks a module; {file} of another build would be measured")
 
 
 @contextmanager
@@ -85,7 +78,7 @@ def serving(name: str, build: Build) -> Iterator[ServerUnderTest]:
     with ExitStack() as stack:
         try:  # by a variable: an older build may lack the option, and only warns of a variable
             more = build.environment | {"DIGITS_LAME_DUCK": "0"}
-            process = stack.enter_context(started(command, address, SERVING, more))
+            process = stack.enter_context(started(command, SERVING, more))
         except BenchmarkError as error:
             raise BenchmarkError(f"{build.path}: does not serve: {error}") from error
         print(f"{name}: {build.path}: ready in {process.ready_seconds:.2f} s", flush=True)
@@ -100,19 +93,14 @@ def _root(path: Path, temporary: Path) -> Path:
         (temporary / "digits").symlink_to(path.absolute())
         return temporary
     if path.is_dir():
-        raise BenchmarkError(
-            f"{path}: not a build: it has neither digits/{ENTRY} nor {ENTRY}; give a wheel or a checkout"
-        )
-    _unzip(path, temporary)
-    return temporary
-
-
-def _unzip(wheel: Path, folder: Path) -> None:
+        lacking = f"neither digits/{ENTRY} nor {ENTRY}"
+        raise BenchmarkError(f"{path}: not a build: it has {lacking}; give a wheel or a checkout")
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folder)
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(temporary)
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         why = getattr(error, "strerror", None) or error
-        raise BenchmarkError(f"{wheel}: cannot be read as a wheel ({why}); give a wheel, or a checkout") from error
-    if not (folder / "digits" / ENTRY).is_file():
-        raise BenchmarkError(f"{wheel}: a wheel of another package: it has no digits/{ENTRY}")
+        raise BenchmarkError(f"{path}: cannot be read as a wheel ({why}); give a wheel, or a checkout") from error
+    if not (temporary / "digits" / ENTRY).is_file():
+        raise BenchmarkError(f"{path}: a wheel of another package: it has no digits/{ENTRY}")
+    return temporary

@@ -8,14 +8,12 @@ golden set's answers (`max_abs_diff`), and the `roofline` (see engine/roofline.p
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from digits.benchmarks.engine.process import WARM_UP, EngineProcess, Ready, kill_processes
+from digits.benchmarks.engine.process import WARM_UP, EngineProcess, kill_processes
 from digits.benchmarks.engine.report import engine_section
 from digits.benchmarks.engine.roofline import roofline, work_of
 from digits.benchmarks.engine.systems import KERAS_WAYS, OPENVINO, without_folder
@@ -27,7 +25,7 @@ from digits.export.errors import ExportError
 from digits.images import mnist
 from digits.model.golden import REFERENCE_TOLERANCE
 from digits.model.manifest import FP32
-from digits.model.repository import ModelVersion, open_repository
+from digits.model.repository import open_repository
 from digits.report.number_format import comma_list
 from digits.storage.cores import usable_cores
 
@@ -36,11 +34,9 @@ PEAK = 0.1  # seconds of a measurement of a peak, of which the fastest run count
 LARGEST = 65_536  # images: some 400 MB of activations
 WARM = f"{WARM_UP} runs of each system at each batch size, before its first measurement there"
 EXACT = (FP32, *KERAS_WAYS, OPENVINO)  # must answer as the golden set says; `digits verify` judges the others
-MACHINE = "machine"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What is measured, and for how many seconds in total."""
 
     batches: Sequence[int]
@@ -67,16 +63,19 @@ def run(settings: EngineBenchmarkSettings) -> None:
         data = mnist.load(settings.data)
         stack.callback(kill_processes)
         processes = [EngineProcess(version, threads, data.x_test) for threads in plan.threads]
-        written = stack.enter_context(measuring("engine", settings, data, warm_up=WARM, repeats=plan.repeats))
+        result = stack.enter_context(measuring("engine", settings, data, warm_up=WARM, repeats=plan.repeats))
         model = {"version": version.number, "sha256": version.manifest.reference_sha256}
-        written.findings.update({"model": model, "not_served": {}, "left_out": {}, "max_abs_diff": {}})
-        result = EngineResult(written)
+        result.findings.update({"model": model, "not_served": {}, "left_out": {}, "max_abs_diff": {}})
         for process in processes:
-            result.begin(process.threads, process.ready())
+            _note(result.findings, process)
         _measure(plan, processes, result)
-        result.find_roofline(version)
-    written.show(engine_section)
-    result.require_agreement()
+        try:
+            result.findings["roofline"] = roofline(work_of(version), result.rows)
+        except ExportError as error:
+            result.findings["left_out"]["roofline"] = why = without_folder(version, error)
+            print(f"left out: roofline, {why}", flush=True)
+    result.show(engine_section)
+    _require_agreement(result.findings["max_abs_diff"])
 
 
 def planned(settings: EngineBenchmarkSettings, cores: int) -> Plan:
@@ -98,99 +97,50 @@ def planned(settings: EngineBenchmarkSettings, cores: int) -> Plan:
     return Plan(sorted(batches), sorted(fitting), settings.repeats or usual.repeats, usual.seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class EngineResult:
-    """The measurements and findings of the JSON, to which it adds.
-
-    Attributes:
-        ready: By threads, what can be timed.
-        repeats: By system or peak, batch (0 for a peak) and threads.
-    """
-
-    written: Result
-    ready: dict[int, Ready] = field(default_factory=dict)
-    repeats: dict[tuple[str, int, int], list[dict[str, Any]]] = field(default_factory=dict)
-
-    def begin(self, threads: int, ready: Ready) -> None:
-        """Takes over what can be timed with so many threads, and prints what cannot."""
-        self.ready[threads] = ready
-        for name, found in (("not_served", ready.not_served), ("left_out", ready.left_out)):
-            new = {key: why for key, why in found.items() if key not in self.written.findings[name]}
-            self.written.findings[name].update(new)
-            for system, why in new.items():
+def _note(findings: dict[str, Any], process: EngineProcess) -> None:
+    """Waits for a process, takes over what it cannot time or no server would run, and prints that."""
+    ready = process.ready()
+    for name, found in (("not_served", ready.not_served), ("left_out", ready.left_out)):
+        for system, why in found.items():
+            if system not in findings[name]:
+                findings[name][system] = why
                 print(f"{name.replace('_', ' ')}: {system}, {why}", flush=True)
-        differences = self.written.findings["max_abs_diff"]
-        for system, difference in ready.differences.items():
-            differences[system] = max(difference, differences.get(system, 0.0))
-
-    def add(self, system: str, batch: int, threads: int, seconds: NDArray[np.float64]) -> None:
-        """Adds a repeat of a system, seconds of each run [n]."""
-        repeat = {"images_per_second": _rounded(batch / seconds.mean())}
-        self._add((system, batch, threads), system, {"batch": batch, "threads": threads}, seconds, repeat)
-
-    def add_peak(self, name: str, threads: int, seconds: NDArray[np.float64]) -> None:
-        """Adds a repeat of a peak of the machine: the fastest run counts."""
-        work, unit, amount = self.ready[threads].peaks[name]
-        load = {"peak": name, "work": work, unit: amount, "threads": threads}
-        self._add((name, 0, threads), MACHINE, load, seconds, {f"{unit}_per_second": _rounded(amount / seconds.min())})
-
-    def find_roofline(self, version: ModelVersion) -> None:
-        """Computes the roofline, if the network consists of dense layers."""
-        try:
-            work = work_of(version)
-        except ExportError as error:
-            self.written.findings["left_out"]["roofline"] = why = without_folder(version, error)
-            print(f"left out: roofline, {why}", flush=True)
-            return
-        peaks = {
-            threads: {
-                name: max(repeat[f"{unit}_per_second"] for repeat in self.repeats[name, 0, threads])
-                for name, (_, unit, _) in ready.peaks.items()
-            }
-            for threads, ready in self.ready.items()
-        }
-        rates: dict[str, dict[tuple[int, int], float]] = {}
-        for (system, batch, threads), repeats in self.repeats.items():
-            if batch:
-                rate = median(repeat["images_per_second"] for repeat in repeats)
-                rates.setdefault(system, {})[batch, threads] = rate
-        self.written.findings["roofline"] = roofline(work, rates, peaks)
-
-    def require_agreement(self) -> None:
-        """Raises BenchmarkError if a system that must answer as the golden set says does not."""
-        off = {name: far for name, far in self.written.findings["max_abs_diff"].items() if name in EXACT}
-        off = {name: far for name, far in off.items() if not far <= REFERENCE_TOLERANCE}
-        if off:
-            worst = max(off, key=lambda name: off[name])
-            raise BenchmarkError(
-                f"{worst} differs from the golden set's answers by {off[worst]:.2g}, at most {REFERENCE_TOLERANCE:.0e} "
-                "is allowed; run `digits bench parity` to see the images"
-            )
-
-    def _add(
-        self, key: tuple[str, int, int], system: str, load: dict[str, Any], seconds: NDArray[np.float64], repeat: Any
-    ) -> None:
-        if key not in self.repeats:
-            self.repeats[key] = self.written.repeats(system, load)
-        self.repeats[key].append({"runs": len(seconds), **repeat, "latency_us": latency_us(seconds)})
+    differences = findings["max_abs_diff"]
+    for system, difference in ready.differences.items():
+        differences[system] = max(difference, differences.get(system, 0.0))
 
 
-def _measure(plan: Plan, processes: Sequence[EngineProcess], result: EngineResult) -> None:
+def _measure(plan: Plan, processes: Sequence[EngineProcess], result: Result) -> None:
     """Everything once in each repeat, in turn."""
-    systems = sum(len(result.ready[process.threads].systems) for process in processes)
-    seconds = min(max(plan.seconds / (systems * len(plan.batches) * plan.repeats), LEAST), MOST)
+    systems = sum(len(process.ready().systems) for process in processes)
+    least = min(max(plan.seconds / (systems * len(plan.batches) * plan.repeats), LEAST), MOST)
     for repeat in range(1, plan.repeats + 1):
         print(f"repeat {repeat} of {plan.repeats}: peaks of the machine", flush=True)
         for process in processes:
-            for name in result.ready[process.threads].peaks:
-                result.add_peak(name, process.threads, process.time(name, 0, PEAK))
+            for name, (work, unit, amount) in process.ready().peaks.items():
+                load = {"peak": name, "work": work, unit: amount, "threads": process.threads}
+                seconds = process.time(name, 0, PEAK)
+                _add(result, "machine", load, seconds, {f"{unit}_per_second": amount / seconds.min()})
         for batch in plan.batches:
             print(f"repeat {repeat} of {plan.repeats}: batches of {batch:,}", flush=True)
             for process in processes:
-                for name in result.ready[process.threads].systems:
-                    result.add(name, batch, process.threads, process.time(name, batch, seconds))
+                for name in process.ready().systems:
+                    load, seconds = {"batch": batch, "threads": process.threads}, process.time(name, batch, least)
+                    _add(result, name, load, seconds, {"images_per_second": batch / seconds.mean()})
 
 
-def _rounded(rate: float) -> float:
-    """To six digits, more than a clock can tell."""
-    return float(f"{rate:.6g}")
+def _add(result: Result, system: str, load: Any, seconds: NDArray[np.float64], rate: dict[str, float]) -> None:
+    """Adds a repeat, with the rate to six digits: more than a clock can tell."""
+    rounded = {measure: float(f"{value:.6g}") for measure, value in rate.items()}
+    result.repeats(system, load).append({"runs": len(seconds), **rounded, "latency_us": latency_us(seconds)})
+
+
+def _require_agreement(differences: dict[str, float]) -> None:
+    """Raises BenchmarkError if a system that must answer as the golden set says does not."""
+    off = {name: far for name, far in differences.items() if name in EXACT and not far <= REFERENCE_TOLERANCE}
+    if off:
+        worst = max(off, key=lambda name: off[name])
+        raise BenchmarkError(
+            f"{worst} differs from the golden set's answers by {off[worst]:.2g}, at most {REFERENCE_TOLERANCE:.0e} "
+            "is allowed; run `digits bench parity` to see the images"
+        )

@@ -6,41 +6,33 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from digits.benchmarks.engine.peaks import open_peaks
-from digits.benchmarks.engine.systems import open_systems
+from digits.benchmarks.engine.systems import Systems, open_systems
 from digits.benchmarks.errors import BenchmarkError
 from digits.model.golden import Golden
+from digits.model.parity import compare
 from digits.model.repository import ModelVersion
 
 WARM_UP = 2  # runs
-RUNS: dict[str, Callable[[NDArray[np.uint8]], object]] = {}  # in the process, by system or peak
-IMAGES: list[NDArray[np.uint8]] = []  # in the process: one array
+# In the process: what is timed, by system or peak; one array of images; and what has been warmed up.
+RUNS: dict[str, Callable[[NDArray[np.uint8]], object]] = {}
+IMAGES: list[NDArray[np.uint8]] = []
 WARM: set[tuple[str, int]] = set()
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """What can be timed in a process.
-
-    Attributes:
-        systems: The names of the systems.
-        not_served: Of those, which no server would run on this host, and why.
-        left_out: What cannot be timed, and why.
-        differences: Each system's largest |difference of a probability| from the golden set's reference.
-        peaks: Of each peak of the machine: its work, unit, and how many of them in a run.
-    """
+class Ready(NamedTuple):
+    """What can be timed in a process."""
 
     systems: list[str]
-    not_served: dict[str, str]
-    left_out: dict[str, str]
-    differences: dict[str, float]
-    peaks: dict[str, tuple[str, str, int]]
+    not_served: dict[str, str]  # of those, which no server would run on this host, and why
+    left_out: dict[str, str]  # what cannot be timed, and why
+    differences: dict[str, float]  # each system's largest |difference of a probability| from the golden reference
+    peaks: dict[str, tuple[str, str, int]]  # of each peak its work, its unit, and how many of them in a run
 
 
 class EngineProcess:
@@ -83,12 +75,12 @@ def kill_processes() -> None:
 
 
 def _open(version: ModelVersion, threads: int, pixels: NDArray[np.uint8]) -> Ready:
-    found, peaks = open_systems(version, threads), open_peaks(threads, version)
+    found: Systems = open_systems(version, threads)
+    peaks, golden = open_peaks(threads, version), Golden.read(version.golden)
     IMAGES.append(pixels)
     RUNS.update(found.runs | {name: peak.run for name, peak in peaks.items()})
-    does = {name: (peak.work, peak.unit, peak.amount) for name, peak in peaks.items()}
-    differences = found.differences(Golden.read(version.golden))
-    return Ready(list(found.runs), found.not_served, found.left_out, differences, does)
+    off = {name: compare(run(golden.pixels), golden.reference).max_abs_diff for name, run in found.runs.items()}
+    return Ready([*found.runs], found.not_served, found.left_out, off, {name: one[1:] for name, one in peaks.items()})
 
 
 def _time(name: str, batch: int, seconds: float) -> NDArray[np.float64]:
@@ -96,12 +88,8 @@ def _time(name: str, batch: int, seconds: float) -> NDArray[np.float64]:
     for _ in range(0 if (name, batch) in WARM else WARM_UP):
         run(images)
     WARM.add((name, batch))
-    taken: list[float] = []
-    before = time.perf_counter()
-    end = before + seconds
-    while before < end or not taken:
+    times = [time.perf_counter()]
+    while times[-1] < times[0] + seconds or len(times) < 2:  # noqa: PLR2004 one run
         run(images)
-        now = time.perf_counter()
-        taken.append(now - before)
-        before = now
-    return np.array(taken)
+        times.append(time.perf_counter())
+    return np.diff(times)

@@ -1,8 +1,7 @@
 """What `digits bench engine` times: each variant of a version, and what else can run its network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +10,7 @@ from digits.benchmarks.errors import BenchmarkError
 from digits.export.evidence import openvino_run
 from digits.model.engine import Engine
 from digits.model.errors import ModelError
-from digits.model.golden import Golden
 from digits.model.manifest import FP32
-from digits.model.parity import compare
 from digits.model.repository import ModelVersion
 from digits.model.selection import select
 
@@ -23,28 +20,17 @@ OPENVINO = "OpenVINO"
 PREDICT, CALL, FUNCTION = KERAS_WAYS = ("Keras predict", "Keras call", "tf.function")
 
 
-@dataclass(frozen=True, slots=True)
-class Systems:
-    """What can be timed with so many threads of the CPU.
+class Systems(NamedTuple):
+    """What can be timed with so many threads of the CPU."""
 
-    Attributes:
-        runs: By name.
-        not_served: Of those, which no server would run on this host, and why.
-        left_out: What cannot be timed, and why.
-    """
-
-    runs: dict[str, Run] = field(default_factory=dict)
-    not_served: dict[str, str] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-
-    def differences(self, golden: Golden) -> dict[str, float]:
-        """Of each, the largest |difference of a probability| from the golden set's reference."""
-        return {name: compare(run(golden.pixels), golden.reference).max_abs_diff for name, run in self.runs.items()}
+    runs: dict[str, Run]
+    not_served: dict[str, str]  # of those, which no server would run on this host, and why
+    left_out: dict[str, str]  # what cannot be timed, and why
 
 
 def open_systems(version: ModelVersion, threads: int) -> Systems:
     """Opens all that runs here. Raises ModelError if fp32 does not."""
-    found = Systems()
+    found = Systems({}, {}, {})
     for variant in version.manifest.variants:
         _add_variant(found, version, variant, threads)
     try:

@@ -2,8 +2,9 @@
 
 import http.client
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import grpc
@@ -49,23 +50,14 @@ class Point(NamedTuple):
         return {"method": self.kind, "images": self.images, "connections": self.connections}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Call:
-    """A unary call, ready to be sent.
+class Call(NamedTuple):
+    """A unary call, ready to be sent."""
 
-    Attributes:
-        method: Such as /digits.v1.DigitClassifier/Classify; the path of an HTTP call.
-        message: As it goes over the wire.
-        is_right: Whether a reply is the expected one.
-        images: In the message.
-        kind: CLASSIFY, UINT8, FP32, RAW or JSON.
-    """
-
-    method: str
-    message: bytes
-    is_right: Callable[[bytes], bool]
-    images: int = 1
-    kind: str = CLASSIFY
+    method: str  # such as /digits.v1.DigitClassifier/Classify; the path of an HTTP call
+    message: bytes  # as it goes over the wire
+    is_right: Callable[[bytes], bool]  # whether a reply is the expected one
+    images: int = 1  # in the message
+    kind: str = CLASSIFY  # or UINT8, FP32, RAW, JSON
 
     @property
     def content_type(self) -> str | None:
@@ -148,16 +140,13 @@ def status_text(error: grpc.RpcError) -> str:
 
 
 def _http(address: str, path: str, message: bytes, content_type: str, timeout: float) -> bytes:
-    connection = http.client.HTTPConnection(address, timeout=timeout)
+    request = urllib.request.Request(f"http://{address}{path}", message, {"content-type": content_type})
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        connection.request("POST", path, message, {"content-type": content_type})
-        answer = connection.getresponse()
-        body = answer.read()
-    finally:
-        connection.close()
-    if answer.status != http.client.OK:
-        raise BenchmarkError(f"{answer.status} {answer.reason}: {body[:200].decode(errors='replace')}")
-    return body
+        with direct.open(request, timeout=timeout) as answer:
+            return answer.read()  # type: ignore[no-any-return] # urllib is untyped here
+    except urllib.error.HTTPError as error:
+        raise BenchmarkError(f"{error.code} {error.reason}: {error.read(200).decode(errors='replace')}") from error
 
 
 def _message(kind: str, server: str, pixels: NDArray[np.uint8]) -> bytes:

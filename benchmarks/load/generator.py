@@ -45,20 +45,14 @@ OPTIONS = [
 
 @dataclass(slots=True)
 class Traffic:
-    """The result of a load.
+    """The result of a load."""
 
-    Attributes:
-        times: Of each answered call, in the order of the answers: when it was to be sent, when it was sent, and when it
-            was answered, seconds from the beginning. In the closed loop the first two are the same.
-        images: In all answered calls.
-        failed: Calls that were not answered, by status.
-        seconds: From the beginning to the last answer.
-    """
-
+    # Of each answered call, in the order of the answers: when it was to be sent, when it was sent, and when it was
+    # answered, seconds from the beginning. In the closed loop the first two are the same.
     times: list[tuple[float, float, float]] = field(default_factory=list)
-    images: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    seconds: float = 1.0
+    images: int = 0  # in all answered calls
+    failed: Counter[str] = field(default_factory=Counter)  # calls that were not answered, by status
+    seconds: float = 1.0  # from the beginning to the last answer
 
     @property
     def latencies(self) -> NDArray[np.float64]:
@@ -175,23 +169,18 @@ def _loop() -> asyncio.SelectorEventLoop:
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
-async def _connect(address: str, method: Unary, call: Call) -> None:
-    """Makes one call, so that the load finds its connection open."""
-    try:
-        reply = await method(call.message, timeout=TIMEOUT)
-    except grpc.aio.AioRpcError as error:
-        raise BenchmarkError(f"{address} does not answer: {status_text(error)}") from error
-    if not call.is_right(reply):
-        raise BenchmarkError(f"{address}: a wrong answer to {call.images} images")
-
-
 async def _loaded(address: str, calls: Sequence[Call], connections: int, load: Load) -> Traffic:
     async with AsyncExitStack() as stack:
         methods: list[list[Unary]] = []
         for _ in range(connections):
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(address, OPTIONS))
             methods.append([channel.unary_unary(call.method) for call in calls])
-        await asyncio.gather(*(_connect(address, each[0], calls[0]) for each in methods))
+        try:  # one call each, so that the load finds its connections open
+            replies = await asyncio.gather(*(each[0](calls[0].message, timeout=TIMEOUT) for each in methods))
+        except grpc.aio.AioRpcError as error:
+            raise BenchmarkError(f"{address} does not answer: {status_text(error)}") from error
+        if not all(map(calls[0].is_right, replies)):
+            raise BenchmarkError(f"{address}: a wrong answer to {calls[0].images} images")
         gc.collect()
         gc.disable()
         try:

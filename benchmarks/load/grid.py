@@ -12,17 +12,12 @@ from digits.benchmarks.measurement import Result
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Measures servers at grid points, into a result.
-
-    Attributes:
-        loop: How each is measured, but with the connections of a point. With one of them each call is logged.
-        seconds: Of each measurement.
-    """
+    """Measures servers at grid points, into a result."""
 
     result: Result
     images: Images
-    loop: ClosedLoop
-    seconds: float
+    loop: ClosedLoop  # how each is measured, but with the connections of a point; with one of them each call is logged
+    seconds: float  # of each measurement
 
     def turn(self, servers: Sequence[ServerUnderTest], point: Point, number: int) -> dict[str, Any]:
         """Measures each server once, and keeps the repeats when all are complete.

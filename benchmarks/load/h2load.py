@@ -5,8 +5,8 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import CLASSIFY, Call, latency_us
@@ -22,23 +22,14 @@ STATUS = r"status codes: \d+ 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx"  # some of th
 DATA = r"traffic: .* \((\d+)\) data"
 
 
-@dataclass(frozen=True, slots=True)
-class H2loadResult:
-    """What h2load reports. It ignores grpc-status: a call that failed with one counts as answered, without a body.
+class H2loadResult(NamedTuple):
+    """What h2load reports. It ignores grpc-status: a call that failed with one counts as answered, without a body."""
 
-    Attributes:
-        calls_per_second: That were answered.
-        answered: Calls.
-        failed: Calls without an answer, or with a status other than 2xx.
-        body_bytes: Of all answers.
-        percentiles: Microseconds of a call, where each call was logged.
-    """
-
-    calls_per_second: float
+    calls_per_second: float  # that were answered
     answered: int
-    failed: int
-    body_bytes: int
-    percentiles: dict[str, float] | None = None
+    failed: int  # calls without an answer, or with a status other than 2xx
+    body_bytes: int  # of all answers
+    percentiles: dict[str, float] | None = None  # microseconds of a call, where each call was logged
 
     def require_bodies(self, call: Call, size: int) -> None:
         """Raises BenchmarkError unless the answers were in the mean as large as a right one, which has `size` bytes.
@@ -63,17 +54,10 @@ def drive(
     per_second: int | None = None,
     percentiles: bool = False,
 ) -> H2loadResult:
-    """Makes the call for so many seconds, or else so many times.
+    """Makes the call for so many seconds, or else so many times, over connections that one thread drives.
 
-    Args:
-        address: HOST:PORT.
-        call: Over gRPC, or HTTP/1.1 if it has a content type.
-        connections: All of them driven by one thread.
-        seconds: How long.
-        calls: How many, if no seconds are given.
-        streams: Concurrent calls on each connection.
-        per_second: Calls started on each connection; by default one as soon as another is answered.
-        percentiles: Log each call, which costs h2load a few percent.
+    Each connection has so many concurrent `streams`, and starts so many calls `per_second`; by default one as soon as
+    another is answered. For `percentiles` each call is logged, which costs h2load a few percent.
     """
     with tempfile.TemporaryDirectory() as folder:
         body, log = Path(folder) / "body", Path(folder) / "log"

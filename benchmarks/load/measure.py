@@ -34,19 +34,12 @@ STATISTICS = "/inference.GRPCInferenceService/ModelStatistics"
 
 @dataclass(frozen=True, slots=True)
 class ServerUnderTest:
-    """A server.
+    """A server."""
 
-    Attributes:
-        name: Such as "digits, native".
-        address: HOST:PORT.
-        process: Where it was started here.
-        kind: Its name for `--servers`.
-    """
-
-    name: str
-    address: str
-    process: ServerProcess | None = None
-    kind: str = OURS
+    name: str  # such as "digits, native"
+    address: str  # HOST:PORT
+    process: ServerProcess | None = None  # where it was started here
+    kind: str = OURS  # its name for `--servers`
 
     @property
     def counts(self) -> bool:
@@ -56,21 +49,13 @@ class ServerUnderTest:
 
 @dataclass(frozen=True, slots=True)
 class ClosedLoop:
-    """A closed loop.
-
-    Attributes:
-        connections: How many.
-        streams: Concurrent calls on each.
-        generator: H2LOAD or ASYNCIO.
-        percentiles: Whether h2load logs each call for them.
-        warm_up: Whether the load runs for a moment before the measurement.
-    """
+    """A closed loop."""
 
     connections: int
-    streams: int = 1
+    streams: int = 1  # concurrent calls on each connection
     generator: str = H2LOAD
-    percentiles: bool = True
-    warm_up: bool = True
+    percentiles: bool = True  # whether h2load logs each call for them
+    warm_up: bool = True  # whether the load runs for a moment before the measurement
 
     def load(self, method: str, images: int | str) -> dict[str, Any]:
         """Its description in the JSON."""

@@ -1,19 +1,7 @@
 """Keras compared with every variant of a version, image by image: in this process, and through the server.
 
-`findings` has the origin of Keras and its largest difference from the record of the export (`reference`), the version's
-own `limits`, and a line for each disagreement (`failed`). A measurement in process has
-
-    repeats          one: |difference of a probability| from Keras's, max and mean; the images with Keras's own digit;
-                     and, of test images, those that the variant and Keras get right
-    agreement_95     the exact interval of the share with the same digit
-    mcnemar          of test images, whether the variant is right more or less often by more than chance
-    histogram        |difference of a probability| by its size
-    flipped          the first 100 images with another digit, by index, with label, Keras's digit and the variant's
-    batch_invariant  whether no answer depends on its batch, bit for bit
-
-and one through the server how many images got other bytes than in process. A variant that no server on this host serves
-has one without repeats, with the reason (`not_served`). Each says what is not acceptable (`disagrees`, else null), and
-whether that is no failure, since the server itself rejects the variant (`excused`).
+schema.json explains the keys of a measurement. `findings` has the origin of Keras and its largest difference from the
+record of the export (`reference`), the version's own `limits`, and a line for each disagreement (`failed`).
 
 The whole test set must meet the version's limits. A sample of it (`--quick`), or another test set, fails only if the
 one-sided exact binomial test, at the level of 0.001, rejects that the whole meets its limit. A limit of 0 stays 0.
@@ -26,19 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.keras_model import KerasModel, keras_model
+from digits.benchmarks.keras_model import keras_model
 from digits.benchmarks.measurement import measuring
 from digits.benchmarks.parity.images import SEED, image_sets
 from digits.benchmarks.parity.report import flipped, parity_section, row_text
 from digits.benchmarks.parity.server import CALLS, differing
-from digits.benchmarks.parity.variant import Asked, Variant, compared, not_served, variant_of
+from digits.benchmarks.parity.variant import Asked, Variant, compared, variant_of
 from digits.benchmarks.section import Row, write_figure
 from digits.benchmarks.servers import TRANSPORTS, serving
 from digits.benchmarks.settings import ParityBenchmarkSettings
 from digits.images import mnist
-from digits.images.mnist import Mnist
 from digits.model.acceptance import Measured
-from digits.model.repository import ModelVersion, open_repository
+from digits.model.manifest import FP32
+from digits.model.repository import open_repository
 
 Answers = dict[str, list[Measured]]  # by variant, of each kind of images
 
@@ -55,12 +43,14 @@ def run(folder: Path | None, settings: ParityBenchmarkSettings) -> None:
     """
     version, data = open_repository(settings.models).open(), mnist.load(settings.data)
     keras = keras_model(version, folder)
-    _introduce(version, data, keras)
-    failed: list[str] = []
+    print(f"version {version.number} on {data.name}")
+    if data.test_sha256 != version.manifest.test_sha256:
+        print(f"note: not the test set it was published with, which was {version.manifest.test_source}")
+    print(f"Keras: {keras.origin}, differs from the answers recorded at the export by {keras.off:.1e}", flush=True)
     sets = image_sets(data, version.manifest.test_sha256, quick=settings.quick)
     asked = [Asked(images, keras.answer(images.pixels)) for images in sets]
     variants = [variant_of(version, name) for name in version.manifest.variants]
-    answers: Answers = {}
+    answers, failed = Answers(), list[str]()
     with (
         measuring("parity", settings, data, seed=SEED) as result,
         closing(_all(variants, asked, settings, answers)) as found,
@@ -80,13 +70,6 @@ def run(folder: Path | None, settings: ParityBenchmarkSettings) -> None:
     print("everything that is served here agrees")
 
 
-def _introduce(version: ModelVersion, data: Mnist, keras: KerasModel) -> None:
-    print(f"version {version.number} on {data.name}")
-    if data.test_sha256 != version.manifest.test_sha256:
-        print(f"note: not the test set it was published with, which was {version.manifest.test_source}")
-    print(f"Keras: {keras.origin}, differs from the answers recorded at the export by {keras.off:.1e}", flush=True)
-
-
 def _all(
     variants: Sequence[Variant], asked: Sequence[Asked], settings: ParityBenchmarkSettings, answers: Answers
 ) -> Generator[Row, None, None]:
@@ -98,8 +81,13 @@ def _all(
             answers[variant.name].append(measured)
             yield one
     pixels = np.concatenate([each.images.pixels for each in asked])
-    yield from (not_served(variant) for variant in variants if variant.rejected)
-    for variant, transport in _servers(variants, quick=settings.quick):
+    for variant in variants:
+        if variant.rejected:
+            refused = {"disagrees": variant.rejected if variant.name == FP32 else None, "excused": variant.excused}
+            row = {"system": variant.name, "load": {"where": "server"}, "repeats": [], "not_served": variant.rejected}
+            yield row | refused
+    served = [(variant, transport) for variant in variants if not variant.rejected for transport in TRANSPORTS]
+    for variant, transport in served[: 1 if settings.quick else None]:
         probabilities = np.concatenate([measured.answers for measured in answers[variant.name]])
         with serving(TRANSPORTS[transport], variant.name, settings.models) as server:
             for call in CALLS:
@@ -111,9 +99,3 @@ def _all(
                     "disagrees": f"{differ:,} images get other bytes than in process" if differ else None,
                     "excused": False,
                 }
-
-
-def _servers(variants: Sequence[Variant], *, quick: bool) -> list[tuple[Variant, str]]:
-    """The variants that are served, with each transport; with `quick` only the first pair."""
-    pairs = [(variant, transport) for variant in variants if not variant.rejected for transport in TRANSPORTS]
-    return pairs[:1] if quick else pairs

@@ -1,6 +1,6 @@
 """The images that the variants are compared on: the test images, and synthetic extremes unlike any handwriting."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,30 +14,19 @@ SEED = 0
 NOISE = 1_000  # images of it
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Images:
-    """Images of one kind.
+class Images(NamedTuple):
+    """Images of one kind."""
 
-    Attributes:
-        name: Of the kind.
-        pixels: uint8 [n, 28, 28].
-        labels: The digits, uint8 [n]; None for images that show no digit.
-        sample: Whether they are not the whole test set that the version was published with.
-    """
-
-    name: str
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.uint8] | None = None
-    sample: bool = False
+    name: str  # of the kind
+    pixels: NDArray[np.uint8]  # [n, 28, 28]
+    labels: NDArray[np.uint8] | None = None  # the digits [n]; None for images that show no digit
+    sample: bool = False  # whether they are not the whole test set that the version was published with
 
 
 def image_sets(data: Mnist, published: str, *, quick: bool) -> list[Images]:
     """The test images, with `quick` the first 2,000 of them, and the extremes; the same each time.
 
-    Args:
-        data: Contains the test images.
-        published: SHA-256 of the test set that the version was published with.
-        quick: Whether fewer are enough.
+    `published` is the SHA-256 of the test set that the version was published with.
     """
     most = QUICK if quick else len(data.x_test)
     sample = most < len(data.x_test) or data.test_sha256 != published
@@ -46,8 +35,7 @@ def image_sets(data: Mnist, published: str, *, quick: bool) -> list[Images]:
 
 def extremes() -> list[Images]:
     """No ink, ink everywhere, uniform noise, and one pixel of full ink at each place."""
-    shape = (NOISE, SIDE, SIDE)
-    noise = np.random.default_rng(SEED).integers(0, 256, shape, np.uint8)
+    noise = np.random.default_rng(SEED).integers(0, 256, (NOISE, SIDE, SIDE), np.uint8)
     one_pixel = 255 * np.eye(SIDE * SIDE, dtype=np.uint8).reshape(-1, SIDE, SIDE)
     return [
         Images("all 0", np.zeros((1, SIDE, SIDE), np.uint8)),

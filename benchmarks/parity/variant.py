@@ -25,19 +25,14 @@ LISTED = 100  # flipped images that the JSON names
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A variant of a version, on this host's CPU.
+    """A variant of a version, on this host's CPU."""
 
-    Attributes:
-        name: Such as `int8`.
-        rejected: Why a server on this host's CPU does not serve it; None if it does.
-        excused: Whether that is because its answers here are not the published ones: then a difference is not a
-            failure. fp32 is not excused, since nothing is served without it.
-    """
-
-    name: str
+    name: str  # such as `int8`
     engine: Engine
     limits: Limits
-    rejected: str | None
+    rejected: str | None  # why a server on this host's CPU does not serve it; None if it does
+    # Whether that is because its answers here are not the published ones: then a difference is not a failure. fp32 is
+    # not excused, since nothing is served without it.
     excused: bool
 
 
@@ -76,7 +71,7 @@ def disagreement(variant: Variant, asked: Asked, measured: Measured) -> str | No
 
 
 def compared(variant: Variant, asked: Asked) -> tuple[Measured, dict[str, Any]]:
-    """Its answers, and the measurement of the JSON, whose keys parity/benchmark.py explains."""
+    """Its answers, and the measurement of the JSON, whose keys schema.json explains."""
     images, keras = asked.images, asked.keras
     measured = measure(variant.engine.answer, images.pixels, images.labels, keras)
     parity, count = measured.parity, len(images.pixels)
@@ -87,38 +82,21 @@ def compared(variant: Variant, asked: Asked) -> tuple[Measured, dict[str, Any]]:
     if images.labels is not None:
         numbers |= {"correct": measured.correct or 0, "keras_correct": measured.reference_correct or 0}
         more["mcnemar"] = mcnemar(measured.answers, keras, images.labels)
+    labels = [None] * count if images.labels is None else images.labels.tolist()
+    digits = [each.argmax(axis=1).tolist() for each in (keras, measured.answers)]
     return measured, {
         "system": variant.name,
         "load": {"where": "in process", "images": images.name, "count": count},
         "repeats": [numbers],
         **more,
         "histogram": histogram(measured.answers, keras),
-        "flipped": [_flip(asked, measured, int(index)) for index in parity.flipped[:LISTED]],
+        "flipped": [
+            {"image": index, "label": labels[index], "keras": digits[0][index], "variant": digits[1][index]}
+            for index in parity.flipped[:LISTED].tolist()
+        ],
         "batch_invariant": measured.batch_dependence is None,
         "disagrees": disagreement(variant, asked, measured),
         "excused": variant.excused,
-    }
-
-
-def not_served(variant: Variant) -> dict[str, Any]:
-    """The measurement of a variant that the server rejects; only fp32 must be served everywhere."""
-    return {
-        "system": variant.name,
-        "load": {"where": "server"},
-        "repeats": [],
-        "not_served": variant.rejected,
-        "disagrees": variant.rejected if variant.name == FP32 else None,
-        "excused": variant.excused,
-    }
-
-
-def _flip(asked: Asked, measured: Measured, index: int) -> dict[str, int | None]:
-    labels = asked.images.labels
-    return {
-        "image": index,
-        "label": None if labels is None else int(labels[index]),
-        "keras": int(asked.keras[index].argmax()),
-        "variant": int(measured.answers[index].argmax()),
     }
 
 
@@ -131,12 +109,8 @@ def agreement_interval(same: int, images: int) -> list[float]:
 def mcnemar(answers: Probabilities, reference: Probabilities, labels: NDArray[np.uint8]) -> dict[str, float]:
     """Whether one of two models, by their probabilities [n, 10], is right significantly more often.
 
-    McNemar's exact test: by chance, each gets half of the images that only one of them classifies correctly.
-
-    Returns:
-        gained: Images that only the answers get right.
-        lost: Images that only the reference gets right.
-        p: The probability of a split at least as unequal.
+    McNemar's exact test: `gained` images only the answers get right, `lost` images only the reference. By chance each
+    gets half of them; `p` is the probability of a split at least as unequal.
     """
     right, was = answers.argmax(axis=1) == labels, reference.argmax(axis=1) == labels
     gained, lost = int((right & ~was).sum()), int((was & ~right).sum())
@@ -147,17 +121,12 @@ def mcnemar(answers: Probabilities, reference: Probabilities, labels: NDArray[np
 def histogram(answers: Probabilities, reference: Probabilities) -> dict[str, Any]:
     """|difference of a probability| over all images and digits; a NaN counts as 1.
 
-    Returns:
-        edges: Of the bins, 37 from 1e-12 to 1, three a decade.
-        counts: Probabilities in each of the 36 bins.
-        below: Probabilities that differ by less than 1e-12, but do.
-        equal: Probabilities that are equal.
+    `counts` are those between the `edges`; `below` differ by less than the first edge, `equal` do not differ.
     """
     difference = np.nan_to_num(np.abs(answers.astype(np.float64) - reference), nan=1.0)
-    equal = difference == 0
     return {
         "edges": [float(f"{edge:.4g}") for edge in EDGES],
         "counts": np.histogram(difference, EDGES)[0].tolist(),
-        "below": int((difference[~equal] < EDGES[0]).sum()),
-        "equal": int(equal.sum()),
+        "below": int(((difference > 0) & (difference < EDGES[0])).sum()),
+        "equal": int((difference == 0).sum()),
     }

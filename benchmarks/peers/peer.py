@@ -33,29 +33,19 @@ def lay_script(folder: Path, _environment: Path, model: Path, name: str) -> None
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """How to install, start and call a peer.
+    """How to install, start and call a peer."""
 
-    Attributes:
-        name: For `--servers`.
-        title: For people.
-        requirements: What pip installs, pinned; the first of them is the peer.
-        call: The kind of its calls: see `Call`.
-        batching: Which calls it runs together, in words.
-        command: Starts it; with the fields {environment}, {folder}, {host}, {port} and {other_port}.
-        variables: Of its environment, with the same fields.
-        lay: Fills its folder, given that, its environment, the model file and its name.
-        polls: Whether it takes processor time when nobody calls; it is then paused while ours is measured. Others are
-            not: one that learns from the times of its calls, as BentoML does, would learn from the pause too.
-    """
-
-    name: str
-    title: str
-    requirements: tuple[str, ...]
-    call: str
-    batching: str
-    command: tuple[str, ...]
-    variables: Mapping[str, str] = field(default_factory=dict)
+    name: str  # for `--servers`
+    title: str  # for people
+    requirements: tuple[str, ...]  # what pip installs, pinned; the first of them is the peer
+    call: str  # the kind of its calls: see `Call`
+    batching: str  # which calls it runs together, in words
+    command: tuple[str, ...]  # starts it; with the fields {environment}, {folder}, {host}, {port} and {other_port}
+    variables: Mapping[str, str] = field(default_factory=dict)  # of its environment, with the same fields
+    # Fills its folder, given that, its environment, the model file and its name.
     lay: Callable[[Path, Path, Path, str], None] = lay_script
+    # Whether it takes processor time when nobody calls; it is then paused while ours is measured. Others are not: one
+    # that learns from the times of its calls, as BentoML does, would learn from the pause too.
     polls: bool = False
 
     @property
@@ -82,7 +72,7 @@ def peer_serving(peer: Peer, cache: Path, model: Path, call: Call) -> Iterator[S
         variables["PATH"] = f"{environment}/bin:{os.environ['PATH']}"
         variables["ORT_DISABLE_TELEMETRY"] = "1"  # otherwise its wheels send some
         command = [part.format(**fields) for part in peer.command]
-        with started(command, address, lambda: _answers(address, call), variables) as process:
+        with started(command, lambda: _answers(address, call), variables) as process:
             print(f"{peer.title} {peer.version}: ready in {process.ready_seconds:.1f} s", flush=True)
             yield ServerUnderTest(peer.title, address, process, peer.name)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
-from digits.benchmarks.load.call import CLASSIFY, UINT8, Call, Images, Point, call_of, clear_images, load_text
+from digits.benchmarks.load.call import CLASSIFY, UINT8, Call, Images, Point, call_of, clear_images, load_text, unary
 from digits.benchmarks.load.grid import Grid, rates_text
 from digits.benchmarks.load.h2load import installed, require_h2load
 from digits.benchmarks.load.measure import (
@@ -32,8 +32,6 @@ from digits.benchmarks.server.report import server_section, slo_text
 from digits.benchmarks.server.search import Search
 from digits.benchmarks.servers import TRANSPORTS, serving
 from digits.benchmarks.settings import ECHO, ServerBenchmarkSettings
-from digits.client import Client
-from digits.client.errors import ClientError
 from digits.images import mnist
 from digits.model.repository import open_repository
 
@@ -92,22 +90,15 @@ def under_test(settings: ServerBenchmarkSettings, images: Images) -> Iterator[li
                 for transport, name in list(TRANSPORTS.items())[: 1 if settings.quick else None]
             ]
         for server in servers:
-            require_right(server, images)
+            _require_right(server, images)
         yield [*servers, stack.enter_context(serving(ECHO))]
 
 
-def require_right(server: ServerUnderTest, images: Images) -> None:
+def _require_right(server: ServerUnderTest, images: Images) -> None:
     """Raises BenchmarkError unless the server gives the images their digits."""
-    pixels, digits = images
-    try:
-        with Client(server.address, timeout=PATIENCE) as client:
-            answers = client.classify(pixels).digits
-    except ClientError as error:
-        raise BenchmarkError(f"no server of digits answers: {error}") from error
-    wrong = np.flatnonzero(answers != digits)
-    if wrong.size:
-        first = f"the first {answers[wrong[0]]} instead of {digits[wrong[0]]}"
-        found = f"{server.name} gives {wrong.size} of {len(digits)} clear images another digit, {first}"
+    call = call_of(CLASSIFY, server.kind, images, len(images[1]))
+    if not call.is_right(unary(server.address, call.method, call.message, timeout=PATIENCE)):
+        found = f"{server.name} gives some of the {call.images} clear images another digit"
         raise BenchmarkError(f"{found}; does it serve another model? Give its --models")
 
 

@@ -13,20 +13,14 @@ DOWN = 0.9  # times the rate, if the SLO is not met again
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """For the highest rate of these calls.
-
-    Attributes:
-        slo_ms: Milliseconds of the 99th percentile.
-        seconds: Of each measurement.
-        tried: The repeat of each rate.
-    """
+    """For the highest rate of these calls."""
 
     server: ServerUnderTest
     calls: list[Call]
-    slo_ms: float
-    seconds: float
+    slo_ms: float  # milliseconds of the 99th percentile
+    seconds: float  # of each measurement
     seed: int
-    tried: list[dict[str, Any]] = field(default_factory=list)
+    tried: list[dict[str, Any]] = field(default_factory=list)  # the repeat of each rate
 
     def highest(self, bound: float, steps: int) -> float:
         """Calls a second: bisects between 0 and the bound, and tries the rate found with two other seeds.

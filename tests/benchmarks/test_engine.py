@@ -213,7 +213,15 @@ def test_the_roof_is_the_lower_one_of_products_and_reading() -> None:
     peaks = {"multiply": 100.0, "cache": 20.0, "memory": 5.0}
     assert (roof(1, peaks), roof(1, peaks, "memory"), roof(50, peaks)) == (20, 5, 100)
     work = Work(2395, (784, 3, 10))
-    found = roofline(work, {"fp32": {(2, 1): 1e-3}, "int8": {(2, 1): 2e-3}}, {1: peaks})
+    rows = [
+        {"system": "machine", "load": {"peak": name, unit: 1, "threads": 1}, "repeats": [{f"{unit}_per_second": peak}]}
+        for (name, peak), unit in zip(peaks.items(), ("flop", "bytes", "bytes"), strict=True)
+    ]
+    rows += [
+        {"system": name, "load": {"batch": 2, "threads": 1}, "repeats": [{"images_per_second": rate}]}
+        for name, rate in (("fp32", 1e-3), ("int8", 2e-3))
+    ]
+    found = roofline(work, rows)
     fp32, int8 = found["points"]
     assert fp32["flops"] == pytest.approx(4.79)
     assert fp32["share"] == pytest.approx(4.79 / (fp32["intensity"] * 20))

@@ -7,7 +7,6 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +56,7 @@ time for request:     2.19ms     25.15ms      8.71ms      3.34ms    72.60%
 @contextmanager
 def stub(*options: object) -> Iterator[str]:
     address = free_address()
-    with started([*STUB, *map(str, options), address], address, "stub: ready"):
+    with started([*STUB, *map(str, options), address], "stub: ready"):
         yield address
 
 
@@ -244,7 +243,7 @@ def test_a_server_is_measured_paused_and_ended() -> None:
         assert repeat["cpu_us"] > 0
         assert 1 < repeat["resident_mb"] < 1000
         with pytest.raises(BenchmarkError, match=r"echo: .*UNIMPLEMENTED"):
-            ClosedLoop(4).measured(server, [replace(call, method="/nobody/has.this")], 0.2)
+            ClosedLoop(4).measured(server, [call._replace(method="/nobody/has.this")], 0.2)
         with process.paused(), pytest.raises(BenchmarkError, match="DEADLINE_EXCEEDED"):
             call.require_answer(server.address, 0.5)
         assert call.require_answer(server.address) == len(call.message)

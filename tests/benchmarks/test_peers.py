@@ -63,7 +63,7 @@ IMAGES = (np.zeros((64, 28, 28), np.uint8), np.zeros(64, np.int64))
 def stub(every: int) -> Iterator[ServerUnderTest]:
     address = servers.free_address()
     command = [sys.executable, "-c", STUB, address.rpartition(":")[2], str(every)]
-    with started(command, address, "stub: ready") as process:
+    with started(command, "stub: ready") as process:
         yield ServerUnderTest("mosec", address, process, MOSEC)
 
 

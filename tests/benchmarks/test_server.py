@@ -83,8 +83,7 @@ def test_a_running_server_is_measured_with_an_echo(bench: Callable[..., Any], se
 def test_a_wrong_address_is_reported(refused: Callable[..., str], tmp_path: Path) -> None:
     file = tmp_path / "server.json"
     error = refused("server", *QUICK, "--server", "127.0.0.1:1", "--out", file)
-    assert error.startswith("digits: no server of digits answers: ")
-    assert "127.0.0.1:1" in error
+    assert error.startswith("digits: 127.0.0.1:1 does not answer: UNAVAILABLE: ")
     assert not file.exists()
 
 
@@ -108,8 +107,7 @@ def test_a_model_that_disagrees_is_reported(
     assert exported.returncode == 0, exported.stderr
     with serving("--models", models) as server:
         error = refused("server", *QUICK, "--server", server.address, "--out", tmp_path / "server.json")
-    assert "of 64 clear images another digit, the first " in error
-    assert error.endswith("does it serve another model? Give its --models\n")
+    assert error.endswith("of the 64 clear images another digit; does it serve another model? Give its --models\n")
 
 
 @pytest.mark.parametrize("generator", [pytest.param("asyncio", marks=pytest.mark.slow), "auto"])
