@@ -40,9 +40,8 @@ def expected(client: Client, pictures: list[Path]) -> list[str]:
 
 
 def run(*command: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        list(map(str, command)), check=False, capture_output=True, text=True, env=os.environ | variables, timeout=120
-    )
+    words, environment = list(map(str, command)), os.environ | variables
+    return subprocess.run(words, check=False, capture_output=True, text=True, env=environment, timeout=120)
 
 
 def printed(*command: object, **variables: str) -> str:
@@ -113,10 +112,10 @@ def test_node_prints_a_line_for_each_picture(
 
 
 @pytest.mark.slow
-def test_node_gets_the_answers_that_python_gets(
+def test_node_gets_the_answers_that_python_gets_and_the_same_errors(
     server: Any, client: Client, node_modules: Path, test_digits: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    """Of raw pixels: the same digits, and the same probabilities to the last bit."""
+    """Of raw pixels: the same digits, the same probabilities to the last bit, and what is wrong with a request."""
     file = tmp_path / "digits.raw"
     file.write_bytes(test_digits[:200].tobytes())
     command = ("node", NODE / "classify.js", server.address, "--pixels", file, "--json")
@@ -127,17 +126,9 @@ def test_node_gets_the_answers_that_python_gets(
     assert answer["model"]["labels"] == list(model.labels)
     assert answer["model"]["evidence"]["accuracy"] == model.evidence.accuracy
     assert answer["model"]["limits"]["max_batch_size"] == model.limits.max_batch_size
-
-
-@pytest.mark.slow
-def test_node_is_told_what_is_wrong_with_a_request(server: Any, node_modules: Path, tmp_path: Path) -> None:
-    """INVALID_ARGUMENT, which is code 3, and the server's own words."""
-    file = tmp_path / "digits.raw"
     file.write_bytes(bytes(783))
-    command = ("node", NODE / "classify.js", server.address, "--pixels", file, "--json")
     completed = run(*command, NODE_PATH=str(node_modules))
-    assert completed.returncode == 1
-    assert completed.stdout == ""
+    assert (completed.returncode, completed.stdout) == (1, "")
     assert completed.stderr.splitlines()[-1] == (
         "3 INVALID_ARGUMENT: pixels has 783 bytes; expected a positive multiple of 784, one byte a pixel"
     )

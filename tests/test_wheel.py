@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow  # pip installs into new environments
 ROOT = Path(__file__).parent.parent
-PYTHONS = ("python3.11", "python3.12", "python3.13")
+CHECKOUT_ONLY = ("compare", "peers", "report", "results")
 
 # Runs in the fresh environment, away from the checkout.
 SMOKE = """
@@ -43,82 +43,55 @@ bundled = subprocess.run([*command, "verify", "1"], stdout=subprocess.PIPE, stde
 assert bundled.returncode == 0 or "on this host golden image" in bundled.stdout + bundled.stderr, bundled
 print(json.loads(here.stdout)["digit"])
 """
-WITHOUT_TRAIN = (
-    "cli",
-    "client",
-    "images",
-    "model",
-    "protos",
-    "serve",
-)  # imported with [serve] alone
+WITHOUT_TRAIN = ("cli", "client", "images", "model", "protos", "serve")  # imported with [serve] alone
+
+
+def output(*command: object, **options: Any) -> str:
+    """What a command prints that succeeds."""
+    words = list(map(str, command))
+    completed: subprocess.CompletedProcess[str] = subprocess.run(
+        words, check=True, stdout=subprocess.PIPE, text=True, **options
+    )
+    return completed.stdout
 
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from what git tracks, in a folder without leftovers."""
     source, dist = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, files.split("\0")):
+    for name in filter(None, output("git", "ls-files", "-z", cwd=ROOT).split("\0")):
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name)
-    subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", str(dist), str(source)],
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
+    output(sys.executable, "-m", "build", "--outdir", dist, source, stderr=subprocess.PIPE, timeout=300)
     (built,) = dist.glob("*.whl")
     return built
 
 
-def smoke(python: str, wheel: Path, models: Path, data: Mnist, folder: Path) -> None:
-    """Installs the wheel with [serve] in an environment of its own, serves and classifies."""
-    picture = folder / "digit.png"
+@pytest.mark.parametrize("python", ["python3.11", "python3.12", "python3.13"])
+def test_the_wheel_alone_serves_on_every_python(
+    python: str, wheel: Path, models: Path, data: Mnist, tmp_path: Path
+) -> None:
+    """Installed with [serve] in an environment of its own."""
+    found = shutil.which(python)
+    if found is None or subprocess.run([found, "--version"], check=False, capture_output=True).returncode:
+        pytest.skip(f"{python} is not installed")
+    picture, fresh = tmp_path / "digit.png", tmp_path / "env" / "bin" / "python"
     Image.fromarray(data.x_test[0]).save(picture)
-    subprocess.run([python, "-m", "venv", str(folder / "env")], check=True)
-    fresh = folder / "env" / "bin" / "python"
-    install = [
-        fresh,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "-c",
-        ROOT / "constraints.txt",
-        f"digits-serving[serve] @ file://{wheel}",
-    ]
-    subprocess.run([*map(str, install)], check=True, cwd=folder)
+    output(found, "-m", "venv", tmp_path / "env")
+    requirement = f"digits-serving[serve] @ file://{wheel}"
+    output(fresh, "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", requirement, cwd=tmp_path)
     modules = [
         "digits." + ".".join(file.relative_to(ROOT).with_suffix("").parts)
         for package in WITHOUT_TRAIN
         for file in (ROOT / package).rglob("*.py")
         if file != ROOT / "model" / "tensorflow.py"
     ]
-    completed = subprocess.run(
-        [str(fresh), "-I", "-c", SMOKE, str(models), str(picture), *modules],
-        check=True,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert int(completed.stdout) == data.y_test[0]
-
-
-@pytest.mark.parametrize("python", PYTHONS)
-def test_the_wheel_alone_serves_on_every_python(
-    python: str, wheel: Path, models: Path, data: Mnist, tmp_path: Path
-) -> None:
-    found = shutil.which(python)
-    if found is None or subprocess.run([found, "--version"], check=False, capture_output=True).returncode:
-        pytest.skip(f"{python} is not installed")
-    smoke(found, wheel, models, data, tmp_path)
+    assert int(output(fresh, "-I", "-c", SMOKE, models, picture, *modules, cwd=tmp_path)) == data.y_test[0]
 
 
 def test_the_wheel_carries_types_and_the_contract(wheel: Path) -> None:
-    names = subprocess.run(
-        [sys.executable, "-m", "zipfile", "-l", str(wheel)], check=True, capture_output=True, text=True
-    ).stdout
+    names = output(sys.executable, "-m", "zipfile", "-l", wheel)
     for name in (
         "digits/model/bundled/digits/config.pbtxt",
         "digits/model/bundled/digits/1/model.int8.onnx",
@@ -128,9 +101,8 @@ def test_the_wheel_carries_types_and_the_contract(wheel: Path) -> None:
         "digits/serve/py.typed",
         "digits/protos/digits/v1/digits.proto",
         "digits/protos/digits/v1/digits_pb2.pyi",
+        "digits/benchmarks/server/benchmark.py",
     ):
         assert name in names
-    assert "digits/tests" not in names
-    assert "digits/benchmarks/server/benchmark.py" in names
-    assert not any(f"digits/benchmarks/{name}/" in names for name in ("compare", "peers", "report", "results"))
-    assert "digits/__init__.py" not in names
+    unwanted = ("digits/tests", "digits/__init__.py", *(f"digits/benchmarks/{name}/" for name in CHECKOUT_ONLY))
+    assert not [name for name in unwanted if name in names]

@@ -21,7 +21,7 @@ from digits.model.repository import BUNDLED, CONFIG, GOLDEN, MANIFEST, STAGING, 
 from digits.model.triton import config_pbtxt
 from digits.storage.lock import locked
 
-# Publishes a repository's first version again and again, in a process of its own, after a line on standard input.
+# For processes of their own: publishes a repository's newest version again.
 PUBLISH = """
 import shutil, sys
 from pathlib import Path
@@ -30,7 +30,7 @@ from digits.model.repository import Repository
 repository = Repository(Path(sys.argv[1]))
 def publish():
     with repository.staging() as staged:
-        for file in (repository.folder / "1").iterdir():
+        for file in repository.open().folder.iterdir():
             shutil.copy(file, staged)
         return repository.publish(staged).number
 """
@@ -38,6 +38,40 @@ FOUR_TIMES = """
 print("ready", flush=True)
 sys.stdin.readline()
 print(*(publish() for _ in range(4)))
+"""
+# Kills one publication after another, each in a fork, before a later one of its steps, until one survives. A step is
+# what Python audits of the repository's files: to open, make, list, rename, change or remove one. Each version must
+# then be whole, and the next publication must clean up. Prints each exit code, and whether the version had appeared.
+KILLED = """
+import os, signal
+from digits.model.repository import CONFIG
+from digits.model.triton import config_pbtxt
+
+def killed(deadly):
+    steps = 0
+    def step(event, arguments):
+        nonlocal steps
+        if any(str(argument).startswith(str(repository.folder)) for argument in arguments):
+            steps += 1
+            if steps == deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    sys.addaudithook(step)
+    publish()
+    os._exit(0)
+
+deadly, code = 1, None
+while code != 0:
+    before = repository.open().number
+    code = killed(deadly)
+    newest = repository.open()
+    assert (repository.folder / CONFIG).read_text() == config_pbtxt(newest.manifest)
+    assert publish() == newest.number + 1
+    assert {entry.name for entry in repository.folder.iterdir()} == {CONFIG, *map(str, repository.versions())}
+    print(code, newest.number - before)
+    repository.prune(keep=1)
+    deadly += 1
 """
 # Publishes, rolls back and prunes, and prints each rename that happens without the lock, and how many there were.
 CHANGE = """
@@ -244,6 +278,14 @@ def test_processes_that_publish_at_once_get_a_whole_version_and_a_number_each(re
     assert entries(repository.folder) == {CONFIG, *map(str, range(1, 10))}
     manifests = [repository.open(number).manifest for number in repository.versions()]
     assert (repository.folder / CONFIG).read_text() == config_pbtxt(manifests[-1])
+
+
+def test_a_publication_that_is_killed_at_any_step_leaves_no_half_version(repository: Repository) -> None:
+    command = [sys.executable, "-c", PUBLISH + KILLED, str(repository.folder.parent)]
+    ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    assert ended == sorted(ended, key=["-9 0", "-9 1", "0 1"].index)
+    assert ended.count("-9 0") > 30
+    assert ended[-1] == "0 1"
 
 
 def test_only_one_process_at_once_changes_the_repository(repository: Repository) -> None:

@@ -48,18 +48,12 @@ def test_the_defaults_reach_97_7_percent_on_average_and_export_without_a_flip(
 
 
 @pytest.mark.parametrize(
-    ("layers", "activation"),
-    [
-        ("32", "relu"),
-        ("1024,512,256", "relu"),
-        ("512,256", "tanh"),
-        ("512,256", "gelu"),
-        (",".join(["64"] * 10), "relu"),
-    ],
+    "network", ["32 relu", "1024,512,256 relu", "512,256 tanh", "512,256 gelu", f"{','.join(['64'] * 10)} relu"]
 )
 def test_any_network_is_exported_with_int8_or_with_the_reason_why_not(
-    train: Train, digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, layers: str, activation: str
+    train: Train, digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, network: str
 ) -> None:
+    layers, activation = network.split()
     train(tmp_path / "run", "--layers", layers, "--activation", activation, "--epochs", 4)
     exported = digits("export", tmp_path / "run", "--models", tmp_path / "models")
     assert exported.returncode == 0, exported.stderr

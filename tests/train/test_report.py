@@ -119,30 +119,31 @@ def test_the_page_has_every_figure_the_accuracy_with_its_interval_and_loads_noth
         assert text in page.text
 
 
-def test_three_wrong_digits_are_all_shown(tmp_path: Path, answered: Answered) -> None:
+def test_few_wrong_digits_are_all_shown_and_a_page_says_what_a_run_does_not_have(
+    tmp_path: Path, answered: Answered
+) -> None:
     evaluation = answered.evaluation
     few = answered.part(np.r_[evaluation.correct[:50], evaluation.incorrect[:3]])
     few.kernel = few.kernel[:, :3]
-    page = few.page(tmp_path, history(1), gallery="random")
-    for text in ("Wrong: 3 of 3.", "Only one epoch", "All 3 nodes"):
-        assert text in page.text
-    assert len(page.pictures) == len(NAMES)
-
-
-def test_without_wrong_digits_and_validation_the_page_says_so(tmp_path: Path, answered: Answered) -> None:
-    page = answered.part(answered.evaluation.correct).page(tmp_path, history(10, validation=False))
-    assert "No digit was predicted wrongly." in page.text
-    assert "No validation split, so overfitting cannot be judged." in page.text
-    assert len(page.pictures) == len(NAMES) - 1
-    assert (tmp_path / "figures" / "incorrect.png").exists()
-
-
-def test_a_diverged_run_has_a_report_too(tmp_path: Path, answered: Answered) -> None:
-    answered.evaluation = Evaluation(answered.evaluation.probabilities * np.nan, answered.evaluation.truth)
-    answered.kernel = answered.kernel * np.nan
-    page = answered.page(tmp_path, {name: [math.nan] * 3 for name in history(3)})
-    assert "Training diverged: from the first epoch on" in page.text
-    assert "undefined" in page.text
+    right = answered.part(evaluation.correct)
+    diverged = answered.part(np.arange(100))
+    diverged.evaluation = Evaluation(diverged.evaluation.probabilities * np.nan, diverged.evaluation.truth)
+    diverged.kernel = diverged.kernel * np.nan
+    nowhere: History = {name: [math.nan] * 3 for name in history(3)}
+    for run, course, texts, pictures in (
+        (few, history(1), ("Wrong: 3 of 3.", "Only one epoch", "All 3 nodes"), len(NAMES)),
+        (
+            right,
+            history(10, validation=False),
+            ("No digit was predicted wrongly.", "No validation split"),
+            len(NAMES) - 1,
+        ),
+        (diverged, nowhere, ("Training diverged: from the first epoch on", "undefined"), len(NAMES)),
+    ):
+        page = run.page(tmp_path, course, gallery="random")
+        assert all(text in page.text for text in texts)
+        assert len(page.pictures) == pictures
+        assert (tmp_path / "figures" / "incorrect.png").exists()
 
 
 def test_names_are_shown_as_text_and_the_same_run_gives_the_same_figures(tmp_path: Path, answered: Answered) -> None:
