@@ -34,17 +34,12 @@ class Stream:
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
 
     def answers(self, items: Iterable[Images]) -> Generator[Any]:
-        source, drawing = iter(items), True
         try:
             for thread in self._threads:
                 thread.start()
-            while drawing or not self._pipeline.is_empty:
-                yield from self._pipeline.finished()
-                if drawing and self._pipeline.has_room:
-                    drawing = self._draw(source)
-                elif not self._pipeline.is_empty:
-                    with self._lock:
-                        self._settled.wait_for(lambda: self._pipeline.is_ready or self.closed.is_set())
+            for _ in self._drawn(items):
+                yield from self._finished(lambda: self._pipeline.has_room)
+            yield from self._finished(lambda: self._pipeline.is_empty)
         finally:
             self.close()
             for thread in self._threads:
@@ -70,25 +65,30 @@ class Stream:
             self._added.notify_all()
             self._settled.notify_all()
 
-    def _draw(self, source: Iterator[Images]) -> bool:
-        """Whether there was another item."""
+    def _drawn(self, items: Iterable[Images]) -> Iterator[None]:
+        """Adds an item, each time that it is asked."""
         try:
-            item = next(source)
-        except StopIteration:
-            return False
+            for item in items:
+                started = time.monotonic()
+                try:
+                    pixels = pixels_of(item, self._pixel_range)
+                except Exception as error:  # noqa: BLE001 of this item alone: raised in its turn
+                    self._pipeline.add_error(error)
+                else:
+                    with self._lock:
+                        self._pipeline.add(pixels, started)
+                        self._added.notify()
+                yield
         except Exception as error:  # noqa: BLE001 the caller's own: raised when what came before is handed out
             self._pipeline.add_error(error, ends=True)
-            return False
-        started = time.monotonic()
-        try:
-            pixels = pixels_of(item, self._pixel_range)
-        except Exception as error:  # noqa: BLE001 of this item alone: raised in its turn
-            self._pipeline.add_error(error)
-        else:
+
+    def _finished(self, enough: Callable[[], bool]) -> Iterator[Any]:
+        """Hands out answers: those that are there, and more until that is so."""
+        yield from self._pipeline.finished()
+        while not enough():
             with self._lock:
-                self._pipeline.add(pixels, started)
-                self._added.notify()
-        return True
+                self._settled.wait_for(lambda: self._pipeline.is_ready or self.closed.is_set())
+            yield from self._pipeline.finished()
 
     def _work(self) -> None:
         while taken := self._take():
@@ -122,14 +122,13 @@ class AsyncStream:
         self._pipeline = pipeline
         self._ask = ask
         self._pixel_range = pixel_range
-        self._most = tasks
-        self._tasks = set[asyncio.Task[None]]()
-        self._running = 0  # of them, those that will look for items again
+        self._count = tasks
+        self._added = asyncio.Event()
         self._settled = asyncio.Event()
         self._room = asyncio.Event()
 
     async def answers(self, items: Iterable[Images] | AsyncIterable[Images]) -> AsyncGenerator[Any]:
-        drawer = asyncio.create_task(self._draw(items))
+        drawer, *workers = map(asyncio.create_task, (self._draw(items), *(self._work() for _ in range(self._count))))
         try:
             while True:
                 for outcome in self._pipeline.finished():
@@ -140,10 +139,9 @@ class AsyncStream:
                 await self._settled.wait()
                 self._settled.clear()
         finally:
-            tasks = [drawer, *self._tasks]
-            for task in tasks:
+            for task in (drawer, *workers):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(drawer, *workers, return_exceptions=True)
 
     async def _draw(self, items: Iterable[Images] | AsyncIterable[Images]) -> None:
         try:
@@ -165,23 +163,22 @@ class AsyncStream:
             self._pipeline.add(await pixels_off_the_loop(item, self._pixel_range), started)
         except Exception as error:  # noqa: BLE001 of this item alone: raised in its turn
             self._pipeline.add_error(error)
-        if self._running < self._most:
-            self._running += 1
-            self._tasks.add(task := asyncio.create_task(self._work()))
-            task.add_done_callback(self._tasks.discard)
+        self._added.set()
         self._settled.set()
         while not self._pipeline.has_room:
             self._room.clear()
             await self._room.wait()
 
     async def _work(self) -> None:
-        """Makes calls until no item waits."""
-        while taken := self._pipeline.take():
-            try:
-                outcome: Predictions | Exception = await self._ask(images(taken), taken[0].deadline)
-            except Exception as error:  # noqa: BLE001 raised in the caller's task
-                outcome = error
-            self._pipeline.settle(taken, outcome)
-            self._settled.set()
-        self._running -= 1  # before another item can be added
-        self._settled.set()  # items whose time is over
+        while True:
+            while taken := self._pipeline.take():
+                try:
+                    outcome: Predictions | Exception = await self._ask(images(taken), taken[0].deadline)
+                except Exception as error:  # noqa: BLE001 raised in the caller's task
+                    outcome = error
+                self._pipeline.settle(taken, outcome)
+                self._settled.set()
+                self._added.set()  # items that are asked for again
+            self._settled.set()  # items whose time is over
+            self._added.clear()
+            await self._added.wait()
