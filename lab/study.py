@@ -7,25 +7,47 @@ of a sampler could not be continued so.
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.trial import create_trial
+import numpy as np
 
+from digits.images.settings import ArraySettings
 from digits.lab.errors import LabError
-from digits.lab.plan import DATA, Candidate, Plan
+from digits.lab.settings import SweepSettings
 from digits.report.number_format import comma_list
 from digits.storage.atomic_file import unfinished
 from digits.storage.json_file import write_json
 from digits.train.run_folder import LOCK, locked
+from digits.train.settings import TrainSettings
 
 STUDY = "study.json"
+RANDOM_TRIALS = 20
+DATA = "data_sha256"
+SHARED = ("data", "validation_split", "seed", *(each.name for each in fields(ArraySettings)))  # with each training
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A combination of hyperparameters."""
+
+    layers: int
+    nodes: int
+    activation: str
+    epochs: int
+
+    def __str__(self) -> str:
+        return f"{self.layers} x {self.nodes} {self.activation}, {self.epochs} epoch{'s' * (self.epochs > 1)}"
+
+    def training(self, settings: SweepSettings) -> TrainSettings:
+        """The settings with which `digits train` trains it."""
+        shared: dict[str, Any] = {name: getattr(settings, name) for name in SHARED}
+        layers = (self.nodes,) * self.layers
+        return TrainSettings(layers=layers, activation=self.activation, epochs=self.epochs, **shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,42 +126,39 @@ class Study:
         return [Result(number, self.candidates[number - 1], score) for number, score in sorted(self.scores.items())]
 
 
-def importances(results: Sequence[Result], varied: Sequence[str]) -> dict[str, float]:
-    """Each hyperparameter's share, from 0 to 1, of what the hyperparameters explain one by one; the largest first.
+def plan(settings: SweepSettings, data_sha256: str) -> Study:
+    """A new study of the whole grid in order, or of a choice from it by the seed, for the data with that checksum.
 
-    By fANOVA (F. Hutter, H. Hoos, K. Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance",
-    ICML 2014). Empty if the trials do not differ in validation accuracy.
+    Raises:
+        LabError: there are fewer combinations than `settings.trials`.
     """
-    if not varied:
-        return {}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize")
-    choices: dict[str, BaseDistribution] = {}
-    for name in varied:
-        choices[name] = CategoricalDistribution(list({getattr(result.candidate, name): None for result in results}))
-    for result in results:
-        values = {name: getattr(result.candidate, name) for name in varied}
-        study.add_trial(create_trial(params=values, distributions=choices, value=result.score.val_accuracy))
-    try:
-        return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), params=list(varied))
-    except RuntimeError:  # no tree of its forest sees a difference
-        return {}
+    lists = (settings.layers, settings.nodes, settings.activations, settings.epochs)
+    grid = [Candidate(*values) for values in product(*lists)]
+    if (settings.trials or 0) > len(grid):
+        raise LabError(f"--trials {settings.trials}: the lists have only {len(grid):,} combinations; give no more")
+    trials = settings.trials or (len(grid) if settings.sampler == "grid" else min(RANDOM_TRIALS, len(grid)))
+    if settings.sampler == "random" or trials < len(grid):
+        grid = [grid[i] for i in np.random.default_rng(settings.seed).permutation(len(grid))[:trials]]
+    others = {"out", "data", *(each.name for each in fields(ArraySettings))}  # the checksum is of their result
+    terms = {name: value for name, value in asdict(settings).items() if name not in others}
+    terms = {name: list(value) if isinstance(value, tuple) else value for name, value in terms.items()}
+    return Study(settings.out / STUDY, terms | {"trials": trials, DATA: data_sha256}, grid)
 
 
 @contextmanager
-def opened(out: Path, plan: Plan) -> Iterator[Study]:
-    """The study in the folder, made if needed, and locked while the block runs.
+def opened(planned: Study) -> Iterator[Study]:
+    """The study in the planned one's file, which is written if there is none; locked while the block runs.
 
     Raises:
         LabError: the folder holds something else, or another plan; or the file cannot be written.
         RunError: another process runs the sweep.
     """
-    file = out / STUDY
+    file, out = planned.file, planned.file.parent
     with locked(out, f"{out}: another process is running this sweep"):
         if not file.exists():
-            Study(file, plan.terms, plan.candidates).write()
+            planned.write()
         study = Study.read(file)
-        if words := _differences(study.terms, plan.terms):
+        if words := _differences(study.terms, planned.terms):
             raise LabError(f"{out}: holds another sweep ({', '.join(words)}); give another --out")
         yield study
 

@@ -4,17 +4,20 @@ import logging
 import math
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import create_trial
 from tqdm import tqdm
 
 from digits.images import mnist
 from digits.lab.errors import LabError
-from digits.lab.plan import Candidate, plan
 from digits.lab.settings import SweepSettings
-from digits.lab.study import STUDY, Result, Score, Study, check_free, importances, opened
+from digits.lab.study import Candidate, Result, Score, Study, check_free, opened, plan
 from digits.model.tensorflow import keras
 from digits.report.number_format import percent
 from digits.storage.deferred_signals import Deferred, deferred
@@ -53,22 +56,20 @@ def sweep(settings: SweepSettings) -> Sweep:
     data = mnist.load(settings.data, settings)
     print(f"data: {data.source}")
     planned = plan(settings, data.sha256)
-    if not (settings.out / STUDY).exists():  # what cannot be trained fails before the first trial
+    if not planned.file.exists():  # what cannot be trained fails before the first trial
         for activation in settings.activations:
             require_activation(activation, "--activations")
         prepare(replace(planned.candidates[0].training(settings), layers=(1,)), data)
     # TensorFlow warns that each trial's network is traced again.
     logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in record.getMessage())
-    with opened(settings.out, planned) as study:
+    with opened(planned) as study:
+        total, done, where = trials(len(study.candidates)), len(study.scores), one_line(settings.out)
         try:
-            print(
-                f"sweep: {trials(len(study.candidates))}, {len(study.results())} done, in {one_line(settings.out)}",
-                flush=True,
-            )
+            print(f"sweep: {total}, {done} done, in {where}", flush=True)
             with deferred() as signals:
                 _run(study, settings, data, signals)
         except (KeyboardInterrupt, SystemExit):
-            print(f"unfinished: {len(study.scores)} of {trials(len(study.candidates))} are done and kept")
+            print(f"unfinished: {len(study.scores)} of {total} are done and kept")
             print("next: the same command again continues")
             raise
         results = best_first(study.results())
@@ -80,13 +81,30 @@ def sweep(settings: SweepSettings) -> Sweep:
 
 
 def best_first(results: Iterable[Result]) -> list[Result]:
-    """By validation accuracy; of equals, by validation loss, and then by number."""
+    """By validation accuracy; of equals, by validation loss, NaN last, and then in their order."""
+    return sorted(results, key=lambda r: (-r.score.val_accuracy, math.isnan(r.score.val_loss), r.score.val_loss))
 
-    def rank(result: Result) -> tuple[float, float, int]:
-        loss = result.score.val_loss
-        return -result.score.val_accuracy, math.inf if math.isnan(loss) else loss, result.number
 
-    return sorted(results, key=rank)
+def importances(results: Sequence[Result], varied: Sequence[str]) -> dict[str, float]:
+    """Each hyperparameter's share, from 0 to 1, of what the hyperparameters explain one by one; the largest first.
+
+    By fANOVA (F. Hutter, H. Hoos, K. Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance",
+    ICML 2014). Empty if the trials do not differ in validation accuracy.
+    """
+    if not varied:
+        return {}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize")
+    choices: dict[str, BaseDistribution] = {}
+    for name in varied:
+        choices[name] = CategoricalDistribution(list({getattr(result.candidate, name): None for result in results}))
+    for result in results:
+        values = {name: getattr(result.candidate, name) for name in varied}
+        study.add_trial(create_trial(params=values, distributions=choices, value=result.score.val_accuracy))
+    try:
+        return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), params=list(varied))
+    except RuntimeError:  # no tree of its forest sees a difference
+        return {}
 
 
 def trials(count: int) -> str:

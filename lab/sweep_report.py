@@ -8,9 +8,8 @@ from pathlib import Path
 
 from digits.lab import sweep_figures
 from digits.lab.errors import LabError
-from digits.lab.plan import Candidate
 from digits.lab.settings import SweepSettings
-from digits.lab.study import Result, Score
+from digits.lab.study import Candidate, Result, Score
 from digits.lab.sweep import Sweep
 from digits.report.figure import png
 from digits.report.number_format import comma_list, percent
@@ -96,15 +95,13 @@ def _held_out(sweep: Sweep) -> str:
 
 
 def _table(results: Sequence[Result]) -> Table:
-    return Table(HEAD, [_cells(result.number, result.candidate, result.score) for result in results])
-
-
-def _cells(number: int, candidate: Candidate, score: Score) -> tuple[str, ...]:
-    return (
-        *(str(number), f"{candidate.layers}", f"{candidate.nodes:,}", candidate.activation, f"{candidate.epochs:,}"),
-        *(percent(score.val_accuracy), f"{score.val_loss:.4f}", percent(score.accuracy), f"{score.loss:.4f}"),
-        *(f"{score.parameters:,}", f"{score.seconds:.1f} s"),
-    )
+    rows = []
+    for done in results:
+        tried, score = done.candidate, done.score
+        row = [str(done.number), f"{tried.layers}", f"{tried.nodes:,}", tried.activation, f"{tried.epochs:,}"]
+        row += [percent(score.val_accuracy), f"{score.val_loss:.4f}", percent(score.accuracy), f"{score.loss:.4f}"]
+        rows.append([*row, f"{score.parameters:,}", f"{score.seconds:.1f} s"])
+    return Table(HEAD, rows)
 
 
 def _csv(sweep: Sweep) -> bytes:

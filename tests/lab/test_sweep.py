@@ -16,10 +16,9 @@ import pytest
 from digits.images.mnist import Mnist
 from digits.lab import sweep_report
 from digits.lab.errors import LabError
-from digits.lab.plan import plan
 from digits.lab.settings import SweepSettings
-from digits.lab.study import STUDY, Result, Score, Study, check_free, importances, opened
-from digits.lab.sweep import Sweep, sweep
+from digits.lab.study import STUDY, Result, Score, Study, check_free, opened, plan
+from digits.lab.sweep import Sweep, importances, sweep
 from digits.train.errors import CheckpointError, RunError
 
 Digits = Callable[..., subprocess.CompletedProcess[str]]
@@ -108,12 +107,12 @@ def test_it_ends_with_the_best_and_the_command_to_train_it(swept: Interrupted) -
 
 
 def test_another_plan_is_rejected_in_the_same_folder(swept: Interrupted, data: Mnist) -> None:
-    other = plan(replace(TINY, epochs=(1, 2), seed=1), data.sha256)
+    other = plan(replace(TINY, out=swept.out, epochs=(1, 2), seed=1), data.sha256)
     message = "epochs 1 instead of 1,2, trials 4 instead of 8, seed 0 instead of 1); give another --out"
     with pytest.raises(LabError, match=re.escape(f"{swept.out}: holds another sweep ({message}")):
-        opened(swept.out, other).__enter__()
+        opened(other).__enter__()
     with pytest.raises(LabError, match=re.escape("holds another sweep (other digits)")):
-        opened(swept.out, plan(TINY, "")).__enter__()
+        opened(plan(replace(TINY, out=swept.out), "")).__enter__()
     assert over(swept.out) == [1, 2, 3, 4]
 
 
@@ -163,16 +162,16 @@ def test_a_grid_is_every_combination_once_and_a_random_choice_depends_on_its_see
 def test_a_study_that_was_not_completely_written_is_written_again(tmp_path: Path) -> None:
     (tmp_path / f"{STUDY}.unfinished").write_text('{"plan": ')
     check_free(tmp_path)
-    with opened(tmp_path, plan(TINY, "")) as begun:
+    with opened(plan(replace(TINY, out=tmp_path), "")) as begun:
         assert [number for number, _ in begun.waiting()] == [1, 2, 3, 4]
         with pytest.raises(RunError, match="another process is running this sweep"):
-            opened(tmp_path, plan(TINY, "")).__enter__()
+            opened(plan(replace(TINY, out=tmp_path), "")).__enter__()
     assert {file.name for file in tmp_path.iterdir()} == {".lock", STUDY}
 
 
 def test_trials_that_do_not_differ_have_no_importances(tmp_path: Path) -> None:
     nan = float("nan")
-    with opened(tmp_path, plan(TINY, "")) as begun:
+    with opened(plan(replace(TINY, out=tmp_path), "")) as begun:
         for number, _ in begun.waiting():
             begun.finish(number, Score(0.1, nan, 0.1, nan, 400, 10, 1.0))
     results: list[Result] = Study.read(tmp_path / STUDY).results()
@@ -207,7 +206,7 @@ def test_a_trial_that_cannot_be_trained_is_named_and_the_others_continue(
 @pytest.mark.slow
 def test_a_damaged_checkpoint_does_not_fail_its_trial(data: Mnist, tmp_path: Path) -> None:
     checkpoint = tmp_path / "unfinished" / "trial-1" / "checkpoint.npz"
-    with opened(tmp_path, plan(replace(TINY, layers=(1,)), data.sha256)):
+    with opened(plan(replace(TINY, out=tmp_path, layers=(1,)), data.sha256)):
         checkpoint.parent.mkdir(parents=True)
         checkpoint.write_bytes(b"PK, but no more")
     with pytest.raises(CheckpointError, match=r"damaged \(.*\); remove it to start at the first epoch$"):
@@ -226,5 +225,5 @@ def test_a_folder_without_a_sweep_is_rejected_and_left_alone(tmp_path: Path) -> 
     for content in (b"", b"\xff" * 1000, json.dumps({"plan": {}}).encode(), b"[]"):
         file.write_bytes(content)
         with pytest.raises(LabError, match=r"study.json: cannot be used \(.+\); give another --out"):
-            opened(tmp_path, plan(TINY, "")).__enter__()
+            opened(plan(replace(TINY, out=tmp_path), "")).__enter__()
         assert file.read_bytes() == content
