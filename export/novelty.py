@@ -11,7 +11,7 @@ from digits.model.manifest import NoveltyThreshold
 
 PREFIX = "novelty/"  # of the names of the nodes' tensors
 AXES_AS_INPUT = 18  # the opset from which ReduceMax takes its axes as an input
-REJECTED = 0.0025  # share of the validation digits above the threshold
+REJECTED = 0.005  # share of the validation digits above the threshold
 
 
 def add_novelty(model: onnx.ModelProto) -> bool:

@@ -10,6 +10,7 @@ from digits.model.tensorflow import keras
 from digits.report.number_format import comma_list
 from digits.storage.text import first_line
 from digits.train.errors import RunError
+from digits.train.objective import DigitAccuracy, divergence
 from digits.train.settings import TrainSettings
 
 COMPILED_FROM = 2000  # gradient steps
@@ -39,8 +40,8 @@ def build(settings: TrainSettings, steps: int) -> Any:
         )
         model.compile(
             optimizer=_optimizer(settings, steps),
-            loss="categorical_crossentropy",
-            metrics=["accuracy"],
+            loss=divergence if settings.outliers else "categorical_crossentropy",
+            metrics=[DigitAccuracy(name="accuracy") if settings.outliers else "accuracy"],
             steps_per_execution=steps,
             jit_compile=_is_compiled(settings, steps),
         )

@@ -17,6 +17,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         "schedule": "cosine",
         "weight_decay": 0.15,
         "distortion": 1.0,
-        "validation_split": 0.0,
+        "styles": 0.125,
+        "outliers": 0.25,
+        "calibrate": True,
+        "validation_split": 0.05,
     },
 }

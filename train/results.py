@@ -38,11 +38,19 @@ TEMPLATE = Path(__file__).with_name("report.jinja")
 
 
 def write_results(
-    work: Path, model: Any, data: Mnist, settings: TrainSettings, progress: Progress, *, validation: int
+    work: Path,
+    model: Any,
+    data: Mnist,
+    settings: TrainSettings,
+    progress: Progress,
+    *,
+    validation: int,
+    temperature: float = 1.0,
 ) -> Path:
     """Scores a trained model on the test images and writes all files of a finished run into a new folder inside `work`.
 
-    `validation` is the number of training images that were kept for validation.
+    `validation` is the number of training images that were kept for validation, and `temperature` what the last layer
+    was divided by.
 
     Raises:
         RunError: the test loss is not finite.
@@ -68,6 +76,7 @@ def write_results(
             "images": {"train": len(data.x_train) - validation, "validation": validation, "test": len(x_test)},
         },
         "epochs": progress.epochs,
+        "temperature": temperature,
         "test": {"loss": loss, "accuracy": accuracy},
         "training_seconds": round(progress.seconds, 3),
         "finished": now(),

@@ -12,13 +12,15 @@ from digits.images import mnist
 from digits.images.digit import PIXELS, flatten
 from digits.model.tensorflow import keras, tf
 from digits.storage.deferred_signals import deferred
-from digits.train.dataset import Parts, batches, split, steps
+from digits.train.dataset import Part, Parts, batches, split, steps
+from digits.train.drawn.drawn import draw
 from digits.train.errors import DivergedError, RunError
 from digits.train.network import build
 from digits.train.progress import Progress
 from digits.train.results import write_results
 from digits.train.run_folder import Run, check_free, finish, is_unfinished, read_run, resumed, unfinished
 from digits.train.settings import TrainSettings
+from digits.train.temperature import fitted, fold
 
 
 def train(settings: TrainSettings) -> Run:
@@ -51,8 +53,14 @@ def train(settings: TrainSettings) -> Run:
                     raise RunError(f"{out}: has no whole epoch to end with; continue it without --finish")
                 if progress.best:
                     model.set_weights(progress.best)
+                temperature = complete(model, parts[1], settings)
                 validation = len(data.x_train) - len(parts[0][0])
-                finish(out, write_results(work, model, data, settings, progress, validation=validation))
+                finish(
+                    out,
+                    write_results(
+                        work, model, data, settings, progress, validation=validation, temperature=temperature
+                    ),
+                )
                 progress.signals.forget()  # the run is complete
         except DivergedError as error:
             raise DivergedError(f"{out}: {error}; {_remedy(out, settings, progress.kept)}") from error
@@ -97,6 +105,8 @@ def prepare(settings: TrainSettings, data: mnist.Mnist) -> tuple[Any, Parts]:
             f"--early-stopping {settings.early_stopping} needs a validation loss, and --validation-split 0 leaves no "
             "images to validate on; give another"
         )
+    if settings.calibrate and parts[1] is None:
+        raise RunError("--calibrate fits a temperature on validation images; give a --validation-split above 0")
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(settings.seed)
@@ -111,7 +121,7 @@ def fit(model: Any, parts: Parts, settings: TrainSettings, progress: Progress, *
     if progress.epochs < settings.epochs and not progress.stopped:
         bar = sys.stdout.isatty() and not quiet
         model.fit(
-            batches(training, settings, progress.epochs),
+            batches(training, draw(*training, settings), settings, progress.epochs),
             epochs=settings.epochs,
             initial_epoch=progress.epochs,
             steps_per_epoch=steps(len(training[0]), settings.batch_size),
@@ -121,3 +131,18 @@ def fit(model: Any, parts: Parts, settings: TrainSettings, progress: Progress, *
             callbacks=[progress, *([TqdmCallback(settings.epochs, verbose=0, dynamic_ncols=True)] if bar else [])],
             verbose=0 if bar or quiet else 2,
         )
+
+
+def complete(model: Any, validation: Part | None, settings: TrainSettings) -> float:
+    """Makes a trained model a plain one, with Keras's own loss and metric, and calibrates it if that is asked for.
+
+    Returns:
+        The temperature; 1 if it is not calibrated.
+    """
+    temperature = 1.0
+    if settings.calibrate and validation is not None:
+        temperature = fitted(model.predict(validation[0], batch_size=1000, verbose=0), validation[1])
+        fold(model, temperature)
+    if settings.outliers:  # a file with a loss of ours could not be read without this package
+        model.compile(optimizer=model.optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
+    return temperature
