@@ -120,7 +120,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
     return Comparison(
         rows=[_row(name, run.report, histories[name]) for name, run in runs.items()],
         histories=histories,
-        words=[*each, *_of_validation(runs), *_compared_with_the_first(runs)],
+        words=[*each, *_compared(runs)],
         test_source=first["source"],
         test_sha256=first["test_sha256"],
         test_images=first["images"]["test"],
@@ -167,13 +167,11 @@ def _settings_in_words(settings: Mapping[str, Any]) -> str:
     return ", ".join(words) or "defaults"
 
 
-def _of_validation(runs: Mapping[str, Run]) -> Iterator[str]:
+def _compared(runs: Mapping[str, Run]) -> Iterator[str]:
+    """A sentence on each run compared with the first, after a warning if they were validated on different images."""
     settings = [run.report["settings"] for run in runs.values()]
     if len({(one["validation_split"], one["seed"]) for one in settings if one["validation_split"]}) > 1:
         yield "The runs were validated on different images (seed, validation split), which moves their losses too."
-
-
-def _compared_with_the_first(runs: Mapping[str, Run]) -> Iterator[str]:
     (first, before), *others = ((name, read_predictions(run.folder / PREDICTIONS)) for name, run in runs.items())
     for name, after in others:
         yield f"{name} compared with {first}: {in_words(before, after)}"

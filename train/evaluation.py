@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, precision_score, recall_score
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from digits.images.digit import CLASSES
 from digits.train.errors import RunError
@@ -75,18 +75,13 @@ class Evaluation:
         return matrix
 
     @property
-    def precision(self) -> Floats:
-        """The share [10] of right ones among the images predicted as each digit; NaN where there are none."""
-        return self._by_digit(precision_score)
+    def precision_and_recall(self) -> Floats:
+        """The shares [2, 10] of right ones among the images predicted as each digit, and among those of each digit.
 
-    @property
-    def recall(self) -> Floats:
-        """The share [10] of right ones among the images of each digit; NaN where there are none."""
-        return self._by_digit(recall_score)
-
-    def _by_digit(self, score: Any) -> Floats:
-        shares: Floats = score(self.truth, self.digits, labels=range(CLASSES), average=None, zero_division=np.nan)
-        return shares
+        NaN where there are none.
+        """
+        labels: dict[str, Any] = {"labels": range(CLASSES), "zero_division": np.nan}
+        return np.stack(precision_recall_fscore_support(self.truth, self.digits, **labels)[:2])
 
     def calibration(self, bins: int = 15) -> Calibration:
         """Whether about 80 % of the answers given with 80 % confidence are right.

@@ -130,7 +130,7 @@ def precision_recall(evaluation: Evaluation) -> Figure:
     """Precision and recall of each digit, or a note where one is undefined."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
-    both = np.array([evaluation.precision, evaluation.recall])
+    both = evaluation.precision_and_recall
     digits = np.arange(both.shape[1])
     lowest = both[np.isfinite(both)].min(initial=1.0)
     floor = max(0.0, min(0.98, lowest - 0.1 * (1 - lowest)))

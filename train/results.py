@@ -136,7 +136,7 @@ def write_page(
 
 
 def _by_digit(evaluation: Evaluation) -> Table:
-    columns = evaluation.precision, evaluation.recall, evaluation.confusion.sum(axis=1)
+    columns = (*evaluation.precision_and_recall, evaluation.confusion.sum(axis=1))
     rows = [
         (str(digit), *("undefined" if np.isnan(share) else percent(share) for share in shares), f"{images:,}")
         for digit, (*shares, images) in enumerate(zip(*columns, strict=True))

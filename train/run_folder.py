@@ -61,8 +61,8 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{folder}: unfinished; continue with `digits train --resume {shlex.quote(str(folder))}`")
     report = _read_json(folder / REPORT)
     try:
-        _ = report["model_sha256"], report["data"]["location"], report["data"]["sha256"], report["data"]["test_sha256"]
-        _ = report["test"]["loss"]
+        _ = report["model_sha256"], report["test"]["loss"]
+        _ = report["data"]["location"], report["data"]["sha256"], report["data"]["test_sha256"]
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / REPORT}: not a training report ({error}); train again") from error
     return Run(folder, report)

@@ -47,8 +47,7 @@ def test_confusion_precision_and_recall_are_by_true_digit_and_undefined_without_
     precision[[7, 1, 2]] = 2 / 3, 1, 0
     recall[[7, 1]] = 2 / 3, 1 / 2
     assert FIVE.confusion.tolist() == confusion.tolist()
-    np.testing.assert_array_equal(FIVE.precision, precision)
-    np.testing.assert_array_equal(FIVE.recall, recall)
+    np.testing.assert_array_equal(FIVE.precision_and_recall, [precision, recall])
 
 
 def test_the_calibration_error_is_that_of_guo_et_al() -> None:
@@ -123,6 +122,5 @@ def test_the_laws_hold(evaluation: Evaluation, bins: int) -> None:
     lowest, highest = evaluation.accuracy_interval
     assert 0 <= lowest <= evaluation.accuracy <= highest <= 1
     assert lowest < highest
-    for share in (evaluation.precision, evaluation.recall):
-        defined = share[~np.isnan(share)]
-        assert ((defined >= 0) & (defined <= 1)).all()
+    defined = evaluation.precision_and_recall[~np.isnan(evaluation.precision_and_recall)]
+    assert ((defined >= 0) & (defined <= 1)).all()
