@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Sequence
-from queue import SimpleQueue
+from queue import LifoQueue
 from typing import Self
 
 import numpy as np
@@ -73,7 +73,7 @@ class Decoders:
     def __init__(self, processes: int) -> None:
         self._closed = False
         self._all = [LimitedProcess(__name__) for _ in range(processes)]
-        self._idle = SimpleQueue[LimitedProcess]()
+        self._idle = LifoQueue[LimitedProcess]()  # so that a slow source starts few of them
         for process in self._all:
             self._idle.put(process)
 

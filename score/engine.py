@@ -1,6 +1,7 @@
 """Chunks to answers on this machine: processes decode on every core, and threads classify what they decoded."""
 
 import contextlib
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +26,10 @@ def local_engine(settings: ScoreSettings, classifier: Classifier) -> Iterator[En
     """The engine of this machine's cores: each thread has a process decode a chunk, and then classifies it in turn."""
     processes = settings.processes or usable_cores()
     calls = 1 if settings.server is None else CALLS
-    turns, threads = threading.Semaphore(calls), ThreadPoolExecutor(processes + calls)
+    turns = threading.Semaphore(calls)
+    # The processes inherit the mask: this one alone takes the signals that a service manager sends to all of them.
+    masked = (signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    threads = ThreadPoolExecutor(processes + calls, initializer=signal.pthread_sigmask, initargs=masked)
     with Decoders(processes) as decoders:
 
         def scored(chunk: Chunk) -> Scored:

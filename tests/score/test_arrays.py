@@ -50,16 +50,11 @@ def read(path: Path | str, **settings: Any) -> tuple[Pixels, list[str], list[str
 
 FORMS: dict[str, Callable[[Pixels], NDArray[Any]]] = {
     "[28,28]": lambda pixels: pixels[0],
-    "[784]": lambda pixels: pixels[0].reshape(784),
-    "[28,28,1]": lambda pixels: pixels[0, ..., np.newaxis],
-    "[n,28,28]": lambda pixels: pixels,
     "[n,784]": lambda pixels: pixels.reshape(-1, 784),
-    "[n,28,28,1]": lambda pixels: pixels[..., np.newaxis],
     "[n,1,28,28]": lambda pixels: pixels[:, np.newaxis],
     "float64, 0-1": lambda pixels: pixels / 255,
     "float16, 0-255": lambda pixels: pixels.astype(np.float16),
     "big-endian float32": lambda pixels: pixels.astype(">f4"),
-    "int64": lambda pixels: pixels.astype(np.int64),
     "Fortran's order": np.asfortranarray,
     "floats in Fortran's order": lambda pixels: np.asfortranarray(pixels.reshape(-1, 784) / 255),
 }
