@@ -1,4 +1,4 @@
-"""`digits bench engine`: every subject timed, the roofline right, and what is measured kept however it ends."""
+"""`digits bench engine`: every system timed, the roofline right, and what is measured kept however it ends."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def systems(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in result["measurements"] if row["system"] != "machine"]
 
 
-def test_each_subject_is_timed_at_each_batch_size(measured: Any) -> None:
+def test_each_system_is_timed_at_each_batch_size(measured: Any) -> None:
     result = measured.result
     assert (result["benchmark"], result["complete"], result["repeats"]) == ("engine", True, 2)
     assert {row["system"] for row in systems(result)} >= {"fp32", "int8", *KERAS}
@@ -59,7 +59,7 @@ def test_each_subject_is_timed_at_each_batch_size(measured: Any) -> None:
             assert mean <= 1.001 * latency["p100"] + 0.1
 
 
-def test_the_file_says_what_it_takes_to_measure_again_and_both_figures_are_next_to_it(measured: Any) -> None:
+def test_the_file_says_what_it_takes_to_measure_again_and_what_no_server_would_run(measured: Any) -> None:
     result = measured.result
     assert result["command"] == "digits bench engine --quick --batches 16,1 --threads 1"
     assert result["findings"]["model"]["version"] == 1
@@ -67,15 +67,12 @@ def test_the_file_says_what_it_takes_to_measure_again_and_both_figures_are_next_
     assert str(BUNDLED) not in measured.file.read_text()
     for name in ("throughput", "roofline"):
         assert measured.file.with_name(f"engine-{name}.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_what_no_server_would_run_here_is_timed_and_marked(measured: Any) -> None:
     try:
         select(open_repository(None).open(), precision="int8", provider="cpu")
         served = True
     except ModelError:
         served = False
-    assert ("int8" in measured.result["findings"]["not_served"]) != served
+    assert ("int8" in result["findings"]["not_served"]) != served
     assert ("int8 (not served on this host)" in measured.printed) != served
 
 
@@ -108,56 +105,46 @@ def test_a_model_from_elsewhere_is_timed_without_keras(
     settings = ExportSettings(models=tmp_path / "models", data="embedded", variants=("fp16",))
     export(tmp_path / "elsewhere.onnx", settings, Limits(), ImportSettings())
     file, result, _ = bench(*ONE, "--quick", "--batches", 2, "--models", tmp_path / "models")
-    assert {row["system"] for row in systems(result)} >= {"fp32", "fp16"}
-    assert not KERAS & {row["system"] for row in systems(result)}
-    assert "not from a Keras run, but from elsewhere.onnx" in result["findings"]["left_out"]["Keras, tf.function"]
-    assert "fp16 runs on CUDA only" in result["findings"]["not_served"]["fp16"]
-    assert result["findings"]["roofline"]["widths"] == [784, 32, 10]
+    found, names = result["findings"], {row["system"] for row in systems(result)}
+    assert names >= {"fp32", "fp16"}
+    assert not KERAS & names
+    assert "not from a Keras run, but from elsewhere.onnx" in found["left_out"]["Keras, tf.function"]
+    assert "fp16 runs on CUDA only" in found["not_served"]["fp16"]
+    assert found["roofline"]["widths"] == [784, 32, 10]
     assert str(tmp_path) not in file.read_text()
 
 
+@pytest.mark.slow
 def test_a_model_that_answers_wrongly_is_an_error_after_all_is_written(
     refused: Callable[..., str], tmp_path: Path
 ) -> None:
-    version = tmp_path / "models" / "digits" / "1"
+    version, out = tmp_path / "models" / "digits" / "1", tmp_path / "engine.json"
     shutil.copytree(BUNDLED / "digits" / "1", version)
     golden = Golden.read(version / "golden.npz")
     Golden(golden.pixels, np.roll(golden.reference, 1, axis=0), golden.answers).write(version / "golden.npz")
     (version / "SHA256SUMS").unlink()
     write_checksums(version)
-    out = tmp_path / "engine.json"
     error = refused(*ONE, "--quick", "--batches", 1, "--models", tmp_path / "models", "--out", out)
     assert "fp32 differs from the golden set's answers by" in error
     findings = json.loads(out.read_text())["findings"]
     assert "fp32" in findings["not_served"]
-    assert (
-        "rebuilt Keras differs from the answers recorded at the export by" in findings["left_out"]["Keras, tf.function"]
-    )
-
-
-MANY = (*ONE, "--batches", "1,64", "--repeats", 1000)
-SECOND = "repeat 1 of 1000: batches of 64"
-
-
-def test_ctrl_c_keeps_what_is_measured(ended: Callable[..., Any]) -> None:
-    found = ended(*MANY, until=SECOND, end=lambda process, _: process.send_signal(signal.SIGINT))
-    assert (found.code, found.error) == (130, "digits: interrupted\n")
-    partial = found.partial
-    assert partial["ended_by"] == "KeyboardInterrupt"
-    assert {row["system"] for row in systems(partial) if row["load"]["batch"] == 1} >= {"fp32", *KERAS}
-    assert all(len(row["repeats"]) == 1 for row in partial["measurements"])
+    says = "rebuilt Keras differs from the answers recorded at the export by"
+    assert says in findings["left_out"]["Keras, tf.function"]
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_reported(ended: Callable[..., Any]) -> None:
-    def kill(_process: object, children: list[int]) -> None:  # another child is multiprocessing's resource tracker
+@pytest.mark.parametrize(("code", "says"), [(130, "interrupted"), (1, "the process for --threads 1 was killed")])
+def test_what_is_measured_is_kept(ended: Callable[..., Any], code: int, says: str) -> None:
+    def end(process: Any, children: list[int]) -> None:  # another child is multiprocessing's resource tracker
         (measuring,) = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        os.kill(measuring, signal.SIGKILL)
+        os.kill(*((process.pid, signal.SIGINT) if code == 130 else (measuring, signal.SIGKILL)))
 
-    found = ended(*MANY, until=SECOND, end=kill)
-    assert found.code == 1
-    assert "the process for --threads 1 was killed" in found.error
-    assert found.partial["measurements"]
+    options = (*ONE, "--batches", "1,64", "--repeats", 1000)
+    found = ended(*options, until="repeat 1 of 1000: batches of 64", end=end)
+    assert found.code == code
+    assert found.error.startswith(f"digits: {says}")
+    assert {row["system"] for row in systems(found.partial) if row["load"]["batch"] == 1} >= {"fp32", *KERAS}
+    assert all(len(row["repeats"]) == 1 for row in found.partial["measurements"])
 
 
 @pytest.mark.parametrize(
@@ -167,7 +154,6 @@ def test_a_killed_process_is_reported(ended: Callable[..., Any]) -> None:
         ("--batches", "1,many", 2, '"1,many" is not a list of whole numbers of at least 1'),
         ("--batches", "65537", 1, "--batches 65537: takes too much memory; give 65536 at most"),
         ("--threads", "5000", 1, "--threads 5000: more than the cores of this process; give "),
-        ("--repeats", "1", 2, "Must be >= 2"),
         ("--models", "nowhere", 1, "nowhere/digits: no model version"),
     ],
 )
@@ -182,9 +168,8 @@ def test_threads_without_a_core_of_their_own_are_left_out(capsys: pytest.Capture
     plan = planned(EngineBenchmarkSettings(threads=(8, 2, 1)), cores=2)
     assert plan.threads == [1, 2]
     assert capsys.readouterr().out == "left out: --threads 8, more than the cores of this process, 2\n"
-    with pytest.raises(
-        BenchmarkError, match=re.escape("--threads 8: more than the cores of this process; give 2 at most")
-    ):
+    says = "--threads 8: more than the cores of this process; give 2 at most"
+    with pytest.raises(BenchmarkError, match=re.escape(says)):
         planned(EngineBenchmarkSettings(threads=(8,)), cores=2)
 
 
@@ -192,7 +177,6 @@ def test_threads_without_a_core_of_their_own_are_left_out(capsys: pytest.Capture
     ("given", "planned_for"),
     [
         ({}, ([1, 64, 1024], [1], 2)),
-        ({"threads": (1, 2)}, ([1, 64, 1024], [1, 2], 2)),
         ({"batches": (8,), "threads": (2,), "repeats": 3}, ([8], [2], 3)),
     ],
 )
@@ -201,18 +185,13 @@ def test_quick_chooses_what_is_not_given(given: dict[str, Any], planned_for: tup
     assert (list(plan.batches), plan.threads, plan.repeats) == planned_for
 
 
-def test_the_work_of_a_batch_is_that_of_the_paper_and_pencil() -> None:
-    """784 to 3 to 10: 2,352 + 30 weights and 13 biases."""
-    work = Work(2395, (784, 3, 10))
+def test_the_roof_is_the_lower_one_of_multiplication_and_reading() -> None:
+    """784 to 3 to 10: 2,352 + 30 weights and 13 biases, by paper and pencil."""
+    work, peaks = Work(2395, (784, 3, 10)), {"multiply": 100.0, "cache": 20.0, "memory": 5.0}
     assert work.flop(2) == 2 * 2 * 2395
     moved = 784 + 2 * 4 * 784 + 2 * 4 * 3 + 4 * 10  # pixels; floats and a layer, written and read; probabilities
     assert work.bytes(2, 4) == 4 * 2395 + 2 * moved
-
-
-def test_the_roof_is_the_lower_one_of_products_and_reading() -> None:
-    peaks = {"multiply": 100.0, "cache": 20.0, "memory": 5.0}
     assert (roof(1, peaks), roof(1, peaks, "memory"), roof(50, peaks)) == (20, 5, 100)
-    work = Work(2395, (784, 3, 10))
     rows = [
         {"system": "machine", "load": {"peak": name, unit: 1, "threads": 1}, "repeats": [{f"{unit}_per_second": peak}]}
         for (name, peak), unit in zip(peaks.items(), ("flop", "bytes", "bytes"), strict=True)
@@ -221,8 +200,7 @@ def test_the_roof_is_the_lower_one_of_products_and_reading() -> None:
         {"system": name, "load": {"batch": 2, "threads": 1}, "repeats": [{"images_per_second": rate}]}
         for name, rate in (("fp32", 1e-3), ("int8", 2e-3))
     ]
-    found = roofline(work, rows)
-    fp32, int8 = found["points"]
+    fp32, int8 = roofline(work, rows)["points"]
     assert fp32["flops"] == pytest.approx(4.79)
     assert fp32["share"] == pytest.approx(4.79 / (fp32["intensity"] * 20))
     assert int8["intensity"] > fp32["intensity"]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,11 +37,6 @@ finished in 1.00s, 13956.00 req/s, 277.28KB/s
 requests: 13956 total, 13960 started, 13956 done, 13956 succeeded, 0 failed, 0 errored, 0 timeout
 status codes: 13956 2xx, 0 3xx, 0 4xx, 0 5xx
 traffic: 277.28KB (283938) total, 54.71KB (56028) headers (space savings 95.22%), 0B (0) data
-                     min         max         mean         sd        +/- sd
-time for request:       35us      4.48ms       122us        91us    96.77%
-time for connect:       92us       142us       123us        21us    75.00%
-time to 1st byte:      543us       723us       615us        79us    75.00%
-req/s           :    5248.99     5830.96     5485.00      248.55    75.00%
 """
 # -D 1s, -c 64, Triton
 ANSWERED = """\
@@ -48,16 +44,26 @@ finished in 1.01s, 6993.00 req/s, 894.69KB/s
 requests: 6993 total, 7057 started, 6993 done, 6993 succeeded, 0 failed, 0 errored, 0 timeout
 status codes: 6993 2xx, 0 3xx, 0 4xx, 0 5xx
 traffic: 894.69KB (916158) total, 25.17KB (25779) headers (space savings 95.45%), 580.47KB (594405) data
-                     min         max         mean         sd        +/- sd
-time for request:     2.19ms     25.15ms      8.71ms      3.34ms    72.60%
 """
 
 
 @contextmanager
-def stub(*options: object) -> Iterator[str]:
+def stub(service_ms: float, turns: str = "at once", *stall: float) -> Iterator[str]:
     address = free_address()
-    with started([*STUB, *map(str, options), address], "stub: ready"):
+    with started([*STUB, address, *map(str, (service_ms, turns, *stall))], "stub: ready"):
         yield address
+
+
+class Recorder:
+    """A call of so many images that keeps the stub's times of each service."""
+
+    def __init__(self, images: int = 1) -> None:
+        self.times: list[tuple[float, float]] = []
+        self.call = Call(METHOD, b"1", self._keep, images)
+
+    def _keep(self, reply: bytes) -> bool:
+        self.times.append(REPLY.unpack(reply))
+        return True
 
 
 def lindley(arrivals: NDArray[np.float64], services: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -68,12 +74,17 @@ def lindley(arrivals: NDArray[np.float64], services: NDArray[np.float64]) -> NDA
     return waits
 
 
+def percentiles(latencies: NDArray[np.float64]) -> dict[str, float]:
+    found = latency_us(latencies)
+    assert found is not None
+    return found
+
+
 def test_arrivals_are_a_poisson_process_of_their_seed() -> None:
     times = poisson(1000, 20, seed=1)
     np.testing.assert_array_equal(times, poisson(1000, 20, seed=1))
     assert not np.array_equal(times[:10], poisson(1000, 20, seed=2)[:10])
-    assert times[0] > 0
-    assert times[-1] < 20
+    assert 0 < times[0] < times[-1] < 20
     gaps = np.diff(times)
     assert (gaps > 0).all()
     assert len(times) == pytest.approx(20_000, abs=5 * 20_000**0.5)
@@ -81,32 +92,27 @@ def test_arrivals_are_a_poisson_process_of_their_seed() -> None:
 
 
 def test_percentiles_are_microseconds_by_name() -> None:
-    found = latency_us(np.arange(1001) / 1000) or {}
-    assert latency_us([]) is None
+    found = percentiles(np.arange(1001) / 1000)
     assert (found["p0"], found["p50"], found["p99.9"], found["p100"]) == (0, 500_000, 999_000, 1_000_000)
+    assert latency_us([]) is None
 
 
 def test_in_the_closed_loop_a_stream_has_one_call_in_flight() -> None:
     """By the stub's own clock: as many concurrent services as there are streams, and no more."""
-    times: list[tuple[float, float]] = []
-
-    def keep(reply: bytes) -> bool:
-        times.append(REPLY.unpack(reply))
-        return True
-
-    with stub("--service-ms", 10) as address:
-        traffic = closed_loop(address, [Call(METHOD, b"1", keep)], connections=2, streams=3, seconds=0.5)
-    began, ended = np.array(times).T
+    record = Recorder()
+    with stub(10) as address:
+        traffic = closed_loop(address, [record.call], connections=2, streams=3, seconds=0.5)
+    began, ended = np.array(record.times).T
     at_once = [int(((began <= moment) & (moment < ended)).sum()) for moment in began]
     assert max(at_once) == 6
-    assert len(traffic.times) == len(times) - 2 > 6  # that connected
+    assert len(traffic.times) == len(record.times) - 2 > 6  # that connected
     assert not traffic.failed
     assert (traffic.latencies >= 0.01).all()
 
 
 def test_the_open_loop_sends_on_time_even_if_others_wait() -> None:
     """Twenty calls arrive at once at a server that takes 50 ms for each, one after the other."""
-    with stub("--service-ms", 50, "--one-at-a-time") as address:
+    with stub(50, "turns") as address:
         traffic = open_loop(address, [ANY], np.full(20, 0.01), connections=2)
     assert len(traffic.times) == 20
     assert traffic.latencies.max() >= 20 * 0.05
@@ -116,29 +122,17 @@ def test_the_open_loop_sends_on_time_even_if_others_wait() -> None:
 
 def test_requests_are_taken_in_turn() -> None:
     """So mixed sizes keep their proportions."""
-    seen: list[int] = []
-
-    def of(images: int) -> Call:
-        def keep(_reply: bytes) -> bool:
-            seen.append(images)
-            return True
-
-        return Call(METHOD, b"1", keep, images)
-
-    requests = [of(images) for images in (1, 8, 64)]
-    with stub("--service-ms", 1) as address:
-        traffic = open_loop(address, requests, np.arange(30) / 100, connections=1)
-    assert [seen[1:].count(i) for i in (1, 8, 64)] == [10, 10, 10]  # after the one that connected
+    records = [Recorder(images) for images in (1, 8, 64)]
+    with stub(1) as address:
+        traffic = open_loop(address, [record.call for record in records], np.arange(30) / 100, connections=1)
+    assert [len(record.times) for record in records] == [11, 10, 10]  # with the one that connected
     assert traffic.images == 10 * (1 + 8 + 64)
 
 
 def test_a_wrong_answer_ends_the_load() -> None:
     answers = iter([True] * 10)  # which include those of the calls that connect
-    wrong = Call(METHOD, b"1", lambda _reply: next(answers, False))
-    with (
-        stub("--service-ms", 1) as address,
-        pytest.raises(BenchmarkError, match="a wrong answer to 1 images, after 6 right answers"),
-    ):
+    wrong, says = Call(METHOD, b"1", lambda _reply: next(answers, False)), "a wrong answer to 1 images, after 6 right"
+    with stub(1) as address, pytest.raises(BenchmarkError, match=says):
         closed_loop(address, [wrong], connections=4, seconds=5)
 
 
@@ -152,69 +146,54 @@ def test_a_missing_server_is_reported() -> None:
 @needs_h2load
 @pytest.mark.parametrize("connections", [1, 4, 16])
 def test_it_agrees_with_h2load_on_a_server_of_20_ms(connections: int) -> None:
-    with stub("--service-ms", 20) as address:
+    with stub(20) as address:
         ours = closed_loop(address, [ANY], connections=connections, seconds=5)
         theirs = drive(address, ANY, connections=connections, seconds=5, percentiles=True)
     assert len(ours.times) / ours.seconds == pytest.approx(theirs.calls_per_second, rel=0.05)
     assert theirs.percentiles is not None
-    assert (latency_us(ours.latencies) or {})["p50"] == pytest.approx(theirs.percentiles["p50"], rel=0.05)
+    assert percentiles(ours.latencies)["p50"] == pytest.approx(theirs.percentiles["p50"], rel=0.05)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("load", [0.5, 0.8])
 def test_waiting_times_are_those_of_lindleys_recursion(load: float) -> None:
     """On the same arrivals, with the service times that the stub has recorded."""
-    services: list[float] = []
-
-    def keep(reply: bytes) -> bool:
-        began, ended = REPLY.unpack(reply)
-        services.append(ended - began)
-        return True
-
-    arrivals = poisson(load / 0.08, 20, seed=3)
-    with stub("--service-ms", 80, "--one-at-a-time") as address:
-        traffic = open_loop(address, [Call(METHOD, b"1", keep)], arrivals, connections=4)
-    services = services[4:]  # without the calls that connected
+    arrivals, record = poisson(load / 0.08, 20, seed=3), Recorder()
+    with stub(80, "turns") as address:
+        traffic = open_loop(address, [record.call], arrivals, connections=4)
+    services = np.diff(record.times[4:]).ravel()  # without the calls that connected
     intended = np.array(traffic.times)[:, 0]
     order = np.argsort(intended)  # answers arrive in the order of the calls, unless two have overtaken
     waits = (traffic.latencies - services)[order]
-    expected = lindley(np.sort(intended), np.array(services)[order])
     assert len(waits) == len(arrivals) > 100
-    assert waits.mean() == pytest.approx(expected.mean(), rel=0.1)
+    assert waits.mean() == pytest.approx(lindley(np.sort(intended), services[order]).mean(), rel=0.1)
 
 
 @pytest.mark.slow
 def test_a_stall_of_a_second_is_in_the_open_loops_percentiles_and_not_in_the_closed_loops() -> None:
     """The calls that were to be sent in the stalled second wait for half of it, in the mean."""
-    with stub("--service-ms", 1, "--stall", 2, 1) as address:
+    with stub(1, "at once", 2, 1) as address:
         seen = open_loop(address, [ANY], poisson(200, 5, seed=4), connections=4)
-    assert 0.9 < (latency_us(seen.latencies) or {})["p99.9"] / 1e6 < 1.2
+    assert 0.9 < percentiles(seen.latencies)["p99.9"] / 1e6 < 1.2
     assert 0.1 < (seen.latencies > 0.1).mean() < 0.3
-    with stub("--service-ms", 1, "--stall", 2, 1) as address:
+    with stub(1, "at once", 2, 1) as address:
         blind = closed_loop(address, [ANY], connections=1, seconds=5)
     assert (blind.latencies > 0.1).sum() == 1
 
 
 def test_the_output_and_the_log_of_h2load_are_read() -> None:
     load = parsed(ANSWERED)
-    assert (load.calls_per_second, load.answered, load.failed) == (6993.0, 6993, 0)
-    assert load.body_bytes == 594_405 == 6993 * 85
-    assert load.percentiles is None
+    assert tuple(load) == (6993.0, 6993, 0, 6993 * 85, None)
     log = "".join(f"{1_795_577_660_511_246 + i}\t200\t{i}\n" for i in range(101))
-    percentiles = parsed(REFUSED, log).percentiles
-    assert percentiles is not None
-    assert (percentiles["p0"], percentiles["p50"], percentiles["p99"], percentiles["p100"]) == (0, 50, 99, 100)
+    found: Any = parsed(REFUSED, log).percentiles
+    assert (found["p0"], found["p50"], found["p99"], found["p100"]) == (0, 50, 99, 100)
     printed = ANSWERED.replace("0 failed, 0 errored", "7 failed, 5 errored").replace("0 5xx", "2 5xx")
     assert parsed(printed).failed == 7
     with pytest.raises(BenchmarkError, match="h2load did not print"):
         parsed("h2load: command line error")
-
-
-def test_calls_that_failed_with_a_status_are_noticed() -> None:
-    """h2load counts them as answered."""
     call = call_of(CLASSIFY, OURS, IMAGES, 1)
-    parsed(ANSWERED).require_bodies(call, 80)
-    with pytest.raises(BenchmarkError, match="13,956 calls brought 0 bytes"):
+    load.require_bodies(call, 80)
+    with pytest.raises(BenchmarkError, match="13,956 calls brought 0 bytes"):  # they failed with a status
         parsed(REFUSED).require_bodies(call, 80)
 
 
@@ -224,10 +203,9 @@ def test_an_answer_is_read_by_the_kind_of_its_call() -> None:
     raw, text = (call_of(kind, BENTOML, images, 2) for kind in (RAW, JSON))
     assert raw.is_right(rows.tobytes())
     assert text.is_right(json.dumps(rows.tolist()).encode())
-    assert not raw.is_right(rows[::-1].tobytes())
-    assert not raw.is_right(b"Not Found")
-    assert not text.is_right(b'{"error": "busy"}')
-    assert not call_of(UINT8, TRITON, images, 2).is_right(b"Not Found")
+    wrong = ((raw, rows[::-1].tobytes()), (raw, b"Not Found"), (text, b'{"error": "busy"}'))
+    for call, reply in (*wrong, (call_of(UINT8, TRITON, images, 2), b"Not Found")):
+        assert not call.is_right(reply)
     assert json.loads(text.message) == {"pixels": IMAGES[0][:2].tolist()}
     assert (raw.content_type, text.content_type) == ("application/octet-stream", "application/json")
 

@@ -32,6 +32,8 @@ def test_an_early_end_never_replaces_a_complete_result(tmp_path: Path) -> None:
     settings = ServerBenchmarkSettings(out=tmp_path / "server.json")
     with measuring("server", settings) as result:
         result.repeats("echo", {}).append({})
+    flags = re.findall(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    assert result.head["machine"]["int8"] == [name for name in INT8 if flags and name in flags[0].split()]
     whole = result.out.read_text()
     with pytest.raises(KeyboardInterrupt), measuring("server", settings) as result:  # noqa: PT012 as Ctrl-C
         result.repeats("echo", {}).append({})
@@ -43,13 +45,6 @@ def test_an_early_end_never_replaces_a_complete_result(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [settings.out]
 
 
-def test_the_head_names_the_int8_instructions_of_the_cpu(tmp_path: Path) -> None:
-    with measuring("server", ServerBenchmarkSettings(out=tmp_path / "server.json")) as result:
-        pass
-    flags = re.findall(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    assert result.head["machine"]["int8"] == [name for name in INT8 if flags and name in flags[0].split()]
-
-
 def test_a_result_of_the_checkout_needs_a_clean_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The results themselves may differ: they are measured one after the other."""
     here = tmp_path / "benchmarks"
@@ -59,17 +54,14 @@ def test_a_result_of_the_checkout_needs_a_clean_commit(tmp_path: Path, monkeypat
     settings = ServerBenchmarkSettings(out=here / "results" / "server.json")
     for name in ("code.py", "results/engine.json"):
         (here / name).write_text("1")
-    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b")
-    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
-        subprocess.run([*git, *command], cwd=here, check=True)
+    for command in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -qm first"):
+        subprocess.run(["git", *command.split()], cwd=here, check=True)
     (here / "results" / "engine.json").write_text("2")
     with measuring("server", settings) as result:
         assert not result.head["commit"].endswith("+")
     (here / "code.py").write_text("2")
-    with (
-        pytest.raises(BenchmarkError, match=r"the code differs from commit .*; commit it first"),
-        measuring("server", settings),
-    ):
+    says = r"the code differs from commit .*; commit it first"
+    with pytest.raises(BenchmarkError, match=says), measuring("server", settings):
         pass
     with measuring("server", ServerBenchmarkSettings(out=tmp_path / "server.json")) as result:
         assert result.head["commit"].endswith("+")

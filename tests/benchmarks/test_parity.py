@@ -27,7 +27,7 @@ from digits.model.checksums import write_checksums
 from digits.model.engine import Engine
 from digits.model.golden import Golden
 from digits.model.parity import compare
-from digits.model.repository import ModelVersion, Repository
+from digits.model.repository import Repository
 from digits.train.evaluation import read_predictions
 
 Damage = Callable[[str], Path]
@@ -72,7 +72,7 @@ def test_the_interval_is_the_exact_one() -> None:
     assert agreement_interval(10_000, 10_000) == [pytest.approx(0.025 ** (1 / 10_000)), 1]
 
 
-def test_mcnemar_counts_what_one_alone_reads_rightly() -> None:
+def test_mcnemar_counts_what_only_one_classifies_correctly() -> None:
     eye = np.eye(10, dtype=np.float32)
     labels = np.zeros(20, np.uint8)
     keras = eye[[0] * 12 + [1] * 8]
@@ -87,11 +87,10 @@ def test_the_histogram_counts_every_probability_once() -> None:
     variant[0, :3] += np.float32(2**-10), np.float32(2**-10), np.float32(0.5)
     variant[1, 0] = np.nan
     found = histogram(variant, keras)
-    assert found["equal"] == 26
     by_edge = dict(zip(found["edges"], found["counts"], strict=False))
     assert {edge: count for edge, count in by_edge.items() if count} == {4.642e-4: 2, 0.4642: 2}
     nearly = histogram(np.array([[1e-13]], np.float32), np.zeros((1, 1), np.float32))
-    assert (nearly["below"], nearly["equal"], sum(nearly["counts"])) == (1, 0, 0)
+    assert (found["equal"], nearly["below"], nearly["equal"], sum(nearly["counts"])) == (26, 1, 0, 0)
 
 
 def test_the_extremes_are_what_their_names_say() -> None:
@@ -102,12 +101,16 @@ def test_the_extremes_are_what_their_names_say() -> None:
 
 
 def test_part_of_a_test_set_and_another_test_set_are_samples(data: Mnist) -> None:
-    whole = image_sets(data, data.test_sha256, quick=True)  # has fewer images than a sample
-    assert [images.sample for images in whole] == [False] * len(SETS)
-    assert image_sets(data, "another", quick=False)[0].sample
+    """A quick run takes the first 2,000 images."""
     more = replace(data, x_test=np.concatenate([data.x_test] * 3), y_test=np.concatenate([data.y_test] * 3))
-    assert image_sets(more, more.test_sha256, quick=True)[0].sample
-    assert not image_sets(more, more.test_sha256, quick=False)[0].sample
+    for given, published, quick, sample in (
+        (data, data.test_sha256, True, False),
+        (data, "another", False, True),
+        (more, more.test_sha256, True, True),
+        (more, more.test_sha256, False, False),
+    ):
+        sets = image_sets(given, published, quick=quick)
+        assert [images.sample for images in sets] == [sample, False, False, False, False]
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -147,74 +150,61 @@ def test_another_keras_is_refused(models: Path, damaged: Damage, tmp_path: Path)
 
 @pytest.mark.slow
 def test_what_agrees(bench: Callable[..., Any], models: Path, run_folder: Path) -> None:
+    """Keras's answers to the test images are in the run, and what was measured of them in the manifest."""
     file, measured, printed = bench("parity", run_folder, "--models", models, "--data", "embedded")
     assert "fp16 is not served on this CPU: fp16 runs on CUDA only" in printed
     assert f"measured: {file}" in printed
     assert printed.endswith("\neverything that is served here agrees\n")
     assert measured["findings"]["failed"] == []
     assert measured["findings"]["reference"]["origin"] == "model.keras of the run"
-    version = Repository(models).open()
-    for variant in version.manifest.variants:
+    keras = read_predictions(run_folder / "predictions.npz")
+    for variant, recorded in Repository(models).open().manifest.variants.items():
         found = [one for one in measurements(measured, where="in process") if one["system"] == variant]
         assert [one["load"]["images"] for one in found] == SETS
         assert all(one["batch_invariant"] for one in found)
-        _agrees_with_the_recorded(found[0], version, run_folder)
+        (numbers,), flipped = found[0]["repeats"], found[0]["flipped"]
+        assert numbers["keras_correct"] == len(keras.correct)
+        assert numbers["correct"] == round(recorded.accuracy * 1000)
+        assert numbers["same_digit"] == round(recorded.argmax_agreement * 1000) == 1000 - len(flipped)
+        assert numbers["max_abs_diff"] == pytest.approx(recorded.max_abs_diff, abs=1e-5)
+        for flip in flipped:
+            assert flip["keras"] == keras.digits[flip["image"]] != flip["variant"]
+            assert flip["label"] == keras.truth[flip["image"]]
     classify = measurements(measured, where="server", call="Classify")
     served = [(one["system"], one["load"]["transport"]) for one in classify]
     assert served == [(name, over) for name in ("fp32", "int8") for over in ("native", "grpcio")]
     over_server = measurements(measured, where="server", count=2786)
     assert len(over_server) == len(served) * len(CALLS)
     assert all(one["repeats"] == [{"differing_images": 0}] for one in over_server)
-    for name in ("flipped", "histogram"):
-        assert file.with_name(f"parity-{name}.png").read_bytes().startswith(b"\x89PNG")
-
-
-def _agrees_with_the_recorded(one: dict[str, Any], version: ModelVersion, run_folder: Path) -> None:
-    """Keras's answers to the test images are in the run, and what was measured of them in the manifest."""
-    recorded = version.manifest.variants[one["system"]]
-    (numbers,) = one["repeats"]
-    keras = read_predictions(run_folder / "predictions.npz")
-    assert numbers["keras_correct"] == len(keras.correct)
-    assert numbers["correct"] == round(recorded.accuracy * 1000)
-    assert numbers["same_digit"] == round(recorded.argmax_agreement * 1000) == 1000 - len(one["flipped"])
-    assert numbers["max_abs_diff"] == pytest.approx(recorded.max_abs_diff, abs=1e-5)
-    for flip in one["flipped"]:
-        assert flip["keras"] == keras.digits[flip["image"]] != flip["variant"]
-        assert flip["label"] == keras.truth[flip["image"]]
 
 
 def test_the_bundled_model_quickly(bench: Callable[..., Any]) -> None:
-    _, result, printed = bench("parity", "--quick", "--data", "embedded")
+    file, result, printed = bench("parity", "--quick", "--data", "embedded")
+    for name in ("flipped", "histogram"):
+        assert file.with_name(f"parity-{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "note: not the test set it was published with, which was all of MNIST" in printed
     assert result["command"] == "digits bench parity --quick"
     assert {one["load"]["transport"] for one in measurements(result, where="server") if one["repeats"]} == {"native"}
 
 
-def test_a_variant_that_is_served_and_disagrees_is_a_failure(
-    refused: Callable[..., str], damaged: Damage, run_folder: Path, tmp_path: Path
+@pytest.mark.parametrize("variant", [pytest.param("fp32", marks=pytest.mark.slow), "int8"])
+def test_a_variant_that_disagrees_is_a_failure(
+    refused: Callable[..., str], damaged: Damage, run_folder: Path, tmp_path: Path, variant: str
 ) -> None:
-    """int8 passes its self-test, since its golden answers are its own; Keras says otherwise."""
+    """int8 passes its self-test, since its golden answers are its own; fp32 fails it, and counts though not served."""
     file = tmp_path / "parity.json"
-    options = ("--models", damaged("int8"), "--data", "embedded", "--quick", "--out", file)
+    options = ("--models", damaged(variant), "--data", "embedded", "--quick", "--out", file)
     line, result = refused("parity", run_folder, *options).strip(), json.loads(file.read_text())
-    assert line.startswith("digits: int8, test images: ")
-    assert "of 1,000 test images get another digit, and " in line
+    assert line.startswith(f"digits: {variant}, test images: ")
     assert result["findings"]["failed"][0] in line
-    (int8,) = [one for one in measurements(result, images="test images") if one["system"] == "int8"]
-    assert np.mean([flip["variant"] == 0 for flip in int8["flipped"]]) > 0.8  # it has a few flips of its own
-
-
-@pytest.mark.slow
-def test_fp32_that_disagrees_is_a_failure_though_no_server_takes_it(
-    refused: Callable[..., str], damaged: Damage, run_folder: Path, tmp_path: Path
-) -> None:
-    file = tmp_path / "parity.json"
-    options = ("--models", damaged("fp32"), "--data", "embedded", "--quick", "--out", file)
-    error = refused("parity", run_folder, *options)
-    assert error.startswith("digits: fp32, test images: max |dp| ")
-    failed = json.loads(file.read_text())["findings"]["failed"]
-    assert f"(and {len(failed) - 1} more, see {file})" in error
-    assert any(line.startswith("fp32 is not served on this CPU: on this host golden image ") for line in failed)
+    if variant == "int8":
+        assert "of 1,000 test images get another digit, and " in line
+        (int8,) = [one for one in measurements(result, images="test images") if one["system"] == "int8"]
+        assert np.mean([flip["variant"] == 0 for flip in int8["flipped"]]) > 0.8  # it has a few flips of its own
+    else:
+        failed = result["findings"]["failed"]
+        assert f"(and {len(failed) - 1} more, see {file})" in line
+        assert any(said.startswith("fp32 is not served on this CPU: on this host golden image ") for said in failed)
 
 
 @pytest.mark.slow

@@ -67,21 +67,16 @@ def stub(every: int) -> Iterator[ServerUnderTest]:
         yield ServerUnderTest("mosec", address, process, MOSEC)
 
 
-def row(system: str, point: Point, *rates: float, cpu: float = 10, p50: float = 100) -> dict[str, Any]:
+def row(system: str, point: Point, *rates: float, p50: float = 100) -> dict[str, Any]:
     """A measurement with a repeat for each rate."""
-    kind, images, connections = point
-    repeats = [
-        {
-            "calls_per_second": rate,
-            "images_per_second": rate,
-            "failed": {},
-            "cpu_us": cpu,
-            "latency_us": {"p50": p50, "p99": p50},
-        }
-        for rate in rates
-    ]
-    load = {"loop": "closed", "method": kind, "images": images, "connections": connections}
-    return {"system": system, "load": load, "repeats": repeats}
+    more = {"failed": {}, "cpu_us": 10, "latency_us": {"p50": p50, "p99": p50}}
+    repeats = [{"calls_per_second": rate, "images_per_second": rate, **more} for rate in rates]
+    return {"system": system, "load": {"loop": "closed", **point.load}, "repeats": repeats}
+
+
+def findings(**more: Any) -> dict[str, Any]:
+    model = {"name": "digits", "version": 1, "variant": "int8"}
+    return {"model": model, "in_process": [], "ready_seconds": [], "peers": []} | more
 
 
 def test_every_server_of_the_option_exists() -> None:
@@ -98,11 +93,9 @@ def test_answers_with_another_status_are_not_counted() -> None:
     assert one["calls_per_second"] * 0.5 == pytest.approx(3 * failed, rel=0.2)
 
 
-@pytest.mark.slow
 @needs_h2load
 def test_a_peer_that_answers_wrongly_is_left_out_and_ours_is_an_error(data: Mnist, tmp_path: Path) -> None:
-    settings = PeersBenchmarkSettings(seconds=0.1, out=tmp_path / "peers.json")
-    failed: dict[str, str] = {}
+    settings, failed = PeersBenchmarkSettings(seconds=0.1, out=tmp_path / "peers.json"), dict[str, str]()
     with measuring("peers", settings, data) as result, servers.serving(OURS) as ours, stub(1_000_000) as peer:
         bench, point = Bench(settings, data, result), Point(RAW, 64, 4)
         bench.pair(CATALOGUE[MOSEC], (ours, peer), point, failed, 0)
@@ -110,11 +103,6 @@ def test_a_peer_that_answers_wrongly_is_left_out_and_ours_is_an_error(data: Mnis
         assert [(one["system"], one["load"]["method"]) for one in result.rows] == [(in_turn("mosec"), CLASSIFY)]
         with pytest.raises(BenchmarkError, match="mosec: "):
             bench.pair(CATALOGUE[MOSEC], (replace(peer, kind=OURS), ours), point, failed, 0)
-
-
-def findings(**more: Any) -> dict[str, Any]:
-    model = {"name": "digits", "version": 1, "variant": "int8"}
-    return {"model": model, "in_process": [], "ready_seconds": [], "peers": []} | more
 
 
 def test_a_ratio_is_the_median_of_the_rounds() -> None:
@@ -152,28 +140,33 @@ def test_acceptance_is_judged_within_each_round() -> None:
         memory={"calls": [200, 1000], "resident_mb": [70.0, 121.0]},
         overload={"capacity": 100.0, "start_mb": 100.0, "single_seconds": 0.006, "loads": [load]},
     )
-    lines = {line["what"]: (line["value"], line["met"]) for line in acceptance(rows, found)}
-    assert lines["rate over grpc.aio's, 16 connections"] == (11, True)
-    assert lines["p50 over the echo's and 4 runs, 1 connection, spinning"] == (round(120 / 140, 3), True)
-    assert lines["seconds from exec to ready"] == (0.6, True)
-    assert lines["MB resident after 1,000 calls"] == (121, False)
-    assert lines["MB more after 1,000 calls than after 200"] == (51, False)
-    assert "rate over grpc.aio's, 64 connections" not in lines
-    times = "2 times the capacity offered"
-    assert lines[f"images answered over the capacity, {times}"] == (0.55, False)
-    assert lines[f"probe calls with another status, {times}"] == (1, False)
-    assert lines[f"MB more a second after {times}"] == (15, True)
+    lines, times = acceptance(rows, found), "2 times the capacity offered"
+    assert {line["what"]: (line["value"], line["met"]) for line in lines} == {
+        "rate over grpc.aio's, 16 connections": (11, True),
+        "p50 over the echo's and 4 runs, 1 connection, spinning": (round(120 / 140, 3), True),
+        "calls that failed": (0, True),
+        "seconds from exec to ready": (0.6, True),
+        "MB resident after 1,000 calls": (121, False),
+        "MB more after 1,000 calls than after 200": (51, False),
+        f"images answered over the capacity, {times}": (0.55, False),
+        f"probe calls with another status, {times}": (1, False),
+        f"seconds of the probe's longest call, {times}": (0.5, True),
+        f"MB more a second after {times}": (15, True),
+        f"time of a single call, a second after {times}": (1, True),
+    }
 
 
 @needs_h2load
+@pytest.mark.slow
 def test_a_peer_that_cannot_be_installed_is_reported(bench: Callable[..., Any], tmp_path: Path) -> None:
     nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_RETRIES": "0"}
     places = {"PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
     options = ("--data", "embedded", "--servers", "mosec", "--cache", tmp_path / "cache")
     _, result, printed = bench("peers", *options, env=nowhere | places)
-    assert "mosec is left out: mosec==0.9.8 cannot be installed: ERROR: No matching distribution" in printed
+    says = "mosec==0.9.8 cannot be installed: "
+    assert f"mosec is left out: {says}ERROR: No matching distribution" in printed
     (peer,) = result["findings"]["peers"]
-    assert peer["why_not"].startswith("mosec==0.9.8 cannot be installed: ")
+    assert peer["why_not"].startswith(says)
     assert not result["measurements"]
     assert str(tmp_path) not in json.dumps(result)
 
@@ -185,16 +178,13 @@ def test_a_peer_is_installed_and_measured(bench: Callable[..., Any], tmp_path: P
     places = ("--cache", tmp_path / "cache")
     _, result, _ = bench("peers", *options, *places)
     (peer,) = result["findings"]["peers"]
-    assert peer["why_not"] is None, peer["why_not"]
-    assert not peer["failed_loads"]
+    assert (peer["why_not"], peer["failed_loads"]) == (None, {})
     assert [len(one["repeats"]) for one in result["measurements"]] == [2] * 8
     assert "installing" not in bench("peers", *options, *places).printed
     broken = replace(CATALOGUE[MOSEC], command=(sys.executable, "-c", "raise SystemExit('no such flag')"))
     call, file = call_of(RAW, MOSEC, IMAGES, 1), open_repository(None).open().file("fp32")
-    with (
-        pytest.raises(BenchmarkError, match="ended with 1: no such flag"),
-        peer_serving(broken, tmp_path / "cache", file, call),
-    ):
+    starting = peer_serving(broken, tmp_path / "cache", file, call)
+    with pytest.raises(BenchmarkError, match="ended with 1: no such flag"), starting:
         pass
 
 
@@ -213,11 +203,10 @@ def test_what_is_missing_or_unknown_is_one_line(
 
 @needs_h2load
 def test_our_server_is_compared_with_an_echo(bench: Callable[..., Any]) -> None:
-    options = "--servers ours,echo --rounds 1 --seconds 0.2 --starts 1"
-    arguments = f"{options} --memory-requests 1000 --overload-seconds 0".split()
-    _, result, printed = bench("peers", "--data", "embedded", *arguments)
+    options = "--servers ours,echo --rounds 1 --seconds 0.1 --starts 1 --memory-requests 1000 --overload-seconds 0.0"
+    _, result, printed = bench("peers", "--data", "embedded", *options.split())
     assert "rate over the echo's, 64 connections" in printed
-    assert result["command"] == f"digits bench peers {options} --memory-requests 1000 --overload-seconds 0.0"
+    assert result["command"] == f"digits bench peers {options}"
     found = result["findings"]
     assert found["memory"]["calls"] == [200, 400, 600, 800, 1000]
     assert found.keys() == {"model", "in_process", "ready_seconds", "peers", "memory", "acceptance"}
@@ -225,8 +214,7 @@ def test_our_server_is_compared_with_an_echo(bench: Callable[..., Any]) -> None:
     assert {one["system"] for one in own} == {"digits", "echo"}
     for one in own:
         (repeat,) = one["repeats"]
-        assert repeat["calls_per_second"] > 0
-        assert repeat["cpu_us"] > 0
+        assert min(repeat["calls_per_second"], repeat["cpu_us"]) > 0
         assert not repeat["failed"]
 
 
