@@ -42,10 +42,10 @@ def check(ink: Grey, strokes: Mask, pieces: int, *, cropped: bool = False) -> No
     down, across = parts.extent(strokes)
     box = strokes[down, across]
     if box.mean() > FULL and min(box.shape) > SLIM * max(box.shape) and not _has_hole(box):
-        raise _unclear(f"a blot that fills {box.mean():.0%} of its box, more than a digit's strokes fill")
+        raise unclear(f"a blot that fills {box.mean():.0%} of its box, more than a digit's strokes fill")
     share = border(strokes).mean()
     if not cropped and share > BORDER and strokes.shape != box.shape:
-        raise _unclear(f"ink along {share:.0%} of the picture's border, where paper is expected")
+        raise unclear(f"ink along {share:.0%} of the picture's border, where paper is expected")
 
 
 def _has_hole(box: Mask) -> bool:
@@ -57,7 +57,7 @@ def _has_hole(box: Mask) -> bool:
 def blank(peak: float, noise: float) -> BlankError | UnclearError:
     """The error for a picture whose farthest pixel is `peak` from the paper, with noise of this standard deviation."""
     if noise > ROUGH:
-        return _unclear(f"tones all over, {noise:.0f} of 255 grey levels off its paper, and {peak:.0f} at most")
+        return unclear(f"tones all over, {noise:.0f} of 255 grey levels off its paper, and {peak:.0f} at most")
     return BlankError(
         f"the picture is blank: nothing is farther than {peak:.0f} of 255 grey levels from the paper, whose noise"
         f" is {noise:.1f}; expected one digit that stands out"
@@ -77,10 +77,10 @@ def _check_texture(ink: Grey, strokes: Mask) -> None:
     down, across = parts.extent(strokes)
     length = parts.outline(strokes).sum() / 2 / max(down.stop - down.start, across.stop - across.start)
     if length > LONGEST:
-        raise _unclear(f"strokes {length:.1f} times as long as it is large, where a digit has {LONGEST:.0f} at most")
+        raise unclear(f"strokes {length:.1f} times as long as it is large, where a digit has {LONGEST:.0f} at most")
     other = np.count_nonzero(ink < -0.5) / np.count_nonzero(ink > 0.5)  # noqa: PLR2004 - nearer to ink than to paper
     if other > OTHER_SIDE:
-        raise _unclear(f"spots both lighter and darker than its paper, the ones {other:.0%} as large as the others")
+        raise unclear(f"spots both lighter and darker than its paper, the ones {other:.0%} as large as the others")
 
 
 def _check_parts(strokes: Mask) -> None:
@@ -88,7 +88,7 @@ def _check_parts(strokes: Mask) -> None:
     heights = found[:, 2] - found[:, 0]
     tall = found[heights >= TALL * heights.max()]
     if len(tall) > MARKS:
-        raise _unclear(f"{len(tall)} separate marks")
+        raise unclear(f"{len(tall)} separate marks")
     if len(tall) > 1:
         middles = tall[:, :2] + tall[:, 2:]
         down, across = np.ptp(middles, axis=0)
@@ -106,5 +106,6 @@ def _clusters(strokes: Mask) -> NDArray[np.intp]:
     return np.asarray(parts.connected(joined) * strokes)
 
 
-def _unclear(found: str) -> UnclearError:
+def unclear(found: str) -> UnclearError:
+    """The error for a picture that has something else than a digit."""
     return UnclearError(f"the picture shows no clear digit: it has {found}; give one digit on plain paper")

@@ -36,6 +36,7 @@ class GreyPicture(NamedTuple):
 
     values: Greys
     is_mnist: bool
+    factor: int = 1
 
     @classmethod
     def of(cls, picture: Image.Image, orientation: int = 1) -> "GreyPicture":
@@ -47,7 +48,8 @@ class GreyPicture(NamedTuple):
         wide_range = picture.mode[0] in "IF"
         transparent = not wide_range and _has_alpha(picture)
         grey = _upright(_grey(picture, wide_range=wide_range, transparent=transparent), orientation)
-        return cls(grey, not wide_range and not transparent and _is_mnist(grey))
+        is_mnist = not wide_range and not transparent and _is_mnist(grey)
+        return cls(grey, is_mnist, _factor(picture))
 
     def digit(self) -> Digit:
         """The digit, uint8 [28, 28], 255 is ink. A MNIST image is returned as it is, unchecked.
@@ -58,9 +60,13 @@ class GreyPicture(NamedTuple):
         return self.values.astype(np.uint8) if self.is_mnist else ink.place(ink.find(self.values))
 
 
+def _factor(picture: Image.Image) -> int:
+    return max(1, max(picture.size) // LONGEST)
+
+
 def _grey(picture: Image.Image, *, wide_range: bool, transparent: bool) -> Greys:
     """Grey values from 0 to 255, not turned yet, [h, w], the longer side below 2048."""
-    factor = max(1, max(picture.size) // LONGEST)
+    factor = _factor(picture)
     if transparent:
         small = [strip.convert("RGBA").reduce(factor) for strip in _strips(picture, factor)]
         alpha = np.concatenate([strip.getchannel("A") for strip in small])

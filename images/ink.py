@@ -82,8 +82,13 @@ def find(grey: Greys) -> Grey:
             found = _found(grey)
         except UnclearError as error:
             raise (clarity.lined(len(straight)) if straight else error) from None
-    ink = (found.ink - np.float32(VEIL)) / np.float32(1 - VEIL)
-    return np.asarray(np.clip(ink, 0, 1) * parts.grown(found.strokes), np.float32)
+    return alone(found.ink, found.strokes)
+
+
+def alone(ink: Grey, strokes: Mask) -> Grey:
+    """The ink of these strokes, from 0 to 1, with 0 for all other, float32 [h, w]."""
+    clear = (ink - np.float32(VEIL)) / np.float32(1 - VEIL)
+    return np.asarray(np.clip(clear, 0, 1) * parts.grown(strokes), np.float32)
 
 
 def _without_lines(grey: Greys, straight: list[Line], cell: int) -> Strokes | None:
@@ -151,7 +156,18 @@ def _reduced(grey: Greys) -> tuple[Grey, int]:
 def _search(grey: Greys) -> Strokes:
     """The ink in the cells of a picture. Raises BlankError or UnclearError if nothing stands out."""
     seen, cell = _reduced(grey)
-    ink = seen - paper.surface(seen)
+    ink, least = off_the_paper(seen, paper.surface(seen))
+    strokes, pieces = _strokes(ink, least)
+    ink /= np.float32(np.quantile(ink[strokes], FULL))  # again, since the first may have been dust's
+    return Strokes(ink, strokes, pieces, cell)
+
+
+def off_the_paper(seen: Grey, surface: Grey) -> tuple[Grey, float]:
+    """Grey levels from the paper's surface to what stands out from it, float32 [h, w], and how many a stroke has.
+
+    Raises BlankError or UnclearError if nothing stands out.
+    """
+    ink = seen - surface
     if np.vdot(ink * ink, ink) < 0:  # cubes, so that faint unevenness counts for nothing
         np.negative(ink, out=ink)
     noise = min(_deviation(ink), _deviation(paper.border(ink)))  # either may be half ink, where a crop is close
@@ -159,9 +175,7 @@ def _search(grey: Greys) -> Strokes:
     if peak < max(FAINTEST, NOISE * noise):
         raise clarity.blank(peak, noise)
     full = np.quantile(ink[ink > min(max(SEEN * peak, GRAIN * noise), peak / 2)], FULL)
-    strokes, pieces = _strokes(ink, min(max(STROKE * full, GRAIN * noise), full / 2))
-    ink /= np.float32(np.quantile(ink[strokes], FULL))  # again, since the first may have been dust's
-    return Strokes(ink, strokes, pieces, cell)
+    return ink, min(max(STROKE * full, GRAIN * noise), full / 2)
 
 
 def _deviation(values: Grey) -> float:

@@ -35,6 +35,11 @@ def thickness(mask: Mask) -> float:
     return 2 * float(mask.sum()) / max(1.0, float(outline(mask).sum()))
 
 
+def numbers(labels: Labels) -> Labels:
+    """The numbers of the parts, ascending."""
+    return np.unique(labels[labels > 0])
+
+
 def boxes(labels: Labels) -> Labels:
     """Top, left, bottom and right of each number except 0, intp [parts, 4]; bottom and right are just outside."""
     rows, columns = np.nonzero(labels)

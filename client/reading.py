@@ -1,0 +1,92 @@
+"""The result of reading a picture of any number of digits, in rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digits.client.predictions import Predictions
+from digits.images.rows import Glyph, Rows
+
+UNCERTAIN = 0.96  # confidence: below it, a glyph may be two digits that touch,
+CERTAIN = 0.99  # if the answers to both halves are above this
+UNREAD = "?"
+TOUCHING = "digits that touch, and no clear cut between them"
+OTHER = "unlike any digit"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDigit:
+    """What is written at one place.
+
+    Attributes:
+        row: The number of its row, from 0.
+        box: Left, top, right and bottom in the pixels of the upright picture; right and bottom are just outside.
+        digit: 0 to 9; None if it is not read.
+        confidence: The probability of that digit; None if it is not read.
+        error: Why it is not read: digits that touch, or something else than a digit.
+    """
+
+    row: int
+    box: tuple[int, int, int, int]
+    digit: int | None
+    confidence: float | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The digits of a picture, in rows from top to bottom, each from left to right.
+
+    Attributes:
+        digits: All of them.
+        left_out: How many marks are not among them, since they are too low or too faint for digits, such as hyphens.
+        model_version: The model version that answered.
+    """
+
+    digits: tuple[ReadDigit, ...]
+    left_out: int
+    model_version: str
+
+    @property
+    def text(self) -> str:
+        """A line for each row; `?` stands for what is not read."""
+        lines = [""] * (self.digits[-1].row + 1)
+        for one in self.digits:
+            lines[one.row] += UNREAD if one.digit is None else str(one.digit)
+        return "\n".join(lines)
+
+
+def reading(rows: Rows, predictions: Predictions) -> Reading:
+    """The reading of rows, by the answers to all their candidates."""
+    found: list[ReadDigit] = []
+    whole = 0
+    for number, row in enumerate(rows.rows):
+        for glyph in row:
+            halves = {whole + 1: glyph.halves[0], whole + 2: glyph.halves[1]} if glyph.halves else {}
+            chosen = halves if halves and _are_two(whole, predictions) else {whole: glyph}
+            found += [_read(number, one, place, predictions) for place, one in chosen.items()]
+            whole += 1 + len(halves)
+    return Reading(tuple(found), rows.left_out, predictions.model_version)
+
+
+def _are_two(whole: int, predictions: Predictions) -> bool:
+    """Whether the halves of a glyph, whose answers follow its own, are two digits rather than it is one."""
+    is_digit = _is_digit(predictions)
+    is_doubtful = predictions.confidences[whole] < UNCERTAIN or not is_digit[whole]
+    halves = slice(whole + 1, whole + 3)
+    return bool(is_doubtful and predictions.confidences[halves].min() > CERTAIN and is_digit[halves].all())
+
+
+def _is_digit(predictions: Predictions) -> NDArray[np.bool_]:
+    if predictions.not_a_digit is None:
+        return np.ones(len(predictions), np.bool_)
+    return ~predictions.not_a_digit
+
+
+def _read(row: int, glyph: Glyph, place: int, predictions: Predictions) -> ReadDigit:
+    if not glyph.is_one:
+        return ReadDigit(row, glyph.box, None, None, TOUCHING)
+    if not _is_digit(predictions)[place]:
+        return ReadDigit(row, glyph.box, None, None, OTHER)
+    return ReadDigit(row, glyph.box, int(predictions.digits[place]), float(predictions.confidences[place]))
