@@ -20,13 +20,6 @@ from digits.model.parity import compare
 from digits.model.repository import MANIFEST, ModelVersion, open_repository, open_version
 
 
-class Subject(NamedTuple):
-    """What is verified: ONNX files by variant, and their version and its golden set if they are in a version."""
-
-    files: dict[str, Path]
-    version: tuple[ModelVersion, Golden] | None = None
-
-
 class Questions(NamedTuple):
     """Images uint8 [n, 28, 28], named for people, and the answers to compare with, float32 [n, 10].
 
@@ -59,27 +52,25 @@ def verify(target: str, settings: VerifySettings, limits: Limits, imported: Impo
         RunError: the folder to compare with is not a finished run's.
         DataError: the data cannot be read.
     """
-    subject = _resolve(target, settings)
-    engines = {name: Engine(file, provider="cpu") for name, file in subject.files.items()}
-    questions = _questions(subject, engines, settings)
+    files, model = _resolve(target, settings)
+    golden = Golden.read(model.golden) if model else None
+    engines = {name: Engine(file, provider="cpu") for name, file in files.items()}
+    questions = _questions(model, golden, next(iter(engines.values())), settings)
     questions, failed = _compared(questions, settings, limits, imported)
     measured, times = measure_all(engines, questions.pixels, questions.labels, questions.reference, {})
-    found = {name: evidence(subject.files[name], "", result, times[name]) for name, result in measured.items()}
+    found = {name: evidence(files[name], "", result, times[name]) for name, result in measured.items()}
     print(acceptance_table(questions.against, found, {}, len(questions.pixels), questions.images), flush=True)
     for name, result in measured.items():
-        why = checker_fault(subject.files[name])
-        if why is None and subject.version is not None:
-            why = deviation(engines[name].answer, subject.version[1], name)
-        if why is None and name == INT8 and questions.labels is None:
-            why = result.batch_dependence
-        elif why is None:
-            why = failure(name, result, limits, sample=questions.sample)
-        if why is not None:
+        broken = checker_fault(files[name]) or (deviation(engines[name].answer, golden, name) if golden else None)
+        hardest = name == INT8 and questions.labels is None
+        off = result.batch_dependence if hardest else failure(name, result, limits, sample=questions.sample)
+        if why := broken or off:
             failed.append(f"{name}: {why}")
     return failed
 
 
-def _resolve(target: str, settings: VerifySettings) -> Subject:
+def _resolve(target: str, settings: VerifySettings) -> tuple[dict[str, Path], ModelVersion | None]:
+    """The ONNX files by variant, and their version if they are in one."""
     path = Path(target)
     only = None
     if target.isdecimal() and not path.exists():
@@ -89,25 +80,23 @@ def _resolve(target: str, settings: VerifySettings) -> Subject:
     elif path.is_file() and (path.parent / MANIFEST).is_file():
         model, only = open_version(path.parent), path.name
     elif path.is_file():
-        return Subject({Engine(path, provider="cpu").metadata.get("precision", FP32): path})
+        return {Engine(path, provider="cpu").metadata.get("precision", FP32): path}, None
     else:
         raise ExportError(f"{target}: not a version's number, a version's folder or an ONNX file")
     variants = model.manifest.variants.items()
     files = {name: model.file(name) for name, variant in variants if only in {None, variant.file}}
     if not files:
         raise ExportError(f"{path}: not an ONNX file of its version; say {path.parent} for all of it")
-    return Subject(files, (model, Golden.read(model.golden)))
+    return files, model
 
 
-def _questions(subject: Subject, engines: dict[str, Engine], settings: VerifySettings) -> Questions:
-    """The golden set and its recorded answers; or a test set, answered by the version's fp32 or by the file itself."""
-    if subject.version is not None and settings.test_data is None:
-        model, golden = subject.version
+def _questions(model: ModelVersion | None, golden: Golden | None, own: Engine, settings: VerifySettings) -> Questions:
+    """The golden set and its recorded answers; or a test set, answered by the version's fp32 or by the file's own."""
+    if model and golden and settings.test_data is None:
         return Questions("golden images", golden.pixels, None, golden.reference, model.manifest.reference)
     data = mnist.load(settings.test_data, settings, download=False)
-    engine, against, sample = next(iter(engines.values())), "itself (no --against)", False
-    if subject.version is not None:
-        model, _ = subject.version
+    engine, against, sample = own, "itself (no --against)", False
+    if model:
         engine, against = Engine(model.file(FP32), provider="cpu"), "its fp32"
         if sample := data.test_sha256 != model.manifest.test_sha256:
             print(f"note: not the test set it was published with, which was {model.manifest.test_source}")
