@@ -47,16 +47,15 @@ def _bind(address: str, *, share: bool) -> list[socket.socket]:
         found = dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
     except (socket.gaierror, UnicodeError) as error:
         raise StartError(f"--address {address}: no such host ({error})") from error
-    tries = 1 if port else TRIES  # the system gives a port that is free at one of the addresses
-    while True:
-        tries -= 1
+    for tries in range(1 if port else TRIES, 0, -1):  # the system gives a port that is free at one of the addresses
         try:
             return _bind_all(found, port, share=share)
         except OSError as error:
-            if not tries:
+            if tries == 1:
                 raise StartError(
                     f"cannot listen on {address}: {error.strerror}; give another --address or stop what listens there"
                 ) from error
+    raise AssertionError  # the last try has returned or raised
 
 
 def _bind_all(found: Iterable[tuple[Any, ...]], port: int, *, share: bool) -> list[socket.socket]:
@@ -72,14 +71,14 @@ def _bind_all(found: Iterable[tuple[Any, ...]], port: int, *, share: bool) -> li
                 if family == socket.AF_INET6:
                     bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 bound.bind((name, port, *scope))
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # or others could bind what does not listen
             except OSError as error:
                 if error.errno not in ABSENT:
                     raise
                 absent = error
-                continue
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # or others could bind what does not listen
-            port = bound.getsockname()[1]
-            sockets.append(bound)
+            else:
+                port = bound.getsockname()[1]
+                sockets.append(bound)
         if absent and not sockets:
             raise absent
         stack.pop_all()

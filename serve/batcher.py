@@ -28,11 +28,7 @@ class Source(Protocol):
 
 
 class Batcher:
-    """Runs the model on one batch after another. Work-conserving: it does not wait while there is a job.
-
-    Attributes:
-        statistics: Where it counts.
-    """
+    """Runs the model on one batch after another. Work-conserving: it does not wait while there is a job."""
 
     def __init__(
         self, run: Run, model_version: str, statistics: Statistics, novelty_threshold: float | None = None
@@ -40,7 +36,7 @@ class Batcher:
         self._run = run
         self._model_version = model_version
         self._novelty_threshold = novelty_threshold
-        self.statistics = statistics
+        self.statistics = statistics  # where it counts
 
     def serve(self, source: Source) -> None:
         """The loop of a batcher's thread; several threads may run it. Ends when the source does."""

@@ -18,10 +18,7 @@ NO_TAG = b"\x00"
 
 
 def parse(message: bytes, max_batch_size: int) -> Request:
-    """What a ClassifyRequest asks for, which may be Pictures, yet to be decoded.
-
-    Raises InvalidRequest: not a ClassifyRequest, not a whole number of images, none, or more than `max_batch_size`.
-    """
+    """What a ClassifyRequest asks for, which may be Pictures, yet to be decoded. Raises InvalidRequest."""
     if len(message) == len(ONE_IMAGE) and message.startswith(BEFORE_PIXELS):  # most calls
         return Request(message[len(BEFORE_PIXELS) :], 1, encode)
     head = _before_pixels(len(message))

@@ -16,34 +16,26 @@ from digits.serve.oip.model_info import ModelInfo
 from digits.serve.settings import ServeSettings
 from digits.serve.transport.transport import TransportChoice
 
+MEASURED = ("accuracy", "max_abs_diff", "mean_abs_diff", "argmax_agreement")
+
 log = logging.getLogger(__name__)
 
 
 class EngineHost:
-    """Opens one version of a model, and runs the variant that the settings ask for or that is fastest here.
-
-    Attributes:
-        model: The version in its repository.
-        selection: Its variant, open and tested, and why it was chosen.
-        info: What callers are told of it.
-        run: Runs it: uint8 [n, 28, 28] to the answer to n images.
-        novelty_threshold: The novelty above which an image does not show a digit; None if the model has no novelty.
-    """
+    """Opens one version of a model, and runs the variant that the settings ask for or that is fastest here."""
 
     def __init__(self, settings: ServeSettings, version: int | None, reason: str | None) -> None:
-        """Opens a version, or the newest one if None; a `reason` replaces the one that the selection gives.
-
-        Raises ModelError: there is no version, it is damaged, or it fails its self-test on this machine.
-        """
-        self.model = open_repository(settings.models).open(version)
+        """Opens a version, or the newest one if None; a `reason` replaces the selection's. Raises ModelError."""
+        self.model = open_repository(settings.models).open(version)  # the version in its repository
         log.info("model: %s", "bundled" if settings.models is None else self.model.folder)
         selection = select(
             self.model, precision=settings.precision, provider=settings.provider, threads=settings.threads
         )
+        # Its variant, open and tested, and why it was chosen.
         self.selection = replace(selection, reason=reason or selection.reason)
         log.info("%s is served: %s", self.selection.variant, self.selection.reason)
         manifest = self.model.manifest
-        self.info = ModelInfo(
+        self.info = ModelInfo(  # what callers are told of it
             name=manifest.name,
             version=str(self.model.number),
             labels=tuple(manifest.labels),
@@ -52,8 +44,10 @@ class EngineHost:
             file=manifest.variants[selection.variant].file,
             has_novelty=selection.engine.has_novelty,
         )
+        # The novelty above which an image does not show a digit; None if the model has no novelty.
         self.novelty_threshold = selection.engine.threshold(manifest)
         self._delay = settings.slow_down_microseconds / 1e6
+        # Runs it: uint8 [n, 28, 28] to the answer to n images.
         self.run = self._run_slowly if self._delay else selection.engine.answer
 
     def describe(self, settings: ServeSettings, transport: TransportChoice) -> bytes:
@@ -76,10 +70,7 @@ class EngineHost:
             evidence=digits_pb2.Evidence(
                 test_source=manifest.test_source,
                 test_images=manifest.test_images,
-                accuracy=evidence.accuracy,
-                max_abs_diff=evidence.max_abs_diff,
-                mean_abs_diff=evidence.mean_abs_diff,
-                argmax_agreement=evidence.argmax_agreement,
+                **{name: getattr(evidence, name) for name in MEASURED},
             ),
             limits=digits_pb2.Limits(
                 max_batch_size=settings.max_batch_size,

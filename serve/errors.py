@@ -17,17 +17,11 @@ MessageType = TypeVar("MessageType", bound=Message)
 
 
 class CallError(Exception):
-    """A call that is answered with a status instead of digits.
+    """A call that is answered with a status instead of digits."""
 
-    Attributes:
-        code: The gRPC status code by name.
-        reason: What it is counted as.
-        retry_after_ms: When to try again, if that is of use: 0 otherwise.
-    """
-
-    code = "INTERNAL"
-    reason: Reason = "internal"
-    retry_after_ms = 0
+    code = "INTERNAL"  # the gRPC status code by name
+    reason: Reason = "internal"  # what it is counted as
+    retry_after_ms = 0  # when to try again, if that is of use: 0 otherwise
 
     def __init_subclass__(cls, *, code: str, reason: Reason) -> None:
         cls.code, cls.reason = code, reason

@@ -47,21 +47,16 @@ class Job(ABC):
     """A request on its way through the batcher. A transport's subclass takes the answer back to the caller.
 
     In the end, exactly one of `answer`, `fail` and `drop` is called, once.
-
-    Attributes:
-        request: What is asked for.
-        arrived: When it came, on the clock of time.monotonic().
-        deadline: When its caller stops waiting, on the same clock; never, if infinite.
-        cancelled: Whether the caller is gone.
     """
 
     __slots__ = ("arrived", "cancelled", "deadline", "request")
 
     def __init__(self, request: Request, arrived: float, deadline: float = FOREVER) -> None:
-        self.request = request
-        self.arrived = arrived
+        self.request = request  # what is asked for
+        self.arrived = arrived  # on the clock of time.monotonic()
+        # When its caller stops waiting, on the same clock; never, if infinite.
         self.deadline = deadline if request.timeout == FOREVER else min(deadline, arrived + request.timeout)
-        self.cancelled = False
+        self.cancelled = False  # whether the caller is gone
 
     def cancel(self) -> None:
         """Records that the caller is gone; nothing is computed for it any more."""

@@ -21,29 +21,23 @@ MODEL_INFER = f"/{INFERENCE.full_name}/ModelInfer"
 
 
 class Services:
-    """The methods of `digits.v1.DigitClassifier` and `inference.GRPCInferenceService` by their full names.
-
-    Attributes:
-        model: The model that answers.
-        max_batch_size: Most images in a call.
-        hot: The methods that run the model: each parses a call to a request, see `accept`.
-        cold: The other unary methods; each returns the response itself, or raises a CallError.
-        ready: Whether the server is ready.
-        draining: Whether calls that run the model are refused.
-    """
+    """The methods of `digits.v1.DigitClassifier` and `inference.GRPCInferenceService` by their full names."""
 
     def __init__(self, model: ModelInfo, description: bytes, settings: ServeSettings, statistics: Statistics) -> None:
         """`description` is the GetModelResponse."""
         self.model = model
         self.max_batch_size = most = settings.max_batch_size
-        self.ready = self.draining = False
+        self.ready = False
+        self.draining = False  # whether calls that run the model are refused
         self._default_timeout = settings.default_timeout_microseconds / 1e6
         self._statistics = statistics
+        # The methods that run the model: each parses a call to a request, see `accept`.
         self.hot: dict[str, Callable[[bytes], Request]] = {
             CLASSIFY: lambda message: classify.parse(message, most),
             MODEL_INFER: lambda message: infer.parse(message, model, most),
         }
         inferences = InferenceService(model, settings, statistics, lambda: self.ready)
+        # The other unary methods: each returns the response itself, or raises a CallError.
         self.cold: dict[str, Callable[[bytes], bytes]] = {
             f"/{INFERENCE.full_name}/{method}": partial(inferences.answer, method) for method in inferences.methods
         }

@@ -48,10 +48,7 @@ class Form:
         return Request(self.to_bytes(data), self.count, encode, self.priority, self.timeout)
 
     def to_bytes(self, data: bytes) -> bytes:
-        """The model's pixels, uint8 [count, 28, 28], of raw ones: as they are if UINT8, otherwise by `images.arrays`.
-
-        Raises InvalidRequest: too few, too many, or a value that is not a pixel.
-        """
+        """The model's pixels, uint8 [count, 28, 28], of raw ones. Raises InvalidRequest if they do not fit."""
         self._require_size(len(data))
         if self.datatype == "UINT8":
             return data
@@ -88,11 +85,7 @@ class Form:
 
 
 def read_form(message: bytes, model: ModelInfo, max_batch_size: int) -> Form:
-    """Reads a ModelInferRequest without id, raw and typed contents.
-
-    Raises InvalidRequest: the model has no such input, output or parameter. NotFound: another model, or another
-    version.
-    """
+    """Reads a ModelInferRequest without id, raw and typed contents. Raises InvalidRequest or NotFound."""
     request = inference_pb2.ModelInferRequest.FromString(message)
     model.require(request.model_name, request.model_version)
     tensor = _only_input(request.inputs[:2], model.name)  # a million would be as wrong as two

@@ -20,11 +20,7 @@ LONGEST_ONE_IMAGE = len(ONE_IMAGE) + 256
 
 
 def parse(message: bytes, model: ModelInfo, max_batch_size: int) -> Request:
-    """What a ModelInferRequest asks for; `inference.proto` says what it may.
-
-    Raises InvalidRequest: not a ModelInferRequest, or not one for this model. NotFound: for another model, or another
-    version.
-    """
+    """What a ModelInferRequest asks for; `inference.proto` says what it may. Raises InvalidRequest or NotFound."""
     if len(message) <= LONGEST_ONE_IMAGE and message.startswith(OPENING, -len(ONE_IMAGE)):
         opened = opened_by(message[:-IMAGE_BYTES], model, max_batch_size)
         if opened is not None:

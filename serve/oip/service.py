@@ -47,11 +47,7 @@ class InferenceService:
         }
 
     def answer(self, method: str, message: bytes) -> bytes:
-        """The response to a method of `methods`, bytes for bytes.
-
-        Raises InvalidRequest: not a request of this method, or one for what the server does not do. NotFound: for
-        another model, or another version.
-        """
+        """The response to a method of `methods`, bytes for bytes. Raises InvalidRequest or NotFound."""
         return self.methods[method](read_message(getattr(pb, f"{method}Request"), message)).SerializeToString()
 
     def _model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:

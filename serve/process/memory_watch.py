@@ -17,8 +17,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from digits.protos.address import UNIX
 from digits.serve.settings import MB
@@ -45,8 +45,7 @@ _libc = ctypes.CDLL(None)
 _trim_heap = getattr(_libc, "malloc_trim", lambda _: 0)  # glibc has it
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(NamedTuple):
     """The bytes that the kernel counts for one caller, in all or since a snapshot."""
 
     inode: int
@@ -64,14 +63,11 @@ class MemoryWatch:
     """Keeps what callers make this process hold near `limit_bytes`, on top of what it holds when the watch starts.
 
     It may be more by what arrives between two samples, and by a second copy of the largest message.
-
-    Attributes:
-        shed: The number of connections that were ended.
     """
 
     def __init__(self, address: str, limit_bytes: int) -> None:
         """`address` is where the transport listens: HOST:PORT with the real port, or unix:PATH."""
-        self.shed = 0
+        self.shed = 0  # connections that were ended
         self._address = address
         self._limit = limit_bytes
         self._snapshot: dict[int, Connection] = {}
@@ -114,7 +110,7 @@ class MemoryWatch:
             if pressure > 1:
                 self._relieve(pressure)
             elif pressure <= CALM and now >= self._next_snapshot:
-                self._snapshot = {c.inode: c for _, c in connections(self._address)}
+                self._snapshot = {c.inode: c for c in self._connections()}
                 self._next_snapshot = now + max(SNAPSHOT_EVERY, (time.monotonic() - now) / SNAPSHOT_SHARE)
 
     def _relieve(self, pressure: float) -> None:
@@ -122,7 +118,7 @@ class MemoryWatch:
         waited, grown = time.monotonic() - self._relieved_at, pressure - self._relieved
         if waited < PATIENCE and grown < 1 / 8:
             return
-        ranked = sorted((self._since_snapshot(c) for _, c in connections(self._address)), key=lambda c: c.guilt)[::-1]
+        ranked = sorted(map(self._since_snapshot, self._connections()), key=lambda c: c.guilt, reverse=True)
         worst = ranked[0].guilt[0] if ranked else 0
         self._worst = worst if waited > LONG_PATIENCE else max(worst, self._worst)
         guilty = max(1, self._worst // 16)  # a caller may have a call or two that are not answered yet
@@ -139,9 +135,12 @@ class MemoryWatch:
 
     def _since_snapshot(self, now: Connection) -> Connection:
         """What was counted since the last snapshot, or since the greeting."""
-        before = self._snapshot.get(now.inode, Connection(now.inode, now.peer, GREETING, GREETING))
+        before = self._snapshot.get(now.inode, now._replace(received=GREETING, answered=GREETING))
         received, answered = max(0, now.received - before.received), max(0, now.answered - before.answered)
-        return Connection(now.inode, now.peer, received, answered)
+        return now._replace(received=received, answered=answered)
+
+    def _connections(self) -> list[Connection]:
+        return [connection for _, connection in connections(self._address)]
 
     def _end(self, chosen: dict[int, int]) -> None:
         """Ends these connections at once: what they sent and was not read yet is not read."""

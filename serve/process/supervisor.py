@@ -12,7 +12,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from digits.serve import statistics
 from digits.serve.address import hold
@@ -99,30 +99,18 @@ async def _done(results: Iterable[Awaitable[Any]], *, unless: asyncio.Event, sec
     return everything.done()
 
 
-class End(NamedTuple):
-    """Of one process: how it ended, as an error, its exit code, and the seconds for which it was ready."""
-
-    text: str
-    error: Exception
-    code: int = 1
-    ready_seconds: float = 0
-
-
 class WorkerMonitor:
-    """Keeps one worker running: starts it again whenever it has died.
-
-    Attributes:
-        first: The first report, or the reason why there is none; then there is no second start.
-        ended: The exit code of the drain, once there will be no other process: 0 if none was running.
-    """
+    """Keeps one worker running: starts it again whenever it has died."""
 
     def __init__(self, configuration: WorkerConfiguration) -> None:
+        # The first report, or the reason why there is none; then there is no second start.
         self.first: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
         self._configuration = configuration
         self._name = f"worker {configuration.number}"
+        self._delay = SHORTEST
         self._stopping = asyncio.Event()
         self._process: Process | None = None
-        self.ended = asyncio.create_task(self._keep())
+        self.ended = asyncio.create_task(self._keep())  # the exit code of the drain: 0 if no process was running
 
     def drain(self) -> None:
         """Tells the worker to answer what it has accepted, and to end for good."""
@@ -137,54 +125,47 @@ class WorkerMonitor:
                 self._process.kill()
 
     async def _keep(self) -> int:
-        delay = SHORTEST
         while not self._stopping.is_set():
-            end = await self._run()
+            what, error, code = await self._run()
             if self._stopping.is_set():
-                return end.code
+                return code
             if not self.first.done():
-                self.first.set_exception(end.error)
-                return end.code
-            if end.ready_seconds >= STEADY:
-                delay = SHORTEST
-            log.error("%s %s; it is started again in %g s", self._name, end.text, delay)
+                self.first.set_exception(error)
+                return code
+            log.error("%s %s; it is started again in %g s", self._name, what, self._delay)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
-            delay = min(2 * delay, LONGEST)
+                await asyncio.wait_for(self._stopping.wait(), self._delay)
+            self._delay = min(2 * self._delay, LONGEST)
         return 0
 
-    async def _run(self) -> End:
-        """Starts a process, and waits until it ends."""
+    async def _run(self) -> tuple[str, Exception, int]:
+        """Starts a process, and waits until it ends: how it ended, as text and as an error, and its exit code."""
         memory = cast("int", self._configuration.statistics)
         try:
             process = await asyncio.create_subprocess_exec(*COMMAND, stdin=PIPE, stdout=PIPE, pass_fds=[memory])
         except OSError as error:
-            return End(f"cannot be started: {error}", error)
+            return f"cannot be started: {error}", error, 1
         self._process = process
         stdin, stdout = cast("asyncio.StreamWriter", process.stdin), cast("asyncio.StreamReader", process.stdout)
         stdin.write(pickle.dumps(self._configuration))
         if self._stopping.is_set():
             self.kill()  # it has accepted no call
-        report = _received(await stdout.read())
-        since = time.monotonic()
+        report, since = _received(await stdout.read()), time.monotonic()
         if isinstance(report, tuple):
-            self._record(report, process.pid)
+            _, self._configuration = report  # from now on it is started with the choices that it has made
+            if self.first.done():
+                log.info("%s (pid %d) is back", self._name, process.pid)
+            else:
+                self.first.set_result(report)
         code = await process.wait()
         self._process = None
         if isinstance(report, Exception):
-            return End(f"(pid {process.pid}) cannot start: {report}", report, code)
+            return f"(pid {process.pid}) cannot start: {report}", report, code
+        if report and time.monotonic() - since >= STEADY:
+            self._delay = SHORTEST
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         how += "" if report else " before it was ready"
-        ready = time.monotonic() - since if report else 0
-        return End(f"(pid {process.pid}) ended {how}", StartError(f"{self._name} ended {how}"), code, ready)
-
-    def _record(self, report: Report, pid: int) -> None:
-        """From now on the worker is started with the choices that it has made."""
-        _, self._configuration = report
-        if self.first.done():
-            log.info("%s (pid %d) is back", self._name, pid)
-        else:
-            self.first.set_result(report)
+        return f"(pid {process.pid}) ended {how}", StartError(f"{self._name} ended {how}"), code
 
 
 def _received(report: bytes) -> Report | Exception | None:

@@ -8,6 +8,7 @@ import resource
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,52 +45,41 @@ class CallThreads:
 def fit(settings: ServeSettings, *, takes_batched: bool, lock: int | None = None) -> CallThreads:
     """What the settings ask for, or less if limits of processes or of memory leave no room for its threads.
 
-    Args:
-        settings: The limits of the server.
-        takes_batched: Whether the calls that wait for batches hold threads of grpcio's too.
-        lock: A file that all workers have open. They count one after another: together each would count too few.
-
-    Raises:
-        StartError: there is no room for the fewest threads; the message says how many that is.
+    `takes_batched` says whether the calls that wait for batches hold threads of grpcio's too. `lock` is a file that all
+    workers have open: they count one after another, since together each would count too few. Raises StartError if there
+    is no room for the fewest threads; the message says how many that is.
     """
-    levels = settings.priority_levels
+    levels, queue_size, streams = settings.priority_levels, settings.max_queue_size, MAX_STREAMS
 
-    def sized(queue_size: int, streams: int) -> CallThreads:
+    def sized() -> CallThreads:
         waiting = queue_size * levels if takes_batched else 0
         return CallThreads(queue_size, waiting + min(waiting, settings.max_batch_size), streams)
 
-    wanted = sized(settings.max_queue_size, MAX_STREAMS)
-    threads, (least, others) = wanted.calls + wanted.streams, _fewest(settings)
-    if lock is not None:
-        fcntl.lockf(lock, fcntl.LOCK_EX)
-    try:
-        room = _start(min(threads + others, _count_in_memory(settings))) - others
-    finally:
+    wanted = sized().calls + streams
+    least, others = _fewest(settings)
+    with ExitStack() as stack:
         if lock is not None:
-            fcntl.lockf(lock, fcntl.LOCK_UN)
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+            stack.callback(fcntl.lockf, lock, fcntl.LOCK_UN)
+        room = _start(min(wanted + others, _count_in_memory(settings))) - others
     if room < least:
         raise StartError(
             f"there is room for {room + others} more threads, and a server needs {least + others}: {RAISE}"
         )
-    if room == threads:
-        return wanted
-    queue_size, streams = settings.max_queue_size, min(MAX_STREAMS, (room - SPARE) // 2)
-    if takes_batched:
-        streams = min(MAX_STREAMS, 1 + (room - least) // 8)
-        queue_size = min(queue_size, (room - SPARE - 2 * streams) // (2 * levels))
-    log.warning(
-        "limits of this process leave %d threads for calls, not %d: max_queue_size is %d, and %d streams may be open; "
-        "for more, %s, or of memory",
-        *(room, threads, queue_size, streams, RAISE),
-    )
-    return sized(queue_size, streams)
+    if room < wanted:
+        streams = min(MAX_STREAMS, 1 + (room - least) // 8 if takes_batched else (room - SPARE) // 2)
+        if takes_batched:
+            queue_size = min(queue_size, (room - SPARE - 2 * streams) // (2 * levels))
+        log.warning(
+            "limits of this process leave %d threads for calls, not %d: max_queue_size is %d, and %d streams may be "
+            "open; for more, %s, or of memory",
+            *(room, wanted, queue_size, streams, RAISE),
+        )
+    return sized()
 
 
 def require_memory(settings: ServeSettings) -> None:
-    """Raises StartError if a limit of memory leaves no room for a server.
-
-    Call it before the libraries are imported: some of them crash if there is no room.
-    """
+    """Raises StartError if a limit of memory leaves no room for a server; libraries would crash in their import."""
     _count_in_memory(settings, LIBRARIES)
 
 
@@ -127,14 +117,11 @@ def _start(count: int) -> int:
     """Starts so many threads, or as many as the limits allow, and ends them again. Gives their number."""
     tasks = Path("/proc/self/task")
     before, enough, started = len(list(tasks.iterdir())), threading.Event(), 0
-    try:
+    with suppress(RuntimeError):
         for _ in range(count):
             _thread.start_new_thread(enough.wait, ())  # threading.Thread waits a millisecond for each
             started += 1
-    except RuntimeError:
-        pass
-    finally:
-        enough.set()
+    enough.set()
     end = time.monotonic() + PATIENCE
     while len(list(tasks.iterdir())) > before and time.monotonic() < end:
         time.sleep(0.001)  # the next thread may need the place of one that has not ended yet

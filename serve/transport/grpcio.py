@@ -39,9 +39,6 @@ class GrpcioTransport(Transport):
     """On grpcio's sync server, since grpc.aio's does not drain (grpc#37239).
 
     Its handlers take bytes and give bytes: grpcio would answer a malformed message with INTERNAL.
-
-    Attributes:
-        decoders: Decode the pictures of jobs, then put them into the queue.
     """
 
     calls_hold_threads = True
@@ -52,7 +49,7 @@ class GrpcioTransport(Transport):
         self._services = services
         self._queue = JobQueue(settings)
         self.sources = [self._queue]
-        self.decoders = Decoders(self._queue, settings.max_queue_size)
+        self.decoders = Decoders(self._queue, settings.max_queue_size)  # put jobs with pictures into the queue
         self.health = Health(DIGITS.full_name, INFERENCE.full_name)
         self._max_streams = threads.streams
         self._streams: set[Stream] = set()

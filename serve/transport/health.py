@@ -24,10 +24,9 @@ class _Watch:
     def tell(self) -> None:
         """Sends the status as it is now, unless that was the last one sent."""
         with self.lock:
-            status = self.status()
-            if status != self.told:
-                self.told = status
-                self.send(HealthCheckResponse(status=status))
+            told, self.told = self.told, self.status()
+            if self.told != told:
+                self.send(HealthCheckResponse(status=self.told))
 
     def end(self) -> None:
         """Ends it with OK."""
@@ -58,11 +57,9 @@ class Health(HealthServicer):  # type: ignore[misc] # grpc_health is untyped
             watch.end()
 
     def Check(self, request: Any, context: grpc.ServicerContext) -> HealthCheckResponse:  # noqa: N802 gRPC's name
-        status = self._statuses.get(request.service)
-        if status is None:
+        if request.service not in self._statuses:
             context.set_code(grpc.StatusCode.NOT_FOUND)
-            return HealthCheckResponse()
-        return HealthCheckResponse(status=status)
+        return HealthCheckResponse(status=self._statuses.get(request.service))
 
     def Watch(self, request: Any, context: grpc.ServicerContext, send_response_callback: Send) -> None:  # noqa: N802
         unknown = HealthCheckResponse.SERVICE_UNKNOWN

@@ -4,8 +4,14 @@ The frontend hands over all calls that have arrived and queues others meanwhile:
 Its queue is not visible, so each take first empties it, refuses what is too much, and only then makes a batch.
 """
 
+import logging
+import os
+import socket
 import time
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import grpc
@@ -16,7 +22,6 @@ from digits.serve.errors import CallError, MessageTooLarge, StartError, call_err
 from digits.serve.job import FOREVER, Job, living
 from digits.serve.pictures import Pictures
 from digits.serve.process.memory_watch import connections
-from digits.serve.process.private_folder import private_folder
 from digits.serve.process.threads import CallThreads
 from digits.serve.queue import JobQueue
 from digits.serve.services import Services
@@ -35,6 +40,8 @@ CODES = {code.name: code.value[0] for code in grpc.StatusCode}
 LONG = 0.002  # seconds of a batch, in which more calls may have come than the next one takes
 SLEEP = 5e-5  # seconds between two looks in the last millisecond in which a batch waits for more calls
 WAIT = 100  # milliseconds of one wait in the frontend: closing it wakes only one of several batchers
+
+log = logging.getLogger(__name__)
 
 
 class NativeJob(Job):
@@ -63,11 +70,6 @@ class NativeTransport(Transport):
 
     Jobs with pictures go to the grpcio transport's decoders and queue: a thread that waits in the frontend is woken by
     calls only.
-
-    Attributes:
-        jobs: Accepted calls that are not answered yet, by the frontend's number.
-        answered: How many calls have got a response.
-        respond: Sends a response: respond(call_id, response) tells whether its caller was still there.
     """
 
     calls_hold_threads = False
@@ -88,8 +90,8 @@ class NativeTransport(Transport):
         self._behind = GrpcioTransport(replace(settings, address=private), services, threads)
         self.health = self._behind.health
         self.sources = [*self._behind.sources, self]
-        self.jobs: dict[int, NativeJob] = {}
-        self.answered = 0
+        self.jobs: dict[int, NativeJob] = {}  # accepted calls that are not answered yet, by the frontend's number
+        self.answered = 0  # how many calls have got a response
         self._backlog = False  # whether calls may wait in the frontend
         try:
             self._front = NativeGrpcFront(
@@ -104,7 +106,7 @@ class NativeTransport(Transport):
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise StartError(f"cannot listen on {settings.address}: {error}; give another --address") from error
-        self.respond = self._front.respond
+        self.respond = self._front.respond  # respond(call_id, response) tells whether its caller was still there
         self._front.set_fallback(private.removeprefix(UNIX))
         host, unix = settings.address.rpartition(":")[0], settings.address.startswith(UNIX)
         self.address = settings.address if unix else f"{host}:{self._front.bound_port}"
@@ -137,7 +139,8 @@ class NativeTransport(Transport):
         """As JobQueue.take; None once the frontend is closed. Jobs that need not wait do not pass through the queue."""
         while (events := self._look_around() if self._queue or self._backlog else self._wait_for_call()) is not None:
             jobs = self._accepted(events)
-            if jobs and self._at_once and not self._queue and self._fit(jobs):
+            images = sum([job.request.count for job in jobs])
+            if jobs and self._at_once and not self._queue and images <= self._max_batch_size:
                 if alive := living(jobs):
                     return alive
                 continue
@@ -218,13 +221,36 @@ class NativeTransport(Transport):
             self.fail(call_id, call_error("a call could not be accepted", error))
         return None
 
-    def _fit(self, jobs: list[Job]) -> bool:
-        """Whether they are no more than one batch."""
-        most = self._max_batch_size
-        return len(jobs) <= most and sum([job.request.count for job in jobs]) <= most
-
     def _put(self, job: Job) -> None:
         try:
             self._queue.put(job)
         except Exception as error:  # noqa: BLE001 answered with a status
             job.fail(call_error("a call could not be queued", error))
+
+
+def private_folder(runtime_dir: Path | None, socket_name: str) -> TemporaryDirectory[str]:
+    """Creates a folder of mode 0700, which no other user may enter, where a socket of that name can be bound.
+
+    `runtime_dir` is tried first, then $XDG_RUNTIME_DIR, $TMPDIR, /tmp and /dev/shm. An abstract socket would need no
+    folder, but has no permissions: any user could connect. Raises StartError: there is no such place; the message says
+    which were tried, and why each is unusable.
+    """
+    places = (runtime_dir, os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp", "/dev/shm")  # noqa: S108 in a folder of mode 0700
+    tried = []
+    for place in dict.fromkeys(Path(place) for place in places if place):
+        with ExitStack() as stack:
+            try:
+                folder = TemporaryDirectory(prefix="digits-", dir=place.absolute())
+                stack.callback(folder.cleanup)
+                path = Path(folder.name, socket_name)
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.bind(str(path))  # fails on some file systems, and with a path longer than 107 bytes
+                path.unlink()
+            except OSError as error:
+                tried.append(f"{place} ({error.strerror or error})")
+                continue
+            stack.pop_all()
+        if tried:
+            log.info("the private socket is in %s, not in %s", folder.name, ", ".join(tried))
+        return folder
+    raise StartError(f"no writable folder for a private socket in {', '.join(tried)}; give one by --runtime-dir")

@@ -30,10 +30,7 @@ class Transport(ABC):
     def __init__(
         self, settings: ServeSettings, services: Services, threads: CallThreads, *, reuse_port: bool = False
     ) -> None:
-        """Binds the address without serving it yet; `reuse_port` if other processes listen at the same port.
-
-        Raises StartError if the address is not available.
-        """
+        """Binds the address without serving it yet; `reuse_port` if other processes listen there. Raises StartError."""
 
     @abstractmethod
     def start(self) -> None:
@@ -44,10 +41,7 @@ class Transport(ABC):
 
     @abstractmethod
     def drain(self, end: float) -> bool:
-        """Accepts no more calls, answers the accepted ones and stops; by `end` of time.monotonic() at the latest.
-
-        Returns whether all were answered in time.
-        """
+        """Accepts no more calls, answers the accepted ones and stops; whether all were by `end` of time.monotonic()."""
 
 
 class TransportChoice(NamedTuple):

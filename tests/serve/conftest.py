@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -12,8 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from digits.protos.digits.v1 import digits_pb2_grpc
-from digits.serve import classify
-from digits.serve.job import FOREVER, Request, WaitingJob
 
 Pixels = NDArray[np.uint8]
 Digits = Callable[..., subprocess.CompletedProcess[str]]
@@ -45,25 +43,3 @@ def last_line(digits: Digits) -> Callable[..., str]:
         return line
 
     return serve
-
-
-@pytest.fixture(scope="session")
-def job_of() -> Callable[..., WaitingJob]:
-    """Makes a job without a call: it has these images, uint8 [n, 28, 28], and asks for probabilities."""
-
-    def make(pixels: Pixels, *, priority: int = 0, deadline: float = FOREVER) -> WaitingJob:
-        request = Request(pixels.tobytes(), len(pixels), classify.encode_with_probabilities, priority)
-        return WaitingJob(request, deadline)
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def jobs_of(job_of: Callable[..., WaitingJob]) -> Callable[[Pixels, Sequence[int]], list[WaitingJob]]:
-    """Makes jobs of the given sizes, whose images are taken from an array in turn."""
-
-    def make(pixels: Pixels, sizes: Sequence[int]) -> list[WaitingJob]:
-        picked = np.resize(pixels, (sum(sizes), 28, 28))
-        return [job_of(part) for part in np.split(picked, np.cumsum(sizes)[:-1])]
-
-    return make

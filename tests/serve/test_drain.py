@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from digits.tests.serve.conftest import Pixels, Serving
 
 CALLERS = 64
+SLOW = 5 * [(1, 0.3), (200, 0.3), (1, 0.3), (200, 0.0)]
 OWN = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
 WATCH = health_pb2.HealthCheckRequest(service="digits.v1.DigitClassifier")
 Health = health_pb2.HealthCheckResponse
@@ -42,14 +43,7 @@ def call_until_refused(
 
 
 @pytest.mark.parametrize(
-    ("count", "lame_duck"),
-    [
-        (1000, 0.3),
-        *(
-            pytest.param(200 if n % 2 else 1, 0 if n % 4 == 3 else 0.3, marks=pytest.mark.slow, id=f"round {n}")
-            for n in range(20)
-        ),
-    ],
+    ("count", "lame_duck"), [(1000, 0.3), *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW)]
 )
 def test_64_callers_are_answered_or_told_that_the_server_goes(
     serving: Serving, transport: str, test_digits: Pixels, count: int, lame_duck: float

@@ -60,15 +60,10 @@ def floats(value: float, pixel_range: str = "") -> pb.ModelInferRequest:
     return found
 
 
-def output_with(name: str, value: pb.InferParameter) -> pb.ModelInferRequest:
-    found = request(outputs=("digit",))
-    found.outputs[0].parameters[name].CopyFrom(value)
-    return found
-
-
-def parameter(name: str, **value: Any) -> pb.ModelInferRequest:
-    found = request()
-    found.parameters[name].CopyFrom(pb.InferParameter(**value))
+def parameter(name: str, *, output: str = "", **value: Any) -> pb.ModelInferRequest:
+    """With a parameter of the request, or of an output."""
+    found = request(outputs=(output,) if output else ())
+    (found.outputs[0] if output else found).parameters[name].CopyFrom(pb.InferParameter(**value))
     return found
 
 
@@ -124,15 +119,15 @@ REFUSED = [
     ),
     (request(outputs=("digit", "digit")), "output 'digit' already exists in request"),
     (
-        output_with("classification", pb.InferParameter(int64_param=0)),
+        parameter("classification", output="digit", int64_param=0),
         "invalid value for 'classification' parameter: 0; expected 1 or more",
     ),
     (
-        output_with("classification", pb.InferParameter(string_param="3")),
+        parameter("classification", output="digit", string_param="3"),
         "invalid value type for 'classification' parameter: string_param; expected int64_param or uint64_param",
     ),
     (
-        output_with("shared_memory_region", pb.InferParameter(string_param="a")),
+        parameter("shared_memory_region", output="digit", string_param="a"),
         "parameter 'shared_memory_region' of output 'digit' is not supported; expected none",
     ),
     (
@@ -167,21 +162,16 @@ def test_bytes_that_are_no_message_are_named_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "text"),
+    ("name", "version", "text"),
     [
-        (Request(model_name="x"), "Request for unknown model: 'x' is not found; there is 'digits'"),
-        (Request(), "Request for unknown model: '' is not found; there is 'digits'"),
-        (
-            Request(model_name="digits", model_version="6"),
-            "Request for unknown model: 'digits' version '6' is not found; there is version '7'",
-        ),
+        ("x", "", "'x' is not found; there is 'digits'"),
+        ("", "", "'' is not found; there is 'digits'"),
+        ("digits", "6", "'digits' version '6' is not found; there is version '7'"),
     ],
 )
-def test_a_model_that_is_not_here_is_not_found(named: pb.ModelInferRequest, text: str) -> None:
+def test_a_model_that_is_not_here_is_not_found(name: str, version: str, text: str) -> None:
     sent = request()
-    sent.model_name = ""
-    sent.MergeFrom(named)
+    sent.model_name, sent.model_version = name, version
     with pytest.raises(NotFound) as caught:
         parse(sent.SerializeToString(), ModelInfo("digits", "7"), 1024)
-    assert str(caught.value) == text
-    assert caught.value.code == "NOT_FOUND"
+    assert (caught.value.code, str(caught.value)) == ("NOT_FOUND", f"Request for unknown model: {text}")

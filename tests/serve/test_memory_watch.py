@@ -1,105 +1,58 @@
-"""A transport without limits of its own, under real attacks: it stays small, and other callers notice nothing."""
+"""The native transport, which limits nothing itself, under real attacks: it stays small, no other caller notices."""
 
 from __future__ import annotations
 
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 
+from digits.protos.digits.v1 import digits_pb2
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-METHOD = "/digits.Test/Echo"
+    from digits.tests.serve.conftest import Serving
+
+METHOD = "/digits.v1.DigitClassifier/Classify"
+MESSAGE = digits_pb2.ClassifyRequest(pixels=bytes(784)).SerializeToString()
 MB = 2**20
 LIMIT = 64
+NATIVE = ("--transport", "native", "--no-warmup", "--lame-duck", 0)
 SLACK = 80  # MB: what arrives between two samples, and the copy that Python gets of a message below the limit
 PATIENCE = 120  # seconds: only for what would hang
 
-SERVER = """
-import logging, sys
-from threading import Thread
-from pygrpc_native import NativeGrpcFront
-from digits.serve.process.memory_watch import MemoryWatch
 
-logging.basicConfig(level=logging.WARNING)
-target, limit = sys.argv[1:]
-front = NativeGrpcFront(target, [("/digits.Test/Echo", False)], io_threads=1, max_concurrent_streams=256)
-
-def answer():
-    while (events := front.recv_batch(64)) is not None:
-        for _, call, _, payload, _ in events:
-            front.respond(call, payload)
-
-Thread(target=answer, daemon=True).start()
-front.start()
-address = target if target.startswith("unix:") else f"127.0.0.1:{front.bound_port}"
-watch = MemoryWatch(address, int(limit) * 2**20)
-watch.start()
-print(address, flush=True)
-sys.stdin.read()
-watch.stop()
-print(watch.shed, flush=True)
-"""
+def memory(server: Any, field: str) -> int:
+    """VmRSS or VmHWM of a server, in MB."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith(field))
 
 
-@dataclass(frozen=True)
-class Echo:
-    """An echo server under the watch."""
-
-    process: subprocess.Popen[str]
-    address: str
-    stderr: Path
-
-    def memory(self, field: str) -> int:
-        """VmRSS or VmHWM, in MB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        return next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith(field))
-
-    def stop(self) -> int:
-        """Ends it, and gives the number of connections that the watch has ended."""
-        printed, _ = self.process.communicate(timeout=PATIENCE)
-        return int(printed)
-
-    def check(self, memory_before: int) -> None:
-        """Memory is given back and was bounded, and new connections are answered."""
-        until(lambda: self.memory("VmRSS") < memory_before + LIMIT // 2)
-        assert self.memory("VmHWM") < memory_before + LIMIT + SLACK
-        until(lambda: is_answered(self.address))
+def ended(server: Any) -> int:
+    """The number of connections that the watch has ended."""
+    return int(server.stderr.read_text().count(" WARNING digits.serve.process.memory_watch: ended the connection of "))
 
 
-@contextmanager
-def echoing(folder: Path, target: str = "127.0.0.1:0", limit: int = LIMIT) -> Iterator[Echo]:
-    stderr = folder / "stderr"
-    command = [sys.executable, "-c", SERVER, target, str(limit)]
-    with (
-        stderr.open("w") as log,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            address = process.stdout.readline().strip()
-            assert address, stderr.read_text()
-            yield Echo(process, address, stderr)
-        finally:
-            process.kill()
+def check(server: Any, memory_before: int) -> None:
+    """Memory is given back and was bounded, and new connections are answered."""
+    until(lambda: memory(server, "VmRSS") < memory_before + LIMIT // 2)
+    assert memory(server, "VmHWM") < memory_before + LIMIT + SLACK
+    until(lambda: is_answered(server.address))
 
 
 @contextmanager
 def calling(address: str) -> Iterator[Callable[[bytes], bytes]]:
     """A connection of its own."""
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
-    options.append(("grpc.max_receive_message_length", -1))
-    with grpc.insecure_channel(address, options) as channel:
+    with grpc.insecure_channel(
+        address, [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
+    ) as channel:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         yield lambda message: call(message, timeout=PATIENCE)
 
@@ -114,7 +67,7 @@ def honest_caller(address: str) -> Iterator[list[bool]]:
         with calling(address) as call:
             while not done.wait(0.002):
                 try:
-                    answers.append(call(b"digit" * 157) == b"digit" * 157)
+                    answers.append(bool(digits_pb2.ClassifyResponse.FromString(call(MESSAGE)).digits))
                 except grpc.RpcError:
                     answers.append(False)
 
@@ -149,9 +102,9 @@ HEADERS += field(b"content-type", b"application/grpc") + field(b"te", b"trailers
 
 
 def one_message_of_300_mb(address: str) -> None:
-    with calling(address) as call, pytest.raises(grpc.RpcError) as ended:
+    with calling(address) as call, pytest.raises(grpc.RpcError) as error:
         call(bytes(300 * MB))
-    assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert error.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def greet(caller: socket.socket) -> None:
@@ -187,50 +140,51 @@ def calls_of_half_a_message(address: str) -> None:
 
 @pytest.mark.parametrize(("attack", "times"), [(one_message_of_300_mb, 1), (calls_of_half_a_message, 3)])
 def test_an_attacker_loses_its_connections_and_no_other_caller_notices(
-    attack: Callable[[str], None], times: int, tmp_path: Path
+    serving: Serving, attack: Callable[[str], None], times: int
 ) -> None:
-    with echoing(tmp_path) as server:
-        before = server.memory("VmRSS")
+    with serving(*NATIVE, "--max-memory", LIMIT) as server:
+        before = memory(server, "VmRSS")
         with honest_caller(server.address) as answers:
             for _ in range(times):
                 attack(server.address)
         assert all(answers)
-        server.check(before)
-        assert server.stop() == times
-        logged = server.stderr.read_text().splitlines()
-        assert len(logged) == times
-        assert all("ended the connection of 127.0.0.1:" in line for line in logged)
+        check(server, before)
+        assert ended(server) == times
+        assert server.drain() == 0
 
 
-def test_messages_that_are_only_announced_do_not_end_the_server(tmp_path: Path) -> None:
+def test_messages_that_are_only_announced_do_not_end_the_server(serving: Serving) -> None:
     """The transport reserves 4 GB for each such call: without the watch, 32,000 of them end it."""
-    with echoing(tmp_path, limit=512) as server:
+    with serving(*NATIVE) as server:
         with ExitStack() as attackers:
             for _ in range(140):
                 attackers.enter_context(calls_that_never_end(server.address, announced=2**32 - 1, sent=0))
         until(lambda: is_answered(server.address))  # a connection in the midst of it may be taken for one of them
-        assert server.stop() >= 8
+        assert ended(server) >= 8
 
 
 def is_answered(address: str) -> bool:
     """Whether a call on a new connection is answered."""
     with calling(address) as call, suppress(grpc.RpcError):
-        return call(b"after") == b"after"
+        return bool(call(MESSAGE))
     return False
 
 
-def test_large_messages_below_the_limit_are_answered(tmp_path: Path) -> None:
-    with echoing(tmp_path) as server:
+def test_large_messages_below_the_limit_are_answered(serving: Serving) -> None:
+    """With a status: they are not requests."""
+    with serving(*NATIVE, "--max-memory", LIMIT) as server:
         with honest_caller(server.address) as answers, calling(server.address) as call:
             for _ in range(5):
-                assert len(call(bytes(8 * MB))) == 8 * MB
+                with pytest.raises(grpc.RpcError) as error:
+                    call(bytes(8 * MB))
+                assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert all(answers)
-        assert server.stop() == 0
+        assert ended(server) == 0
 
 
-def test_a_unix_socket_is_watched_too(tmp_path: Path) -> None:
-    with echoing(tmp_path, f"unix:{tmp_path}/socket") as server:
-        before = server.memory("VmRSS")
+def test_a_unix_socket_is_watched_too(serving: Serving, tmp_path: Path) -> None:
+    with serving(*NATIVE, "--max-memory", LIMIT, address=f"unix:{tmp_path}/socket") as server:
+        before = memory(server, "VmRSS")
         one_message_of_300_mb(server.address)
-        server.check(before)
-        assert server.stop() >= 1
+        check(server, before)
+        assert ended(server) >= 1

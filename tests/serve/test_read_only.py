@@ -16,7 +16,7 @@ import pytest
 
 from digits.client import Client
 from digits.model.repository import BUNDLED
-from digits.serve.process.private_folder import private_folder
+from digits.serve.transport.native import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ from digits.protos.inference.v2 import inference_pb2, inference_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from digits.tests.serve.conftest import Pixels, Serving
+    from digits.tests.serve.conftest import Serving
 
     Stub = digits_pb2_grpc.DigitClassifierStub
 
@@ -40,14 +40,11 @@ def stub(slow: Any) -> Iterator[Stub]:
         yield digits_pb2_grpc.DigitClassifierStub(channel)
 
 
-@pytest.fixture
-def full(test_digits: Pixels) -> digits_pb2.ClassifyRequest:
-    """A request that fills a batch."""
-    return request(test_digits[:OCCUPIED])
+def request(images: int, **more: Any) -> digits_pb2.ClassifyRequest:
+    return digits_pb2.ClassifyRequest(pixels=bytes(784 * images), **more)
 
 
-def request(pixels: Pixels, **more: Any) -> digits_pb2.ClassifyRequest:
-    return digits_pb2.ClassifyRequest(pixels=pixels.tobytes(), **more)
+FULL = request(OCCUPIED)
 
 
 def start(stub: Stub, *messages: digits_pb2.ClassifyRequest) -> list[Any]:
@@ -72,13 +69,11 @@ def running_batches(address: str, count: int) -> Iterator[None]:
         assert executed() - before == count
 
 
-def test_level_1_is_answered_first_and_the_last_level_is_the_default(
-    stub: Stub, full: digits_pb2.ClassifyRequest, test_digits: Pixels
-) -> None:
+def test_level_1_is_answered_first_and_the_last_level_is_the_default(stub: Stub) -> None:
     order: SimpleQueue[str] = SimpleQueue()
-    calls = {"running": start(stub, full)[0]}
+    calls = {"running": start(stub, FULL)[0]}
     for name, priority in (("none", 0), ("third", 3), ("unknown", 9), ("second", 2), ("first", 1)):
-        calls[name] = stub.Classify.future(request(test_digits[:OCCUPIED], priority=priority))
+        calls[name] = stub.Classify.future(request(OCCUPIED, priority=priority))
     for name, call in calls.items():
         call.add_done_callback(lambda _, name=name: order.put(name))
     ended = [order.get(timeout=30) for _ in calls]
@@ -86,25 +81,21 @@ def test_level_1_is_answered_first_and_the_last_level_is_the_default(
     assert set(ended[3:]) == {"none", "third", "unknown"}
 
 
-def test_nothing_is_computed_for_a_call_that_is_cancelled_or_whose_timeout_is_over(
-    slow: Any, stub: Stub, full: digits_pb2.ClassifyRequest, test_digits: Pixels
-) -> None:
+def test_nothing_is_computed_for_a_call_that_is_cancelled_or_whose_timeout_is_over(slow: Any, stub: Stub) -> None:
     with running_batches(slow.address, 2):
-        (running,), (cancelled, waiting) = start(stub, full), start(stub, full, full)
-        late = stub.Classify.future(request(test_digits[:1], timeout_microseconds=int(SLOW / 2 * 1e6)))
+        (running,), (cancelled, waiting) = start(stub, FULL), start(stub, FULL, FULL)
+        late = stub.Classify.future(request(1, timeout_microseconds=int(SLOW / 2 * 1e6)))
         cancelled.cancel()
         assert late.code() in {Status.DEADLINE_EXCEEDED, Status.RESOURCE_EXHAUSTED}
         assert "nothing was computed" in str(late.details()) or "it was not queued" in str(late.details())
         assert running.code() is waiting.code() is Status.OK
 
 
-def test_a_call_that_cannot_be_in_time_is_refused_at_once_and_told_when_to_try_again(
-    stub: Stub, full: digits_pb2.ClassifyRequest
-) -> None:
+def test_a_call_that_cannot_be_in_time_is_refused_at_once_and_told_when_to_try_again(stub: Stub) -> None:
     """Ten calls of a full batch wait, two seconds of work; a call with one second left is not kept until then."""
-    waiting = start(stub, *[full] * 11)
+    waiting = start(stub, *[FULL] * 11)
     with pytest.raises(grpc.RpcError) as error:
-        stub.Classify(full, timeout=5 * SLOW)
+        stub.Classify(FULL, timeout=5 * SLOW)
     assert error.value.code() is Status.RESOURCE_EXHAUSTED
     assert "it was not queued" in str(error.value.details())
     metadata: Any = error.value.trailing_metadata()
@@ -112,16 +103,14 @@ def test_a_call_that_cannot_be_in_time_is_refused_at_once_and_told_when_to_try_a
     assert {call.code() for call in waiting} == {Status.OK}
 
 
-def test_a_delay_makes_one_batch_of_calls_that_arrive_apart(
-    serving: Serving, transport: str, test_digits: Pixels
-) -> None:
+def test_a_delay_makes_one_batch_of_calls_that_arrive_apart(serving: Serving, transport: str) -> None:
     """A single call waits until the delay is over; a full batch does not."""
     options = ("--transport", transport, "--max-batch-size", 2, "--max-queue-delay-microseconds", 300_000)
     with serving(*options) as server, grpc.insecure_channel(server.address) as channel:
         stub = digits_pb2_grpc.DigitClassifierStub(channel)
-        lone = stub.Classify(request(test_digits[:1]))
+        lone = stub.Classify(request(1))
         assert lone.batch_size == 1
         assert lone.queue_microseconds >= 299_000
-        first, second = (stub.Classify.future(request(image)) for image in test_digits[:2])
+        first, second = (stub.Classify.future(request(1)) for _ in range(2))
         assert first.result().batch_size == second.result().batch_size == 2
         assert second.result().queue_microseconds < 290_000

@@ -1,4 +1,4 @@
-"""Starts: the line of a server that is ready, and the one line of a server that does not start."""
+"""Starts: the transport, the warm-up, the line of a ready server, and the one line of one that does not start."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
+from digits.client import Client
 from digits.model.repository import BUNDLED
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
+from digits.serve.errors import StartError
+from digits.serve.process import warmup
+from digits.serve.process.warmup import warm_up
+from digits.serve.server import Server
+from digits.serve.settings import ServeSettings, WorkerConfiguration
+from digits.serve.transport.transport import choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +26,8 @@ if TYPE_CHECKING:
     from digits.tests.serve.conftest import Digits, Serving
 
 FREE = ("--address", "127.0.0.1:0")
+LOCAL = "is reached from this host alone"
+OPEN = "is open to a network; --trusted-network or --transport native is faster"
 
 
 def test_the_ready_line_names_version_provider_precision_transport_and_address(server: Any, transport: str) -> None:
@@ -39,11 +48,6 @@ def test_a_server_listens_on_a_unix_socket_and_a_second_one_does_not(
         assert digits_pb2_grpc.DigitClassifierStub(channel).Classify(request, timeout=30).digits
 
 
-def test_an_empty_repository_does_not_start(last_line: Callable[..., str], tmp_path: Path) -> None:
-    line = last_line("--models", tmp_path, *FREE)
-    assert line == f"digits: {tmp_path}/digits: no model version; publish one with `digits export RUN`"
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_flipped_byte_does_not_start(last_line: Callable[..., str], tmp_path: Path, workers: int) -> None:
     models = shutil.copytree(BUNDLED, tmp_path / "models")
@@ -54,8 +58,7 @@ def test_a_flipped_byte_does_not_start(last_line: Callable[..., str], tmp_path: 
     assert last_line("--models", models, *FREE, "--workers", workers).startswith(f"digits: {file}: damaged")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize(("workers", "host"), [(1, "127.0.0.1"), (1, "localhost"), (2, "localhost")])
 def test_a_busy_port_does_not_start(last_line: Callable[..., str], workers: int, host: str) -> None:
     """Not even one that its owner would share; and a name is busy if one of its addresses is."""
     with socket.socket() as other:
@@ -74,21 +77,17 @@ def test_a_busy_port_does_not_start(last_line: Callable[..., str], workers: int,
         (("--address", "127.0.0.1:65536"), "expected HOST:PORT"),
         (("--address", "nobody.invalid:1"), "no such host"),
         (("--address", "unix:/no/such/folder/socket"), "there is no folder /no/such/folder"),
-        (
-            ("--address", "unix:/dev/socket", "--workers", 2),
-            "workers cannot share a Unix socket; give HOST:PORT, or --workers 1",
-        ),
+        (("--address", "unix:/dev/a", "--workers", 2), "workers cannot share a Unix socket; give HOST:PORT, or --work"),
         ((*FREE, "--provider", "cuda"), "digits: this onnxruntime is built without CUDA"),
         ((*FREE, "--max-memory", 63), "digits: --max-memory 63: expected at least 4 times the --max-message-bytes, 64"),
-        (
-            (*FREE, "--default-priority-level", 3),
-            "digits: --default-priority-level 3: expected 1 to 2, the --priority-levels",
-        ),
+        ((*FREE, "--default-priority-level", 3), "--default-priority-level 3: expected 1 to 2, the --priority-levels"),
+        (("--models", "/proc", *FREE), "/proc/digits: no model version; publish one with `digits export RUN`"),
     ],
 )
 def test_settings_that_cannot_be_met_do_not_start(
     last_line: Callable[..., str], options: tuple[object, ...], expected: str
 ) -> None:
+    """Nor does an empty repository."""
     assert expected in last_line(*options)
 
 
@@ -98,3 +97,62 @@ def test_workers_are_a_number_or_auto(digits: Digits, count: str) -> None:
         assert completed.returncode == 2
         (line,) = completed.stderr.splitlines()
         assert line.startswith("digits: Invalid value ")
+
+
+# The transport
+
+
+@pytest.mark.parametrize(
+    ("address", "more", "name", "reason"),
+    [
+        ("127.0.0.1:0", {}, "native", f"127.0.0.1 {LOCAL}"),
+        ("127.9.9.9:1", {}, "native", f"127.9.9.9 {LOCAL}"),
+        ("[::1]:0", {}, "native", f"::1 {LOCAL}"),
+        ("localhost:0", {}, "native", f"localhost {LOCAL}"),
+        ("unix:/tmp/socket", {}, "native", f"a Unix socket {LOCAL}"),
+        ("0.0.0.0:0", {}, "grpcio", f"0.0.0.0 {OPEN}"),
+        ("[::]:0", {}, "grpcio", f":: {OPEN}"),
+        ("nohost.:1", {}, "grpcio", f"nohost. {OPEN}"),
+        ("0.0.0.0:0", {"trusted_network": True}, "native", "--trusted-network"),
+        ("0.0.0.0:0", {"transport": "native"}, "native", "asked for"),
+        ("127.0.0.1:0", {"transport": "grpcio"}, "grpcio", "asked for"),
+    ],
+)
+def test_native_is_for_trusted_callers(address: str, more: dict[str, Any], name: str, reason: str) -> None:
+    choice = choose(ServeSettings(address=address, **more))
+    assert (choice.name, choice.reason) == (name, reason)
+
+
+def test_the_choice_is_reported(serving: Serving) -> None:
+    with serving(address="0.0.0.0:0") as server:
+        with Client(f"127.0.0.1:{server.address.rpartition(':')[2]}") as client:
+            model = client.model()
+        assert (model.transport, model.transport_reason) == ("grpcio", f"0.0.0.0 {OPEN}")
+        assert "grpcio carries the calls: 0.0.0.0 is open to a network" in server.stderr.read_text()
+        assert ", grpcio, at 0.0.0.0:" in server.ready
+
+
+# The warm-up
+
+
+def test_a_server_that_nobody_can_connect_to_does_not_start(tmp_path: Path, transport: str) -> None:
+    """The file of its socket is deleted before it starts."""
+    path = tmp_path / "socket"
+    server = Server(WorkerConfiguration(ServeSettings(address=f"unix:{path}", transport=transport, lame_duck=0)))  # type: ignore[arg-type] # a parameter
+    path.unlink()
+    with pytest.raises(StartError, match=rf"does not answer its own call at unix:{path}: UNAVAILABLE: "):
+        server.start()
+    assert server.drain()
+
+
+def test_an_error_status_is_a_failure(server: Any) -> None:
+    with pytest.raises(StartError, match=rf"own call at {server.address}: NOT_FOUND: .*'nobody' is not found"):
+        warm_up(server.address, "nobody", ServeSettings())
+
+
+def test_a_warmup_that_runs_out_of_time_is_not(
+    server: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(warmup, "PATIENCE", 0.0)
+    warm_up(server.address, "digits", ServeSettings())
+    assert "not warmed up: DEADLINE_EXCEEDED" in caplog.text
