@@ -1,7 +1,7 @@
 """A benchmark's results for people: the terminal, the Markdown and the page are made from the same section."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
@@ -17,27 +17,26 @@ Row = dict[str, Any]  # a measurement of the JSON
 Repeats = Sequence[Mapping[str, Any]]
 
 TEMPLATES = Path(__file__).with_name("sections")
+FIGURE = re.compile(r"!\[(?P<alt>.*)\]\((?P<name>.*)\)(?P<caption>(?s:.*))")
 
 
 class Drawing(NamedTuple):
     """A figure, which is written next to STEM.json as STEM-NAME.png."""
 
     name: str
-    draw: Callable[[], Any]  # a Figure of matplotlib
     alt: str
     caption: str
+    draw: Callable[[], Any] | None  # a Figure of matplotlib; None if only the benchmark itself could draw it
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """The results of one benchmark."""
 
     title: str  # the question that it answers
     result: dict[str, Any]  # its JSON, whose head says how it was measured
-    text: list[str] = field(default_factory=list)  # paragraphs
-    tables: list[Table] = field(default_factory=list)
-    drawings: list[Drawing] = field(default_factory=list)  # from the JSON
-    kept: dict[str, tuple[str, str]] = field(default_factory=dict)  # figures that only the benchmark itself could draw
+    text: list[str]  # paragraphs
+    tables: list[Table]
+    drawings: list[Drawing]
 
     @property
     def source(self) -> str:
@@ -54,25 +53,32 @@ class Section:
     def show(self, out: Path) -> None:
         """Prints the tables, and draws the figures next to the JSON file. Raises BenchmarkError if that fails."""
         for drawing in self.drawings:
-            write_figure(out, drawing.name, drawing.draw())
+            if drawing.draw:
+                write_figure(out, drawing.name, drawing.draw())
         print("", *(table.text() for table in self.tables), *self.text, sep="\n\n", flush=True)
 
 
-def section(result: dict[str, Any], *drawings: Drawing, **values: object) -> Section:
+def section(result: dict[str, Any], figures: Mapping[str, Callable[[], Any]] = {}, **values: object) -> Section:
     """The section that the benchmark's template in sections/ makes of its JSON and more values.
 
-    The template is Markdown: a title, paragraphs and tables, of which those without rows are left out.
+    The template is Markdown: a title, paragraphs, tables, of which those without rows are left out, and figures with
+    their captions; `figures` draw them by their names.
     """
     rows = result["measurements"]
     given = {"result": result, "rows": rows, "findings": result.get("findings", {}), **values}
     given |= {"zip": zip, "mean": mean, "median": median, "median_of": median_of, "ratios": ratios}
     given |= {"quotients": lambda repeats, over, under: [one[over] / one[under] for one in repeats]}
     given["repeats"] = lambda system, **load: repeats_of(rows, system, **load)
-    markdown = render(TEMPLATES / f"{result['benchmark']}.md.jinja", **given)
+    markdown = render(TEMPLATES / f"{result['benchmark']}.md.jinja", **given, figures=figures)
     title, *blocks = [block.strip() for block in markdown.split("\n\n") if block.strip()]
     tables = [Table.of_markdown(block) for block in blocks if block.startswith("|")]
-    text = [" ".join(block.split()) for block in blocks if not block.startswith("|")]
-    return Section(title.removeprefix("# "), result, text, [one for one in tables if one.rows], list(drawings))
+    text = [" ".join(block.split()) for block in blocks if block[0] not in "|!"]
+    drawings = [
+        Drawing(found["name"], found["alt"], " ".join(found["caption"].split()), figures.get(found["name"]))
+        for block in blocks
+        if (found := FIGURE.fullmatch(block))
+    ]
+    return Section(title.removeprefix("# "), result, text, [one for one in tables if one.rows], drawings)
 
 
 def repeats_of(rows: Sequence[Row], system: str, **load: object) -> list[dict[str, Any]]:

@@ -2,8 +2,8 @@
 
 import socket
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from digits.benchmarks.load.measure import ServerUnderTest
@@ -44,13 +44,6 @@ def serving(name: str, variant: str = "auto", models: Path | None = None) -> Ite
     which = ["--precision", variant, *(["--models", str(models)] if models else [])] if is_ours else []
     with started([sys.executable, "-m", *arguments, address, *which], ready) as process:
         yield ServerUnderTest(TITLES[name], address, process, name)
-
-
-@contextmanager
-def all_serving(names: Sequence[str], variant: str) -> Iterator[dict[str, ServerUnderTest]]:
-    """Starts several of them. Raises BenchmarkError if one does not start."""
-    with ExitStack() as stack:
-        yield {name: stack.enter_context(serving(name, variant)) for name in names}
 
 
 def free_address() -> str:

@@ -9,19 +9,13 @@ from matplotlib.figure import Figure
 
 from digits.benchmarks.engine.roofline import CACHE, MEMORY, MULTIPLY, roof
 from digits.benchmarks.figures import Line, chart, look, repeats_lines
-from digits.benchmarks.section import Drawing, Row, Section, section
+from digits.benchmarks.section import Row, Section, section
 from digits.model.manifest import FP32
 from digits.report.table import Table
 
 WIDTH, HEIGHT = 5.2, 5.0  # inches of a figure for one number of threads
 ROOFS = {CACHE: "-", MEMORY: "--"}  # the style of each line
 APART = 2.0  # times the intensity of a dot with a name, at least the next one's
-BARS = "Images a second by batch size; bars span the slowest and the fastest repeat."
-ROOFLINE = (
-    "The roofline (S. Williams, A. Waterman and D. Patterson, 2009): what the machine's measured peaks of float32 "
-    "matrix multiplication and of memory allow, by the arithmetic that a batch does for each byte. Of fp32 the batch "
-    "sizes are given. int8 has another roof, which is not measured."
-)
 
 
 def engine_section(result: dict[str, Any]) -> Section:
@@ -35,11 +29,10 @@ def engine_section(result: dict[str, Any]) -> Section:
             threads.setdefault(row["load"]["threads"], []).append(named)
     points = roofline["points"] if roofline else []
     shares = {(point["batch"], point["threads"]): point["share"] for point in points if "share" in point}
-    drawings = [Drawing("throughput", lambda: _throughput(threads), "images a second by batch size", BARS)]
-    if roofline:
-        drawings.append(Drawing("roofline", lambda: _roofline(roofline, marked), "roofline", ROOFLINE))
+    figures = {"throughput": lambda: _throughput(threads)}
+    figures |= {"roofline": lambda: _roofline(roofline, marked)} if roofline else {}
     tables = [_table(threads[on], on, shares) for on in sorted(threads)]
-    return section(result, *drawings, tables=tables, shares=shares)
+    return section(result, figures, tables=tables, shares=shares)
 
 
 def _table(rows: Sequence[Row], threads: int, shares: Mapping[tuple[int, int], float]) -> Table:

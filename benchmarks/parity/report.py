@@ -1,7 +1,6 @@
 """The results of `digits bench parity`: how much each variant differs from Keras, and the server from the process."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,12 @@ from matplotlib.figure import Figure
 from digits.benchmarks.figures import Line, chart
 from digits.benchmarks.parity.images import TEST
 from digits.benchmarks.parity.variant import EDGES, Asked
-from digits.benchmarks.section import Drawing, Row, Section, section
+from digits.benchmarks.section import Row, Section, section
 from digits.model.acceptance import Measured
 from digits.report.figure import BLUE, GREY, ORANGE
 from digits.report.number_format import percent
 from digits.report.tiles import labelled
 
-FLIPPED = "The images to which a variant gives another digit, or else those for which it differs most."
 STYLES = {TEST: (BLUE, "-"), "noise": (ORANGE, "--"), "one pixel": (GREY, ":")}
 COLUMNS, MOST = 6, 12  # images in a row, and of a variant
 
@@ -25,10 +23,7 @@ def parity_section(result: dict[str, Any]) -> Section:
     rows = result["measurements"]
     here = [row for row in rows if row["load"]["where"] == "in process" and row["repeats"]]
     others = [row for row in rows if row not in here]
-    caption = "Differences of probabilities from Keras's."
-    drawing = Drawing("histogram", lambda: histograms(here), "differences", caption)
-    found = section(result, drawing, here=here, others=others, row_text=row_text)
-    return replace(found, kept={"flipped": ("images", FLIPPED)})
+    return section(result, {"histogram": lambda: histograms(here)}, here=here, others=others, row_text=row_text)
 
 
 def row_text(row: Row) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from digits.benchmarks.load.call import CLASSIFY, FP32, UINT8, Point
 from digits.benchmarks.load.measure import CPU, RATE
-from digits.benchmarks.peers.catalogue import TRITON_PEER
 from digits.benchmarks.peers.overload import PATIENCE
+from digits.benchmarks.peers.peer import CATALOGUE
 from digits.benchmarks.peers.report import in_turn
 from digits.benchmarks.section import Row, ratios, repeats_of
 from digits.benchmarks.servers import TITLES
@@ -21,7 +21,7 @@ LATE = 0.1  # seconds after its deadline in which a call's status may arrive
 RUNS = 4  # of a single image in process, by which a call over one connection may take longer than an echo
 EXPECTED = ("OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")  # statuses of an overload
 OPERATORS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
-OURS_TITLE, ECHO_TITLE, TRITON = TITLES[OURS], TITLES[ECHO], TRITON_PEER.title
+OURS_TITLE, ECHO_TITLE, TRITON = TITLES[OURS], TITLES[ECHO], CATALOGUE["triton"].title
 FEW, MANY = Point(CLASSIFY, 1, 16), Point(CLASSIFY, 1, 64)
 BASE, UINT8_MANY = TITLES[BASELINE], Point(UINT8, 1, 64)
 INFER, FLOATS = Point(UINT8, 1, 16), Point(FP32, 1, 16)

@@ -19,9 +19,8 @@ from digits.benchmarks.load.h2load import drive, require_h2load
 from digits.benchmarks.load.measure import ClosedLoop, ServerUnderTest
 from digits.benchmarks.measurement import Result, measuring
 from digits.benchmarks.peers.acceptance import acceptance
-from digits.benchmarks.peers.catalogue import CATALOGUE
 from digits.benchmarks.peers.overload import overload
-from digits.benchmarks.peers.peer import Peer, peer_serving
+from digits.benchmarks.peers.peer import CATALOGUE, Peer, peer_serving
 from digits.benchmarks.peers.report import in_turn, peers_section
 from digits.benchmarks.servers import serving
 from digits.benchmarks.settings import BASELINE, ECHO, GRPCIO, OURS, OWN, SPINNING, PeersBenchmarkSettings

@@ -5,52 +5,52 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import tomllib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import Call
 from digits.benchmarks.load.measure import ServerUnderTest
 from digits.benchmarks.process import started
 from digits.benchmarks.servers import free_address
+from digits.benchmarks.settings import RAY, TRITON
 
-SCRIPTS = Path(__file__).parent / "servers"
+HERE = Path(__file__).parent
+SCRIPTS = HERE / "servers"
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"  # of the environments: the same as ours
 INSTALLED = "installed"  # the file that is written last, with the requirements
 PATIENCE = 900.0  # seconds of one command of the installation
 ASK = 2.0  # seconds of one call to a server that is not ready yet
+TRITON_MODELS = {"digits": "UINT8", "digits_fp32": "FP32"}  # by name: the type of the pixels
+STUB = "triton_python_backend_stub"
 
 
-def lay_script(folder: Path, _environment: Path, model: Path, name: str) -> None:
-    """Most peers need the model and two scripts, which their own interpreter runs."""
-    for source, to in ((model, "model.onnx"), (SCRIPTS / f"{name}.py", "server.py"), (SCRIPTS / "onnx_model.py", "")):
-        shutil.copy(source, folder / to)
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """How to install, start and call a peer."""
+class Peer(NamedTuple):
+    """How to install, start and call a peer: see catalogue.toml."""
 
     name: str  # for `--servers`
     title: str  # for people
-    requirements: tuple[str, ...]  # what pip installs, pinned; the first of them is the peer
-    call: str  # the kind of its calls: see `Call`
-    batching: str  # which calls it runs together, in words
-    command: tuple[str, ...]  # starts it; with the fields {environment}, {folder}, {host}, {port} and {other_port}
-    variables: Mapping[str, str] = field(default_factory=dict)  # of its environment, with the same fields
-    # Fills its folder, given that, its environment, the model file and its name.
-    lay: Callable[[Path, Path, Path, str], None] = lay_script
-    # Whether it takes processor time when nobody calls; it is then paused while ours is measured. Others are not: one
-    # that learns from the times of its calls, as BentoML does, would learn from the pause too.
+    requirements: list[str]
+    call: str
+    batching: str
+    command: list[str]  # with the fields {environment}, {packages}, {folder}, {host}, {port}, {other_port}, {libpython}
+    variables: Mapping[str, str] = MappingProxyType({})  # of its environment, with the same fields
     polls: bool = False
 
     @property
     def version(self) -> str:
         return self.requirements[0].partition("==")[2]
+
+
+_PEERS = tomllib.loads((HERE / "catalogue.toml").read_text(encoding="utf-8"))
+CATALOGUE = {name: Peer(name, **described) for name, described in _PEERS.items()}
 
 
 @contextmanager
@@ -65,9 +65,10 @@ def peer_serving(peer: Peer, cache: Path, model: Path, call: Call) -> Iterator[S
     _install(environment, peer.requirements)
     host, _, port = address.rpartition(":")
     with tempfile.TemporaryDirectory(prefix="digits-peer-", ignore_cleanup_errors=True) as folder:
-        peer.lay(Path(folder), environment, model, peer.name)
-        fields = {"environment": environment, "folder": folder, "host": host, "port": port}
-        fields["other_port"] = free_address().rpartition(":")[2]
+        packages = environment / "lib" / PYTHON / "site-packages"
+        _lay(peer, Path(folder), packages, model)
+        fields = {"environment": environment, "packages": packages, "folder": folder, "host": host, "port": port}
+        fields |= {"other_port": free_address().rpartition(":")[2], "libpython": sysconfig.get_config_var("LIBDIR")}
         variables = {name: value.format(**fields) for name, value in peer.variables.items()}
         variables["PATH"] = f"{environment}/bin:{os.environ['PATH']}"
         variables["ORT_DISABLE_TELEMETRY"] = "1"  # otherwise its wheels send some
@@ -77,7 +78,38 @@ def peer_serving(peer: Peer, cache: Path, model: Path, call: Call) -> Iterator[S
             yield ServerUnderTest(peer.title, address, process, peer.name)
 
 
-def _install(folder: Path, requirements: tuple[str, ...]) -> None:
+def _lay(peer: Peer, folder: Path, packages: Path, model: Path) -> None:
+    """Fills its folder: most peers need the model and two scripts, which their own interpreter runs."""
+    if peer.name == TRITON:
+        _lay_triton(folder, packages / "pytriton" / "tritonserver", model)
+        return
+    shutil.copy(model, folder / "model.onnx")
+    shutil.copy(SCRIPTS / f"{peer.name}.py", folder / "server.py")
+    shutil.copy(SCRIPTS / "onnx_model.py", folder)
+    if peer.name == RAY:  # imports the generated servicer of our contract
+        shutil.copytree(HERE.parents[1] / "protos" / "digits", folder / "digits" / "protos" / "digits")
+
+
+def _lay_triton(folder: Path, triton: Path, model: Path) -> None:
+    """A repository of two models, and the stub for this Python where the backend looks for it."""
+    stub, place = (
+        triton / name / STUB for name in (f"python_backend_stubs/{PYTHON.removeprefix('python')}", "backends/python")
+    )
+    if not stub.exists():
+        raise BenchmarkError(f"{CATALOGUE[TRITON].requirements[0]} has no backend for {PYTHON}")
+    if not place.exists():
+        shutil.copy(stub, place)
+    config = (SCRIPTS / "triton.pbtxt").read_text(encoding="utf-8")
+    for name, datatype in TRITON_MODELS.items():
+        scripts = folder / name / "1"
+        scripts.mkdir(parents=True)
+        filled = config.format(name=name, datatype=datatype, model=model.absolute())
+        (folder / name / "config.pbtxt").write_text(filled, encoding="utf-8")
+        shutil.copy(SCRIPTS / "triton_model.py", scripts / "model.py")
+        shutil.copy(SCRIPTS / "onnx_model.py", scripts)
+
+
+def _install(folder: Path, requirements: list[str]) -> None:
     """Makes the environment if it is not there yet, with the same ONNX Runtime as here if that is the CPU's."""
     try:
         onnxruntime = f"onnxruntime=={version('onnxruntime')}"
@@ -90,10 +122,8 @@ def _install(folder: Path, requirements: tuple[str, ...]) -> None:
     print(f"installing {requirements[0]} into {folder}, a minute or two ...", flush=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     pip = [str(folder / "bin" / PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-    for what, command in (
-        ("a Python environment", [sys.executable, "-m", "venv", str(folder)]),
-        (requirements[0], pip),
-    ):
+    venv = [sys.executable, "-m", "venv", str(folder)]
+    for what, command in (("a Python environment", venv), (requirements[0], pip)):
         try:
             done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)  # noqa: S603 our own
         except subprocess.TimeoutExpired as error:

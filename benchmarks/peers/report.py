@@ -9,15 +9,13 @@ from matplotlib.figure import Figure
 from digits.benchmarks.figures import Line, chart, look
 from digits.benchmarks.load.call import CLASSIFY, HTTP, Point
 from digits.benchmarks.load.measure import RATE
-from digits.benchmarks.section import Drawing, Repeats, Row, Section, ratios, repeats_of, section
+from digits.benchmarks.section import Repeats, Row, Section, ratios, repeats_of, section
 from digits.benchmarks.server.report import server_table
 from digits.benchmarks.servers import TITLES
 from digits.benchmarks.settings import OURS
 from digits.report.figure import GREY
 
 Pair = tuple[dict[str, Any], Point, Repeats, Repeats, float]  # peer, its load, its repeats and ours, the ratio
-
-CAPTION = "How many calls digits answers for each of a peer's, in turn on the same cores: right of 1 digits is faster."
 
 
 def in_turn(peer: str) -> str:
@@ -29,8 +27,7 @@ def peers_section(result: dict[str, Any]) -> Section:
     rows = result["measurements"]
     pairs = _pairs(rows, result["findings"]["peers"])
     own = server_table([row for row in rows if row["system"] in TITLES.values()])
-    drawings = [Drawing("ratios", lambda: _ratios(pairs), "calls for each of the peers'", CAPTION)] if pairs else []
-    return section(result, *drawings, pairs=pairs, own=own)
+    return section(result, {"ratios": lambda: _ratios(pairs)} if pairs else {}, pairs=pairs, own=own)
 
 
 def _pairs(rows: Sequence[Row], peers: Sequence[dict[str, Any]]) -> list[Pair]:

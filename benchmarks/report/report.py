@@ -67,16 +67,17 @@ def run(settings: ReportBenchmarkSettings) -> None:
 
 
 def _part(name: str, result: dict[str, Any], folder: Path) -> tuple[Section, list[Figure]]:
+    figures = []
     try:
         part = SECTIONS[name](result)
-        figures = [Figure(f"{name}-{one.name}.png", png(one.draw()), one.alt, one.caption) for one in part.drawings]
+        for one in part.drawings:
+            file = folder / f"{name}-{one.name}.png"
+            if one.draw or file.exists():
+                content = png(one.draw()) if one.draw else file.read_bytes()
+                figures.append(Figure(file.name, content, one.alt, one.caption))
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MissingValueError) as error:
         what = f"lacks what `digits bench {name}` writes ({type(error).__name__}: {error})"
         raise BenchmarkError(f"{folder / name}.json: {what}; measure it again") from error
-    for kept, (alt, caption) in part.kept.items():
-        file = folder / f"{name}-{kept}.png"
-        if file.exists():
-            figures.append(Figure(file.name, file.read_bytes(), alt, caption))
     return part, figures
 
 

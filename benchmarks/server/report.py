@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from digits.benchmarks.figures import MARKERS, Line, chart, look, repeats_lines
 from digits.benchmarks.load.call import load_text
-from digits.benchmarks.section import Drawing, Row, Section, section
+from digits.benchmarks.section import Row, Section, section
 from digits.report.table import Table
 
 MEASURES = {  # by head: what it is of a repeat
@@ -24,10 +24,6 @@ MEASURES = {  # by head: what it is of a repeat
 BEYOND = 5  # calls; a percentile with fewer calls beyond it is left out
 STYLES = ("-", "--", ":", "-.")
 TICKS = (0, 50, 90, 99, 99.9)  # percentiles on the axis
-LATENCY = (
-    "Latency in the open loop, from the time at which a call was to be sent: a line for each rate. The rarest calls "
-    "are on the right; both axes are logarithmic."
-)
 
 
 def server_section(result: dict[str, Any]) -> Section:
@@ -37,13 +33,9 @@ def server_section(result: dict[str, Any]) -> Section:
     best = "h2load" if any(row["load"]["generator"] == "h2load" for row in closed) else "asyncio"
     closed = [row for row in closed if row["load"]["generator"] == best]
     opened = [row for row in single if row["load"]["loop"] == "open" and "slo_ms" not in row["load"]]
-    calls = f"Calls of one image a second by connections, by {best}; bars span all repeats."
-    drawings = [
-        Drawing("throughput", lambda: _throughput(closed), "calls a second by connections", calls),
-        Drawing("latency", lambda: _latency(opened), "latency by percentile in the open loop", LATENCY),
-    ]
-    drawn = [drawing for drawing, of in zip(drawings, (closed, opened), strict=True) if of]
-    return section(result, *drawn, table=server_table(rows), slo_text=slo_text)
+    figures = {"throughput": lambda: _throughput(closed)} if closed else {}
+    figures |= {"latency": lambda: _latency(opened)} if opened else {}
+    return section(result, figures, table=server_table(rows), slo_text=slo_text, best=best)
 
 
 def server_table(rows: Sequence[Row]) -> Table:

@@ -22,9 +22,8 @@ from digits.benchmarks.load.measure import ClosedLoop, ServerUnderTest
 from digits.benchmarks.measurement import measuring
 from digits.benchmarks.peers.acceptance import acceptance
 from digits.benchmarks.peers.benchmark import Bench
-from digits.benchmarks.peers.catalogue import CATALOGUE
 from digits.benchmarks.peers.overload import overload
-from digits.benchmarks.peers.peer import peer_serving
+from digits.benchmarks.peers.peer import CATALOGUE, peer_serving
 from digits.benchmarks.peers.report import in_turn, peers_section
 from digits.benchmarks.process import started
 from digits.benchmarks.settings import MOSEC, OURS, OWN, SERVERS, PeersBenchmarkSettings
@@ -181,7 +180,7 @@ def test_a_peer_is_installed_and_measured(bench: Callable[..., Any], tmp_path: P
     assert (peer["why_not"], peer["failed_loads"]) == (None, {})
     assert [len(one["repeats"]) for one in result["measurements"]] == [2] * 8
     assert "installing" not in bench("peers", *options, *places).printed
-    broken = replace(CATALOGUE[MOSEC], command=(sys.executable, "-c", "raise SystemExit('no such flag')"))
+    broken = CATALOGUE[MOSEC]._replace(command=[sys.executable, "-c", "raise SystemExit('no such flag')"])
     call, file = call_of(RAW, MOSEC, IMAGES, 1), open_repository(None).open().file("fp32")
     starting = peer_serving(broken, tmp_path / "cache", file, call)
     with pytest.raises(BenchmarkError, match="ended with 1: no such flag"), starting:
