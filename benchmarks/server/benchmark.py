@@ -32,6 +32,7 @@ from digits.benchmarks.server.report import server_section, slo_text
 from digits.benchmarks.server.search import Search
 from digits.benchmarks.servers import TRANSPORTS, serving
 from digits.benchmarks.settings import ECHO, ServerBenchmarkSettings
+from digits.client.channel import check_address
 from digits.images import mnist
 from digits.model.repository import open_repository
 
@@ -83,6 +84,7 @@ def under_test(settings: ServerBenchmarkSettings, images: Images) -> Iterator[li
     """
     with ExitStack() as stack:
         if settings.server is not None:
+            check_address(settings.server)
             servers = [ServerUnderTest(settings.server, settings.server)]
         else:
             servers = [

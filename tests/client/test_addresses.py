@@ -73,9 +73,14 @@ def test_a_server_is_reached_by_each_form_of_its_address(
 
 
 @pytest.mark.parametrize(
-    "command", [["classify", "digit.png"], ["score", "digit.png", "--out", "table.csv"], ["bench", "server", "--quick"]]
+    ("address", "command"),
+    [
+        ("nonsense", ["classify", "digit.png"]),
+        ("", ["classify", "digit.png"]),
+        (f"unix:/{200 * 'x'}", ["score", "digit.png", "--out", "table.csv"]),
+        ("ipv4:localhost:1", ["bench", "server", "--quick"]),
+    ],
 )
-@pytest.mark.parametrize("address", ["nonsense", f"unix:/{200 * 'x'}", "ipv4:localhost:1", ""])
 def test_a_command_says_in_one_line_what_is_wrong_with_a_servers_address(
     digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, command: list[str], address: str
 ) -> None:
