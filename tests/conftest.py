@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx.parser
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 from sklearn.neural_network import MLPClassifier
 
 from digits.client import Client
@@ -28,7 +29,6 @@ from digits.storage.lock import locked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    import onnx
     from numpy.typing import NDArray
 
     from digits.images.mnist import Mnist
@@ -343,19 +343,16 @@ def _torch_form(
     ending: str | None = None,
 ) -> onnx.ModelProto:
     """What `torch.onnx.export` makes of Flatten and Linear layers: Gemm with transB, activations between, logits."""
-    nodes, constants, before = [helper.make_node("Flatten", ["image"], ["rows"])], [], "rows"
-    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        constants += [numpy_helper.from_array(np.ascontiguousarray(weight.T, np.float32), f"{i}.weight")]
-        constants += [numpy_helper.from_array(bias.astype(np.float32), f"{i}.bias")]
-        last = i == len(weights) - 1
-        name = "logits" if last else f"{i}.sums"
-        nodes.append(helper.make_node("Gemm", [before, f"{i}.weight", f"{i}.bias"], [name], transB=1))
-        if not last:
-            nodes.append(helper.make_node(activation, [name], [f"{i}.activation"]))
-            before = f"{i}.activation"
-    if ending is not None:
-        nodes.append(helper.make_node(ending, ["logits"], ["answer"], axis=1))
-    given = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *shape])
-    answer = helper.make_tensor_value_info("answer" if ending else "logits", TensorProto.FLOAT, ["N", 10])
-    graph = helper.make_graph(nodes, "main_graph", [given], [answer], constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    nodes, rows, last = "rows = Flatten (image)", "rows", len(weights) - 1
+    for i in range(last):
+        nodes += f" s{i} = Gemm <transB = 1> ({rows}, w{i}, b{i}) a{i} = {activation} (s{i})"
+        rows = f"a{i}"
+    nodes += f" logits = Gemm <transB = 1> ({rows}, w{last}, b{last})"
+    nodes += f" answer = {ending} <axis = 1> (logits)" if ending else ""
+    given, answer = ",".join(map(str, ("N", *shape))), "answer" if ending else "logits"
+    signature = f"main_graph (float[{given}] image) => (float[N,10] {answer})"
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {signature} {{ {nodes} }}')
+    arrays = {f"w{i}": weight.T for i, weight in enumerate(weights)} | {f"b{i}": bias for i, bias in enumerate(biases)}
+    for name, array in arrays.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
+    return model
