@@ -33,50 +33,19 @@ SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A run in numbers, with its settings other than the defaults.
-
-    Losses are mean cross-entropies; those of validation are None without a validation split.
-    """
-
-    run: str
-    settings: str
-    parameters: int
-    epochs: int
-    best_epoch: int | None
-    best_validation_loss: float | None
-    last_validation_loss: float | None
-    test_loss: float
-    test_accuracy: float
-    training_seconds: float
-    finished: str
-    machine: dict[str, Any]
-    versions: dict[str, str]
-
-    def cells(self) -> tuple[str, ...]:
-        best, last = self.best_validation_loss, self.last_validation_loss
-        return (
-            *(self.run, self.settings, f"{self.parameters:,}", str(self.epochs)),
-            "-" if best is None else f"{best:.4f} @ {self.best_epoch}",
-            "-" if last is None else f"{last:.4f}",
-            *(f"{self.test_loss:.4f}", percent(self.test_accuracy), f"{self.training_seconds:.1f} s"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two finished runs or more that were scored on the same test images."""
 
-    rows: list[Row]  # one for each run, in the order given
+    rows: list[dict[str, Any]]  # each run in numbers, in the order given, as in comparison.json
     histories: dict[str, curves.History]  # the learning curves of each, by the row's name
-    words: list[str]  # A sentence or two on each run, and one on each compared with the first
+    words: list[str]  # a sentence or two on each run, and one on each compared with the first
     test_source: str  # the name of the test set
     test_sha256: str  # SHA-256 of the bytes of the test images and labels
     test_images: int  # how many
 
     @property
     def table(self) -> Table:
-        return Table(HEAD, [row.cells() for row in self.rows], names=2)
+        return Table(HEAD, [*map(_cells, self.rows)], names=2)
 
     def write(self, out: Path) -> Path:
         """Writes comparison.html, .png and .json into the folder, each atomically; gives the page.
@@ -88,7 +57,7 @@ class Comparison:
         page = render(TEMPLATE, title="Runs compared", comparison=self, figure=figure)
         # The test set's checksum and not its path, so that the file says the same on another machine.
         test = {"sha256": self.test_sha256, "images": self.test_images}
-        content = {"test": test, "rows": [asdict(row) for row in self.rows], "words": self.words}
+        content = {"test": test, "rows": self.rows, "words": self.words}
         files = {"comparison.png": figure, "comparison.json": json_bytes(content), "comparison.html": page.encode()}
         if (out / REPORT).exists() or (out / UNFINISHED).exists():
             raise LabError(f"{out}: is a run folder; give another --out")
@@ -140,18 +109,30 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [one_line(name) for name in names]
 
 
-def _row(name: str, report: Mapping[str, Any], history: curves.History) -> Row:
+def _row(name: str, report: Mapping[str, Any], history: curves.History) -> dict[str, Any]:
+    """A run in numbers. Losses are mean cross-entropies; those of validation are None without a validation split."""
     losses, best = history.get("val_loss"), curves.best_epoch(history)
-    return Row(
-        run=name,
-        settings=_settings_in_words(report["settings"]),
-        epochs=len(history["loss"]),
-        best_epoch=best,
-        best_validation_loss=losses[best - 1] if losses and best else None,
-        last_validation_loss=losses[-1] if losses else None,
-        test_loss=math.nan if report["test"]["loss"] is None else report["test"]["loss"],
-        test_accuracy=report["test"]["accuracy"],
-        **{key: report[key] for key in ("parameters", "training_seconds", "finished", "machine", "versions")},
+    reported = ("parameters", "training_seconds", "finished", "machine", "versions")
+    return {
+        "run": name,
+        "settings": _settings_in_words(report["settings"]),
+        "epochs": len(history["loss"]),
+        "best_epoch": best,
+        "best_validation_loss": losses[best - 1] if losses and best else None,
+        "last_validation_loss": losses[-1] if losses else None,
+        "test_loss": math.nan if report["test"]["loss"] is None else report["test"]["loss"],
+        "test_accuracy": report["test"]["accuracy"],
+        **{key: report[key] for key in reported},
+    }
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    best, last = row["best_validation_loss"], row["last_validation_loss"]
+    return (
+        *(row["run"], row["settings"], f"{row['parameters']:,}", str(row["epochs"])),
+        "-" if best is None else f"{best:.4f} @ {row['best_epoch']}",
+        "-" if last is None else f"{last:.4f}",
+        *(f"{row['test_loss']:.4f}", percent(row["test_accuracy"]), f"{row['training_seconds']:.1f} s"),
     )
 
 

@@ -88,7 +88,7 @@ def test_runs_of_the_same_name_are_told_apart_and_a_run_folder_is_not_written_to
     run_folder: Path, tmp_path: Path
 ) -> None:
     comparison = compare([shutil.copytree(run_folder, tmp_path / parent / "run") for parent in "ab"])
-    assert [row.run for row in comparison.rows] == ["a/run", "b/run"]
+    assert [row["run"] for row in comparison.rows] == ["a/run", "b/run"]
     with pytest.raises(LabError, match="is a run folder; give another --out"):
         comparison.write(tmp_path / "a" / "run")
 

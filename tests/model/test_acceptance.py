@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,13 +38,28 @@ def verdict(
     return failure(variant, measure(run, pixels, labels, answers(images)), limits or Limits(), sample=sample)
 
 
-def test_fp32_may_not_differ_at_all() -> None:
-    assert verdict("fp32", 1000) is None
-    assert verdict("fp32", 1000, wrong=1, by=2e-5) == "max |dp| 2e-05 is above 1e-05; test image 999 is worst"
-    flipped = verdict("fp32", 1000, wrong=2, limits=Limits(max_abs_diff=1))
-    assert flipped == (
-        "2 of 1,000 test images get another digit, and 0 may; test image 998 is the first, test image 998 is worst"
-    )
+ANY = Limits(max_abs_diff=1)
+FLIPS = "get another digit, and 0 may; test image 998 is the first, test image 998 is worst"
+LOST = "20 of 1,000 test images fewer are right, and 1 may be; test image 980 is worst"
+
+
+@pytest.mark.parametrize(
+    ("variant", "given", "expected"),
+    [
+        ("fp32", {}, None),
+        ("fp32", {"wrong": 1, "by": 2e-5}, "max |dp| 2e-05 is above 1e-05; test image 999 is worst"),
+        ("fp32", {"wrong": 2, "limits": ANY}, f"2 of 1,000 test images {FLIPS}"),
+        ("fp32", {"wrong": 2, "limits": ANY, "sample": True}, f"2 of 1,000 sampled test images {FLIPS}"),
+        ("int8", {"wrong": 20, "limits": Limits(int8_agreement=98, int8_accuracy_loss=2)}, None),
+        ("int8", {"wrong": 20, "limits": Limits(int8_agreement=98)}, LOST),
+        ("fp16", {"wrong": 1, "by": 4e-3}, None),
+        ("fp16", {"wrong": 1, "by": 6e-3}, "max |dp| 0.006 is above 0.005; test image 999 is worst"),
+    ],
+)
+def test_each_variant_has_limits_and_a_failure_names_the_worst_image(
+    variant: str, given: dict[str, Any], expected: str | None
+) -> None:
+    assert verdict(variant, 1000, **given) == expected
 
 
 @pytest.mark.parametrize(
@@ -87,20 +103,6 @@ def test_the_limit_of_a_sample_is_that_of_the_exact_binomial_test() -> None:
         most = bisect_left(range(images), True, key=lambda wrong: fails(wrong=wrong + 1) is not None)
         chances = [stats.binomtest(k, images, share, alternative="greater").pvalue for k in (most, most + 1)]
         assert chances[0] >= 0.001 > chances[1]
-
-
-def test_fp32_has_no_flip_in_a_sample_either() -> None:
-    said = verdict("fp32", 2000, wrong=1, limits=Limits(max_abs_diff=1), sample=True)
-    assert said is not None
-    assert said.startswith("1 of 2,000 sampled test images get another digit, and 0 may; ")
-
-
-def test_limits_are_settings() -> None:
-    assert verdict("int8", 1000, wrong=20, limits=Limits(int8_agreement=98, int8_accuracy_loss=2)) is None
-    lost = verdict("int8", 1000, wrong=20, limits=Limits(int8_agreement=98))
-    assert lost == "20 of 1,000 test images fewer are right, and 1 may be; test image 980 is worst"
-    assert verdict("fp16", 1000, wrong=1, by=4e-3) is None
-    assert verdict("fp16", 1000, wrong=1, by=6e-3) == "max |dp| 0.006 is above 0.005; test image 999 is worst"
 
 
 def test_answers_that_depend_on_the_batch_never_pass() -> None:
