@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 
 HIGHEST = 4.0  # and 1 / HIGHEST is the lowest
 SMALLEST = 1e-30  # a probability of 0 has no logarithm
-STEPS = 60  # of the search, each of which leaves 62 % of the interval
+PRECISION = 1e-9  # of the temperature's logarithm
 
 
 def fitted(probabilities: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
@@ -22,18 +24,12 @@ def fitted(probabilities: NDArray[np.float32], expected: NDArray[np.float32]) ->
         expected: What these show, one-hot, float32 [n, 10].
     """
     logits = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST))
-    right = expected.argmax(axis=1)
 
-    def loss(temperature: float) -> float:
-        scaled = logits / temperature
-        scaled -= scaled.max(axis=1, keepdims=True)
-        return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(right)), right]).mean())
+    def loss(logarithm: float) -> float:
+        return -float((log_softmax(logits / np.exp(logarithm), axis=1) * expected).sum(axis=1).mean())
 
-    golden, low, high = (np.sqrt(5) - 1) / 2, np.log(1 / HIGHEST), np.log(HIGHEST)
-    for _ in range(STEPS):
-        left, other = high - golden * (high - low), low + golden * (high - low)
-        low, high = (low, other) if loss(np.exp(left)) < loss(np.exp(other)) else (left, high)
-    return float(np.exp((low + high) / 2))
+    limits, options = (-np.log(HIGHEST), np.log(HIGHEST)), {"xatol": PRECISION}
+    return float(np.exp(minimize_scalar(loss, bounds=limits, method="bounded", options=options).x))
 
 
 def fold(model: Any, temperature: float) -> None:
