@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def test_the_demo_shows_every_stage_and_stops_its_server(
     digits: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
+    (tmp_path / "digits.toml").write_text("[train]\nepochs = 5\n")  # which the demo's commands read
     completed = digits("demo", "--data", "embedded", "--pictures", 50, cwd=tmp_path)
     assert completed.returncode == 0, completed.stderr
     printed = completed.stdout
