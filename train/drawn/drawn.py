@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from digits.images.digit import CLASSES, PIXELS, SIDE, WHITE, one_hot
 from digits.train.settings import TrainSettings
 
-POOL = 40_000  # images, at most; for few training digits as many as these
+POOL = 30_000  # images, at most; for few training digits as many as these
 
 
 class Drawn(NamedTuple):

@@ -19,7 +19,7 @@ RICH = 8  # the first of them have more than ASCII
 HELD_OUT = ("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta")
 LIKE_DIGITS = frozenset("bloqszBDGIOQSZ")
 LETTERS = "".join(letter for letter in string.ascii_letters if letter not in LIKE_DIGITS)
-SYMBOLS = "#$%&*+<=>?@^~{}[]€£§¶"
+SYMBOLS = "#$%&*+<=>?@^~€£§¶"  # brackets look like a 1 with flag and base
 # Greek, Cyrillic, arrows, mathematics, geometry and ornaments, without those that look like digits.
 OTHER = "ΓΔΛΞΠΣΦΨΩαγεηκλμνπρτυφχψωЖИЙЛФЦШЩЪЫЮЯДжийкмншщыюя←↑→↓↔↕↖↗⇐⇒⇔∀∃∇∈∏∑√∞≈≠≡≤≥⊂⊃⊕⊗■□▲△▼▽◆◇◢◣♠♣♥♦♪♫☀☼♀♂"
 

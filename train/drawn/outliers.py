@@ -8,8 +8,8 @@ from digits.images.digit import SIDE
 from digits.train.drawn.fonts import LETTERS, OTHER, RICH, SYMBOLS, TRAINING, glyph, load
 from digits.train.drawn.pen import Ink, as_ink, drawn, worn
 
-KINDS = ("letter", "symbol", "scribble", "pair", "texture")
-SHARES = (0.5, 0.17, 0.13, 0.06, 0.14)  # of these
+KINDS = ("letter", "symbol", "sign", "scribble", "pair", "texture")
+SHARES = (0.43, 0.16, 0.1, 0.13, 0.06, 0.12)  # of these
 TEXTURES = ("clouds", "grain", "stripes", "form", "noise")
 BOXED = 0.6  # share of the textures that are in a box, as a digit is
 QUARTER = 64  # of full ink
@@ -17,7 +17,7 @@ QUARTER = 64  # of full ink
 
 def outliers(images: NDArray[np.uint8], count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """So many images uint8 [count, 28, 28] that are not digits; pairs are made of digits uint8 [n, 28, 28]."""
-    faces, symbols = [load(name) for name in TRAINING], SYMBOLS + OTHER
+    faces, texts = [load(name) for name in TRAINING], {"symbol": SYMBOLS, "sign": OTHER}
     found = np.zeros((count, SIDE, SIDE), np.uint8)
     for i, kind in enumerate(rng.choice(KINDS, count, p=SHARES)):
         if kind == "texture":
@@ -25,8 +25,8 @@ def outliers(images: NDArray[np.uint8], count: int, rng: np.random.Generator) ->
             continue
         if kind == "letter":
             image = glyph(LETTERS[int(rng.integers(len(LETTERS)))], faces[int(rng.integers(len(faces)))])
-        elif kind == "symbol":
-            image = glyph(symbols[int(rng.integers(len(symbols)))], faces[int(rng.integers(RICH))])
+        elif kind in texts:
+            image = glyph(texts[kind][int(rng.integers(len(texts[kind])))], faces[int(rng.integers(RICH))])
         else:
             image = scribble(rng) if kind == "scribble" else pair(images, rng)
         found[i] = worn(image, rng)
