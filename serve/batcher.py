@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -27,16 +28,14 @@ class Source(Protocol):
         """Is told how long such a batch took in all."""
 
 
+@dataclass(eq=False)
 class Batcher:
     """Runs the model on one batch after another. Work-conserving: it does not wait while there is a job."""
 
-    def __init__(
-        self, run: Run, model_version: str, statistics: Statistics, novelty_threshold: float | None = None
-    ) -> None:
-        self._run = run
-        self._model_version = model_version
-        self._novelty_threshold = novelty_threshold
-        self.statistics = statistics  # where it counts
+    run: Run
+    model_version: str
+    statistics: Statistics  # where it counts
+    novelty_threshold: float | None = None
 
     def serve(self, source: Source) -> None:
         """The loop of a batcher's thread; several threads may run it. Ends when the source does."""
@@ -49,7 +48,7 @@ class Batcher:
         images = sum([job.request.count for job in jobs])
         try:
             pixels = np.frombuffer(b"".join([job.request.pixels for job in jobs]), np.uint8).reshape(images, 28, 28)
-            probabilities, novelty = self._run(pixels)
+            probabilities, novelty = self.run(pixels)
             if len(probabilities) != images:
                 raise ValueError(f"{len(probabilities)} rows for {images} images")  # noqa: TRY301 answered below
             compute_seconds = time.monotonic() - started
@@ -59,9 +58,9 @@ class Batcher:
                 probabilities=probabilities.tobytes(),
                 batch_size=images,
                 compute_microseconds=round(compute_seconds * 1e6),
-                model_version=self._model_version,
+                model_version=self.model_version,
                 novelties=b"" if novelty is None else novelty.tobytes(),
-                novelty_threshold=self._novelty_threshold,
+                novelty_threshold=self.novelty_threshold,
             )
             queue_seconds = len(jobs) * started - sum([job.arrived for job in jobs])
             self.statistics.record_batch(len(jobs), images, queue_seconds, compute_seconds)

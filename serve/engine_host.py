@@ -17,6 +17,7 @@ from digits.serve.settings import ServeSettings
 from digits.serve.transport.transport import TransportChoice
 
 MEASURED = ("accuracy", "max_abs_diff", "mean_abs_diff", "argmax_agreement")
+LIMITS = ("max_batch_size", "max_queue_size", "max_message_bytes", "priority_levels")
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +74,7 @@ class EngineHost:
                 **{name: getattr(evidence, name) for name in MEASURED},
             ),
             limits=digits_pb2.Limits(
-                max_batch_size=settings.max_batch_size,
-                max_queue_size=settings.max_queue_size,
-                max_message_bytes=settings.max_message_bytes,
-                priority_levels=settings.priority_levels,
-                default_priority_level=settings.default_level,
+                **{name: getattr(settings, name) for name in LIMITS}, default_priority_level=settings.default_level
             ),
         ).SerializeToString()
 

@@ -29,8 +29,7 @@ class JobQueue:
         self._images = [0] * settings.priority_levels  # that wait
         self._swept: set[int] = set()  # levels without cancelled or expired jobs since the last batch
         self._seconds, self._run = 0.0, 0.0  # of recent batches, and their images: the older, the less they count
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition()
         self._takers = 0  # threads that wait in take
         self._closed = False
 
@@ -46,7 +45,7 @@ class JobQueue:
         """
         request = job.request
         level = (request.priority if 0 < request.priority <= len(self._levels) else self._default_level) - 1
-        with self._lock:
+        with self._changed:
             if self._closed:
                 raise Draining
             line = self._levels[level]
@@ -62,7 +61,7 @@ class JobQueue:
         """The next batch; blocks until one is ready. None after `close`, when nothing is left."""
         with self._changed:
             while True:
-                ready_in = self._ready_in()
+                ready_in = self.ready_in()
                 if ready_in is None and self._closed:
                     return None
                 if ready_in == 0:
@@ -75,17 +74,12 @@ class JobQueue:
 
     def take_ready(self) -> list[Job]:
         """The next batch if one is ready, else none. Never blocks."""
-        with self._lock:
-            return self._fill() if self._ready_in() == 0 else []
-
-    def ready_in(self) -> float | None:
-        """Seconds until a batch of the waiting jobs is ready if no other comes; None if no job waits."""
-        with self._lock:
-            return self._ready_in()
+        with self._changed:
+            return self._fill() if self.ready_in() == 0 else []
 
     def ran(self, images: int, seconds: float) -> None:
         """Records how long a batch took, answering included: the estimates of waiting times come from it."""
-        with self._lock:
+        with self._changed:
             self._seconds = MEMORY * self._seconds + seconds
             self._run = MEMORY * self._run + images
 
@@ -94,13 +88,15 @@ class JobQueue:
             self._closed = True
             self._changed.notify_all()
 
-    def _ready_in(self) -> float | None:
-        if not any(self._levels):
-            return None
-        if not self._delay or self._closed or sum(self._images) >= self._max_batch_size:
-            return 0.0
-        oldest = min(line[0].arrived for line in self._levels if line)
-        return max(0.0, oldest + self._delay - time.monotonic())
+    def ready_in(self) -> float | None:
+        """Seconds until a batch of the waiting jobs is ready if no other comes; None if no job waits."""
+        with self._changed:
+            if not any(self._levels):
+                return None
+            if not self._delay or self._closed or sum(self._images) >= self._max_batch_size:
+                return 0.0
+            oldest = min(line[0].arrived for line in self._levels if line)
+            return max(0.0, oldest + self._delay - time.monotonic())
 
     def _fill(self) -> list[Job]:
         """All jobs that fit in a batch. One that would overfill it stays first of its level: no job overtakes it."""

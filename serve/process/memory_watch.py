@@ -67,7 +67,6 @@ class MemoryWatch:
 
     def __init__(self, address: str, limit_bytes: int) -> None:
         """`address` is where the transport listens: HOST:PORT with the real port, or unix:PATH."""
-        self.shed = 0  # connections that were ended
         self._address = address
         self._limit = limit_bytes
         self._snapshot: dict[int, Connection] = {}
@@ -149,7 +148,6 @@ class MemoryWatch:
                 if opened.family == socket.AF_UNIX or _libc.connect(opened.fileno(), UNSPECIFIED, len(UNSPECIFIED)):
                     with suppress(OSError):  # it has ended by itself
                         opened.shutdown(socket.SHUT_RDWR)
-                self.shed += 1
                 what = "ended the connection of %s: %.1f MB received, %d MB in RAM, limit %d MB"
                 resident, limit = self._sample()[1] // MB, (self._own[1] + self._limit) // MB
                 log.warning(what, connection.peer, chosen[connection.inode] / MB, resident, limit)

@@ -43,13 +43,12 @@ def warm_up(address: str, model: str, settings: ServeSettings) -> None:
 
 def _calls(model: str, settings: ServeSettings) -> Iterator[tuple[str, bytes]]:
     most = max(1, min(settings.max_batch_size, settings.max_message_bytes // 2 // IMAGE_BYTES))
-    delayed = bool(settings.max_queue_delay_microseconds)  # each batch with room would wait so long
-    for size in [*([] if delayed else (2**power for power in range(most.bit_length() - 1))), most]:
+    once = bool(settings.max_queue_delay_microseconds)  # each batch with room would wait so long
+    for size in [*(2**power for power in range(0 if once else most.bit_length() - 1)), most]:
         pixels = bytes(size * IMAGE_BYTES)
         yield CLASSIFY, digits_pb2.ClassifyRequest(pixels=pixels, include_probabilities=size > 1).SerializeToString()
-    classify = digits_pb2.ClassifyRequest(pixels=bytes(IMAGE_BYTES))
     tensor = inference_pb2.ModelInferRequest.InferInputTensor(name="pixels", datatype="UINT8", shape=[1, 28, 28])
     infer = inference_pb2.ModelInferRequest(model_name=model, inputs=[tensor], raw_input_contents=[bytes(IMAGE_BYTES)])
-    for _ in range(0 if delayed else CALLS):
-        yield CLASSIFY, classify.SerializeToString()
+    for _ in range(0 if once else CALLS):
+        yield CLASSIFY, digits_pb2.ClassifyRequest(pixels=bytes(IMAGE_BYTES)).SerializeToString()
         yield MODEL_INFER, infer.SerializeToString()

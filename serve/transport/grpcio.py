@@ -64,7 +64,7 @@ class GrpcioTransport(Transport):
                 # Or grpcio would end some of a burst of calls with CANCELLED, from the 1,000th that waits for a thread.
                 ("grpc.server.max_pending_requests", UNBOUNDED),
                 ("grpc.server.max_pending_requests_hard_limit", UNBOUNDED),
-                # As the native frontend does (docs/wire.md):
+                # As the native frontend does (docs/reference/wire.md):
                 ("grpc.http2.max_ping_strikes", 0),  # or keepalive pings within five minutes would end the connection
                 ("grpc.max_metadata_size", MAX_METADATA_BYTES),
                 ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),  # or up to 5/4 of it would be accepted
@@ -201,7 +201,11 @@ def _deadline(context: Context) -> float:
 
 def _add_reflection(server: grpc.Server, services: Sequence[str]) -> None:
     """Describes these services and itself, as `v1` and, for older clients, as grpcio-reflection's `v1alpha`."""
-    _describe_v1()
+    alpha = descriptor_pb2.FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(alpha)
+    text = text_format.MessageToString(alpha).replace("v1alpha", "v1")  # on the wire and in its messages the same
+    v1 = text_format.Parse(text, descriptor_pb2.FileDescriptorProto())
+    descriptor_pool.Default().AddSerializedFile(v1.SerializeToString())
     servicer = reflection.ReflectionServicer((*services, REFLECTION_V1, reflection.SERVICE_NAME))
     handler: Handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
@@ -210,12 +214,3 @@ def _add_reflection(server: grpc.Server, services: Sequence[str]) -> None:
     )
     for name in (REFLECTION_V1, reflection.SERVICE_NAME):
         server.add_registered_method_handlers(name, {"ServerReflectionInfo": handler})
-
-
-def _describe_v1() -> None:
-    """Makes `v1` known to protobuf: it is `v1alpha` with another package, on the wire as in its messages."""
-    alpha = descriptor_pb2.FileDescriptorProto()
-    reflection_pb2.DESCRIPTOR.CopyToProto(alpha)
-    text = text_format.MessageToString(alpha).replace("v1alpha", "v1")
-    file = text_format.Parse(text, descriptor_pb2.FileDescriptorProto())
-    descriptor_pool.Default().AddSerializedFile(file.SerializeToString())

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import NamedTuple
 
@@ -66,29 +67,23 @@ STREAM_METHODS = {
 }
 
 
+@dataclass(eq=False)
 class Stream:
     """One stream: a thread reads it and submits jobs, while the caller's thread iterates over the answers.
 
     Flow control is end to end: while WINDOW requests are unanswered, or their answers unread, no other is read.
     """
 
-    def __init__(
-        self,
-        method: StreamMethod,
-        messages: Iterator[bytes],
-        services: Services,
-        submit: Callable[[Callable[[], Request]], WaitingJob],
-    ) -> None:
-        """`submit` makes a job of what gives a request and puts it into the queue, or raises a CallError."""
-        self._method = method
-        self._messages = messages
-        self._services = services
-        self._submit = submit
-        self._outcomes: SimpleQueue[tuple[str, Future[bytes]] | None] = SimpleQueue()  # None: no more are read
-        self._window = threading.Semaphore(WINDOW)
-        self._jobs: set[WaitingJob] = set()  # that are not answered
-        self._read = 0
-        self._ended = self._all_read = False
+    _method: StreamMethod
+    _messages: Iterator[bytes]
+    _services: Services
+    _submit: Callable[[Callable[[], Request]], WaitingJob]  # puts what a request asks for into the queue, or raises
+    _outcomes: SimpleQueue[tuple[str, Future[bytes]] | None] = field(default_factory=SimpleQueue)  # None: all are read
+    _window: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(WINDOW))
+    _jobs: set[WaitingJob] = field(default_factory=set)  # that are not answered
+    _read: int = 0
+    _ended: bool = False
+    _all_read: bool = False
 
     def __iter__(self) -> Iterator[bytes]:
         """The answers; ends when all requests are read and answered, after `end`, or when the caller is gone."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
 import pytest
-from google.protobuf import descriptor_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,18 +22,6 @@ Pixels = np.ndarray[Any, np.dtype[Any]]
 MODEL = ModelInfo("digits", "7", has_novelty=True)
 MAX_BATCH_SIZE = 1024
 OUTPUTS = {"probabilities": ("FP32", 10), "digit": ("UINT8", 1), "confidence": ("FP32", 1), "novelty": ("FP32", 1)}
-
-# In a process of its own: tritonclient registers the same names with protobuf.
-THEIRS = """
-import sys
-from google.protobuf import descriptor_pb2
-from tritonclient.grpc import model_config_pb2, service_pb2
-
-files = descriptor_pb2.FileDescriptorSet()
-for module in (model_config_pb2, service_pb2):
-    module.DESCRIPTOR.CopyToProto(files.file.add())
-sys.stdout.buffer.write(files.SerializeToString())
-"""
 
 
 def pictures(count: int, seed: int = 0) -> Pixels:
@@ -92,31 +77,6 @@ def expected(batch: Answers, start: int, stop: int, names: list[str], identifier
         ],
         raw_output_contents=[tensors[name].tobytes() for name in names],
     )
-
-
-def test_names_and_numbers_are_the_protocols_own() -> None:
-    """Each message, field, enumeration and method of ours is tritonclient's."""
-    theirs = descriptor_pb2.FileDescriptorSet.FromString(
-        subprocess.run([sys.executable, "-c", THEIRS], check=True, stdout=subprocess.PIPE).stdout
-    )
-    ours = descriptor_pb2.FileDescriptorProto()
-    pb.DESCRIPTOR.CopyToProto(ours)
-    known = {entry for file in theirs.file for entry in entries(file)}
-    assert {file.package for file in theirs.file} == {ours.package}
-    assert set(entries(ours)) <= known
-
-
-def entries(file: descriptor_pb2.FileDescriptorProto) -> list[tuple[object, ...]]:
-    """All that is on the wire of a file."""
-    found: list[tuple[object, ...]] = [(e.name, v.name, v.number) for e in file.enum_type for v in e.value]
-    found += [(s.name, m.name, m.input_type, m.output_type) for s in file.service for m in s.method]
-    waiting = [(m.name, m) for m in file.message_type]
-    while waiting:
-        path, kind = waiting.pop()
-        found += [(path, f.name, f.number, f.type, f.label, f.type_name) for f in kind.field]
-        found += [(path, e.name, v.name, v.number) for e in kind.enum_type for v in e.value]
-        waiting += [(f"{path}.{m.name}", m) for m in kind.nested_type]
-    return found
 
 
 @given(st.data())
@@ -187,15 +147,6 @@ def test_what_only_looks_like_one_image_is_none() -> None:
         parse(before + unknown, MODEL, MAX_BATCH_SIZE)
 
 
-def test_each_shade_survives_fp32() -> None:
-    """0 to 255 as FP32, divided or multiplied, and with any error of rounding below half a shade."""
-    shades = np.resize(np.arange(256, dtype=np.uint8), (1, 784))
-    divided, multiplied = shades / np.float32(255), shades * np.float32(1 / 255)
-    for pixels in (divided, multiplied, divided + np.float32(0.0019), divided - np.float32(0.0019)):
-        request = parse(message(pixels.astype(np.float32)).SerializeToString(), MODEL, MAX_BATCH_SIZE)
-        assert request.pixels == shades.tobytes()
-
-
 @given(st.binary(max_size=1200))
 def test_no_bytes_end_in_anything_but_an_error_for_the_caller(junk: bytes) -> None:
     try:
@@ -205,25 +156,31 @@ def test_no_bytes_end_in_anything_but_an_error_for_the_caller(junk: bytes) -> No
     assert len(request.pixels) == request.count * 784
 
 
+SHADES = np.resize(np.arange(256, dtype=np.uint8), (1, 784))
+ONE = pictures(1)
+SEQUENCE = {"sequence_id": Parameter(int64_param=3), "sequence_start": Parameter(bool_param=True)}
+
+
 @pytest.mark.parametrize(
-    ("shape", "fields"),
+    ("sent", "pixels"),
     [
-        ((28, 28), {}),
-        ((28, 28, 1), {}),
-        ((784,), {}),
-        ((1, 784), {"sequence_id": Parameter(int64_param=3), "sequence_start": Parameter(bool_param=True)}),
+        *((message(ONE.reshape(shape)), ONE) for shape in ((28, 28), (28, 28, 1), (784,))),
+        (message(ONE.reshape(1, 784), parameters=SEQUENCE), ONE),  # unknown parameters are ignored
+        (message(SHADES * np.float32(1 / 255)), SHADES),
+        *((message(SHADES / np.float32(255) + np.float32(error)), SHADES) for error in (0, 0.0019, -0.0019)),
     ],
 )
-def test_one_image_needs_no_batch_dimension_and_unknown_parameters_are_ignored(
-    shape: tuple[int, ...], fields: dict[str, pb.InferParameter]
+def test_one_image_needs_no_batch_dimension_and_each_shade_survives_fp32(
+    sent: pb.ModelInferRequest, pixels: Pixels
 ) -> None:
-    """Empty typed contents, which some clients always send, do not contradict the raw ones."""
-    for empty_contents in (False, True):
-        sent = message(pictures(1).reshape(shape), parameters=fields)
-        if empty_contents:
-            sent.inputs[0].contents.SetInParent()
+    """With any error of rounding below half a shade.
+
+    Empty typed contents, which some clients always send, do not contradict the raw ones.
+    """
+    for _ in range(2):
         request = parse(sent.SerializeToString(), MODEL, MAX_BATCH_SIZE)
-        assert (request.pixels, request.count) == (pictures(1).tobytes(), 1)
+        assert (request.pixels, request.count) == (pixels.tobytes(), 1)
+        sent.inputs[0].contents.SetInParent()
 
 
 def test_any_raw_bool_that_is_not_0_is_ink() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import metadata
+from typing import Any
 
 import pytest
 from google.protobuf import text_format
@@ -52,46 +53,62 @@ batch_stats {
 """
 
 
+SERVER = """
+name: "digits" version: "{}" extensions: "classification" extensions: "schedule_policy"
+extensions: "model_configuration" extensions: "statistics"
+"""
+UP = 'models {{ name: "digits" version: "7" state: "{}" reason: "{}" }}'.format
+DRAINING = UP("UNAVAILABLE", "the server is draining")
+
+
 def service(*, ready: bool = True, statistics: Statistics | None = None) -> InferenceService:
     return InferenceService(MODEL, SETTINGS, statistics or Statistics(), lambda: ready)
+
+
+def ask(asked: InferenceService, method: str, request: str = "") -> Any:
+    """The response to a request in protobuf's text format."""
+    message = text_format.Parse(request, getattr(pb, f"{method}Request")())
+    return getattr(pb, f"{method}Response").FromString(asked.answer(method, message.SerializeToString()))
 
 
 def test_every_method_but_inference_is_answered() -> None:
     assert {*service().methods, "ModelInfer", "ModelStreamInfer"} == {method.name for method in INFERENCE.methods}
 
 
-@pytest.mark.parametrize("ready", [True, False])
-def test_health_is_live_in_any_case_and_ready_when_the_server_is(ready: bool) -> None:
-    tried = service(ready=ready)
-    assert pb.ServerLiveResponse.FromString(tried.answer("ServerLive", b"")).live
-    assert pb.ServerReadyResponse.FromString(tried.answer("ServerReady", b"")).ready == ready
-    for version in ("", "7"):
-        request = pb.ModelReadyRequest(name="digits", version=version).SerializeToString()
-        assert pb.ModelReadyResponse.FromString(tried.answer("ModelReady", request)).ready == ready
+@pytest.mark.parametrize(
+    ("method", "request_text", "ready", "draining"),
+    [
+        ("ServerLive", "", "live: true", "live: true"),
+        ("ServerReady", "", "ready: true", ""),
+        ("ModelReady", 'name: "digits"', "ready: true", ""),
+        ("ModelReady", 'name: "digits" version: "7"', "ready: true", ""),
+        ("ModelReady", 'name: "digits" version: "6"', "", ""),
+        ("ModelReady", 'name: "x"', "", ""),
+        ("ModelReady", "", "", ""),
+        ("ServerMetadata", "", SERVER.format(metadata.version("digits-serving")), None),
+        ("ModelMetadata", 'name: "digits"', METADATA, None),
+        ("RepositoryIndex", "", UP("READY", ""), DRAINING),
+        ("RepositoryIndex", "ready: true", UP("READY", ""), ""),
+    ],
+)
+def test_a_server_that_is_ready_or_drains_describes_itself(
+    method: str, request_text: str, ready: str, draining: str | None
+) -> None:
+    for is_ready, expected in ((True, ready), (False, ready if draining is None else draining)):
+        found = ask(service(ready=is_ready), method, request_text)
+        assert found == text_format.Parse(expected, type(found)())
 
 
 @pytest.mark.parametrize(("name", "version"), [("x", ""), ("", ""), ("digits", "6")])
-def test_a_model_that_is_not_here_is_not_ready_and_not_found_otherwise(name: str, version: str) -> None:
-    request = pb.ModelReadyRequest(name=name, version=version).SerializeToString()  # the others' fields are the same
-    assert not pb.ModelReadyResponse.FromString(service().answer("ModelReady", request)).ready
+def test_a_model_that_is_not_here_is_not_found(name: str, version: str) -> None:
     for method in {"ModelMetadata", "ModelConfig", "ModelStatistics"} - ({"ModelStatistics"} if not name else set()):
         with pytest.raises(NotFound, match=r"^Request for unknown model: "):
-            service().answer(method, request)
-
-
-def test_the_server_and_its_model_are_described() -> None:
-    server = pb.ServerMetadataResponse.FromString(service().answer("ServerMetadata", b""))
-    assert (server.name, server.version) == ("digits", metadata.version("digits-serving"))
-    assert list(server.extensions) == ["classification", "schedule_policy", "model_configuration", "statistics"]
-    request = pb.ModelMetadataRequest(name="digits").SerializeToString()
-    model = pb.ModelMetadataResponse.FromString(service().answer("ModelMetadata", request))
-    assert model == text_format.Parse(METADATA, pb.ModelMetadataResponse())
+            ask(service(), method, f'name: "{name}" version: "{version}"')
 
 
 def test_the_configuration_is_that_of_the_settings_and_of_the_repository() -> None:
     """What is in config.pbtxt is said of the server too, but for the outputs that the server adds."""
-    request = pb.ModelConfigRequest(name="digits", version="7").SerializeToString()
-    config = pb.ModelConfigResponse.FromString(service().answer("ModelConfig", request)).config
+    config = ask(service(), "ModelConfig", 'name: "digits" version: "7"').config
     assert config.dynamic_batching == text_format.Parse(BATCHING, pb.ModelDynamicBatching())
     (group,) = config.instance_group
     assert (group.count, group.kind) == (2, pb.ModelInstanceGroup.KIND_CPU)
@@ -107,39 +124,21 @@ def test_the_configuration_is_that_of_the_settings_and_of_the_repository() -> No
     assert config == expected
 
 
-@pytest.mark.parametrize("name", ["", "digits"])
-def test_the_statistics_are_what_was_recorded_in_tritons_terms(name: str) -> None:
+@pytest.mark.parametrize("model", ["", 'name: "digits"'])
+def test_the_statistics_are_what_was_recorded_in_tritons_terms(model: str) -> None:
     recorded = Statistics()
     recorded.record_batch(2, 4, 1.5, 0.5)
     recorded.record_batch(3, 7, 0.5, 0.5)
     recorded.record_failure("queue_full", 0.75)
-    request = pb.ModelStatisticsRequest(name=name).SerializeToString()
-    response = pb.ModelStatisticsResponse.FromString(service(statistics=recorded).answer("ModelStatistics", request))
-    (said,) = response.model_stats
+    (said,) = ask(service(statistics=recorded), "ModelStatistics", model).model_stats
     assert said.last_inference == recorded.totals().last_ms
     said.ClearField("last_inference")
     assert said == text_format.Parse(STATISTICS, pb.ModelStatistics())
 
 
-@pytest.mark.parametrize(
-    ("ready", "only_ready", "listed"),
-    [
-        (True, False, [("READY", "")]),
-        (True, True, [("READY", "")]),
-        (False, False, [("UNAVAILABLE", "the server is draining")]),
-        (False, True, []),
-    ],
-)
-def test_the_repository_has_one_model(ready: bool, only_ready: bool, listed: list[tuple[str, str]]) -> None:
-    request = pb.RepositoryIndexRequest(ready=only_ready).SerializeToString()
-    response = pb.RepositoryIndexResponse.FromString(service(ready=ready).answer("RepositoryIndex", request))
-    assert [(m.name, m.version, m.state, m.reason) for m in response.models] == [("digits", "7", *m) for m in listed]
-
-
 def test_a_repository_by_name_is_refused() -> None:
-    request = pb.RepositoryIndexRequest(repository_name="r").SerializeToString()
     with pytest.raises(InvalidRequest, match=r"^'repository_name' specification is not supported: 'r'; expected none$"):
-        service().answer("RepositoryIndex", request)
+        ask(service(), "RepositoryIndex", 'repository_name: "r"')
 
 
 def test_bytes_that_are_no_message_are_refused_by_every_method() -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digits.protos.inference.v2 import inference_pb2
+
 if TYPE_CHECKING:
     from digits.client import Client
     from digits.tests.serve.conftest import Pixels
@@ -23,5 +25,6 @@ def test_tritonclient_is_told_what_digits_own_client_is_told(
     told = client.classify(test_digits[:4], include_probabilities=True)
     expected: dict[str, Any] = {"digits": test_digits[:4], "digit": np.uint8(told.digits)}
     expected |= {"probabilities": told.probabilities, "confidence": told.confidences, "novelty": told.novelties}
+    expected["proto"] = np.frombuffer(inference_pb2.DESCRIPTOR.serialized_pb, np.uint8)
     np.savez(tmp_path / "expected.npz", **expected)
     subprocess.run([sys.executable, SESSION, server.address, tmp_path / "expected.npz"], check=True)

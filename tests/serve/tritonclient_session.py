@@ -1,7 +1,7 @@
 """A session of tritonclient, as its users write it: `python tritonclient_session.py ADDRESS FILE`.
 
-The file has the digits to send, and what digits' own client is told of them. In a process of its own: tritonclient
-registers the same names with protobuf as the server does.
+The file has the digits to send, what digits' own client is told of them, and the descriptor of our protocol. In a
+process of its own: tritonclient registers the same names with protobuf as the server does.
 """
 
 import asyncio
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from tritonclient.grpc import model_config_pb2, service_pb2
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 expected = np.load(sys.argv[2])
@@ -46,6 +48,27 @@ def refused(call: Callable[..., Any], *arguments: Any, **options: Any) -> str:
     except InferenceServerException as error:
         return f"{error.status()}: {error.message()}"
     raise AssertionError(call)
+
+
+def compare_protocols(_client: Any) -> None:
+    """Each message, field, enumeration and method of ours is tritonclient's."""
+    ours = FileDescriptorProto.FromString(expected["proto"].tobytes())
+    theirs = [FileDescriptorProto.FromString(each.DESCRIPTOR.serialized_pb) for each in (model_config_pb2, service_pb2)]
+    assert {file.package for file in theirs} == {ours.package}
+    assert set(entries(ours)) <= {entry for file in theirs for entry in entries(file)}
+
+
+def entries(file: FileDescriptorProto) -> list[tuple[object, ...]]:
+    """All that is on the wire of a file."""
+    found: list[tuple[object, ...]] = [(e.name, v.name, v.number) for e in file.enum_type for v in e.value]
+    found += [(s.name, m.name, m.input_type, m.output_type) for s in file.service for m in s.method]
+    waiting = [(m.name, m) for m in file.message_type]
+    while waiting:
+        path, kind = waiting.pop()
+        found += [(path, f.name, f.number, f.type, f.label, f.type_name) for f in kind.field]
+        found += [(path, e.name, v.name, v.number) for e in kind.enum_type for v in e.value]
+        waiting += [(f"{path}.{m.name}", m) for m in kind.nested_type]
+    return found
 
 
 def describe(client: Any) -> None:
@@ -149,6 +172,6 @@ async def run_asynchronously() -> None:
 
 
 with triton.InferenceServerClient(sys.argv[1]) as client:
-    for step in (describe, infer, be_refused, ask_for_classes, stream):
+    for step in (compare_protocols, describe, infer, be_refused, ask_for_classes, stream):
         step(client)
 asyncio.run(run_asynchronously())
