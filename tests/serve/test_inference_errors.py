@@ -50,6 +50,10 @@ def inputs(count: int) -> pb.ModelInferRequest:
     return found
 
 
+def typed(datatype: str, **contents: Any) -> pb.ModelInferRequest:
+    return request(raw=[], datatype=datatype, contents=contents)
+
+
 def floats(value: float, pixel_range: str = "") -> pb.ModelInferRequest:
     """Two images, FP32, with one pixel of this value."""
     pixels = np.zeros((2, 784), np.float32)
@@ -67,15 +71,20 @@ def parameter(name: str, *, output: str = "", **value: Any) -> pb.ModelInferRequ
     return found
 
 
+TYPED_IN = f"{TYPED} in {{}}; datatype {{}} is expected in {{}}".format
+PARAMETER = "invalid value for '{}' parameter: {}; expected {}".format
+PARAMETER_TYPE = "invalid value type for '{}' parameter: string_param; expected int64_param or uint64_param".format
+SHARED_MEMORY = "parameter 'shared_memory_region' of {} is not supported; expected none".format
+REGION = {"shared_memory_region": pb.InferParameter(string_param="a")}
+DATATYPE = f"inference input 'pixels' data-type is 'BYTES', but model 'digits' expects one of {list(ELEMENTS)}"
+ODD_PIXEL = [0] * 700 + [300] + [0] * 83
+
 REFUSED = [
     (request(name="x"), "unexpected inference input 'x' for model 'digits'; expected 'pixels'"),
     (request(name="x" * 101), f"unexpected inference input '{'x' * 100}...' for model 'digits'; expected 'pixels'"),
     (inputs(0), NO_INPUT),
     (inputs(2), "input 'pixels' already exists in request: it is there 2 times"),
-    (
-        request(datatype="BYTES"),
-        f"inference input 'pixels' data-type is 'BYTES', but model 'digits' expects one of {list(ELEMENTS)}",
-    ),
+    (request(datatype="BYTES"), DATATYPE),
     (request(shape=[1, 27, 28]), f"{SHAPE}[1,27,28]"),
     (request(shape=[1, 28, 28, 2]), f"{SHAPE}[1,28,28,2]"),
     (request(shape=[]), f"{SHAPE}[]"),
@@ -88,57 +97,33 @@ REFUSED = [
     (request(raw=[bytes(783)]), f"{SIZE}784, got 783"),
     (request(raw=[]), f"{SIZE}784, got 0"),
     (request(datatype="FP32", shape=[2, 784], raw=[bytes(1568)]), f"{SIZE}6272, got 1568"),
-    (request(raw=[], contents={"uint_contents": [0] * 783}), f"{SIZE}784, got 783"),
-    (request(raw=[], datatype="FP32", contents={"fp32_contents": [0] * 785}), f"{SIZE}3136, got 3140"),
+    (typed("UINT8", uint_contents=[0] * 783), f"{SIZE}784, got 783"),
+    (typed("FP32", fp32_contents=[0] * 785), f"{SIZE}3136, got 3140"),
     (request(raw=[bytes(784)] * 2), "expected 1 raw_input_contents but got 2 for model 'digits'"),
     (request(contents={"uint_contents": [1] * 784}), f"{TYPED}, binary data was already supplied."),
-    (
-        request(raw=[], contents={"int_contents": [1] * 784}),
-        f"{TYPED} in int_contents; datatype UINT8 is expected in uint_contents",
-    ),
-    (request(raw=[], contents={"uint_contents": [0] * 700 + [256] + [0] * 83}), f"{VALUE.format(700, 0, 256)}0 to 255"),
-    (
-        request(raw=[], datatype="INT8", contents={"int_contents": [0] * 700 + [300] + [0] * 83}),
-        f"{VALUE.format(700, 0, 300)}0 to 255",
-    ),
+    (typed("UINT8", int_contents=[1] * 784), TYPED_IN("int_contents", "UINT8", "uint_contents")),
+    (typed("FP16", fp32_contents=[0] * 784), TYPED_IN("fp32_contents", "FP16", "raw_input_contents")),
+    (typed("UINT8", uint_contents=ODD_PIXEL), f"{VALUE.format(700, 0, 300)}0 to 255"),
+    (typed("INT8", int_contents=ODD_PIXEL), f"{VALUE.format(700, 0, 300)}0 to 255"),
     (request(datatype="INT64", raw=[np.full(784, -1).tobytes()]), f"{VALUE.format(0, 0, -1)}0 to 255"),
-    (
-        request(raw=[], datatype="FP16", contents={"fp32_contents": [0] * 784}),
-        f"{TYPED} in fp32_contents; datatype FP16 is expected in raw_input_contents",
-    ),
     (floats(math.nan), f"{VALUE.format(3, 1, 'nan')}0 to 1; {NORMALIZED}"),
     (floats(-math.inf), f"{VALUE.format(3, 1, '-inf')}0 to 1; {NORMALIZED}"),
     (floats(3e38), f"{VALUE.format(3, 1, np.float32(3e38))}0 to 1; {NORMALIZED}"),
     (floats(255), f"{VALUE.format(3, 1, '255.0')}{UP_TO_1}"),
     (floats(-0.4242, "0-255"), f"{VALUE.format(3, 1, np.float32(-0.4242))}0 to 255; {NORMALIZED}"),
     (floats(-1, "0-255"), f"{VALUE.format(3, 1, '-1.0')}0 to 255; {NORMALIZED}"),
-    (floats(0, "-1-1"), "invalid value for 'pixel_range' parameter: '-1-1'; expected '0-1' or '0-255'"),
+    (floats(0, "-1-1"), PARAMETER("pixel_range", "'-1-1'", "'0-1' or '0-255'")),
     (
-        request(outputs=("digit", "logits")),
+        request(outputs=("logits",)),
         f"unexpected inference output 'logits' for model 'digits'; expected one of {OUTPUTS}",
     ),
     (request(outputs=("digit", "digit")), "output 'digit' already exists in request"),
-    (
-        parameter("classification", output="digit", int64_param=0),
-        "invalid value for 'classification' parameter: 0; expected 1 or more",
-    ),
-    (
-        parameter("classification", output="digit", string_param="3"),
-        "invalid value type for 'classification' parameter: string_param; expected int64_param or uint64_param",
-    ),
-    (
-        parameter("shared_memory_region", output="digit", string_param="a"),
-        "parameter 'shared_memory_region' of output 'digit' is not supported; expected none",
-    ),
-    (
-        request(raw=[], parameters={"shared_memory_region": pb.InferParameter(string_param="a")}),
-        "parameter 'shared_memory_region' of input 'pixels' is not supported; expected none",
-    ),
-    (parameter("priority", int64_param=-1), "invalid value for 'priority' parameter: -1; expected 0 or more"),
-    (
-        parameter("timeout", string_param="1s"),
-        "invalid value type for 'timeout' parameter: string_param; expected int64_param or uint64_param",
-    ),
+    (parameter("classification", output="digit", int64_param=0), PARAMETER("classification", 0, "1 or more")),
+    (parameter("classification", output="digit", string_param="3"), PARAMETER_TYPE("classification")),
+    (parameter("shared_memory_region", output="digit", string_param="a"), SHARED_MEMORY("output 'digit'")),
+    (request(raw=[], parameters=REGION), SHARED_MEMORY("input 'pixels'")),
+    (parameter("priority", int64_param=-1), PARAMETER("priority", -1, "0 or more")),
+    (parameter("timeout", string_param="1s"), PARAMETER_TYPE("timeout")),
 ]
 
 
