@@ -1,35 +1,31 @@
 """Queue and batcher: order, the bound, each caller gets its own rows, and every job is answered once."""
 
-from __future__ import annotations
-
 import threading
 import time
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from digits.model.answer import Answer
 from digits.model.engine import Engine
 from digits.model.repository import open_repository
 from digits.protos.digits.v1 import digits_pb2
 from digits.serve import classify
 from digits.serve.batcher import Batcher
 from digits.serve.errors import CallError, DeadlinePassed, Draining, InvalidRequest, QueueFull, TooLate
-from digits.serve.job import FOREVER, Request, WaitingJob
+from digits.serve.job import FOREVER, Job, Request, WaitingJob
 from digits.serve.queue import JobQueue
 from digits.serve.settings import ServeSettings
 from digits.serve.statistics import Statistics
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from digits.model.answer import Answer
-    from digits.serve.job import Job
-    from digits.tests.serve.conftest import Pixels
+Pixels = NDArray[np.uint8]
 
 MAX_BATCH_SIZE = 16
 BLANK = np.zeros((MAX_BATCH_SIZE, 28, 28), np.uint8)

@@ -1,22 +1,21 @@
 """A drain: every accepted call is answered, new ones are told that the server is going; the exit code is 0."""
 
-from __future__ import annotations
-
 import subprocess
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from numpy.typing import NDArray
 
 from digits.client import Client
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 
-if TYPE_CHECKING:
-    from digits.tests.serve.conftest import Pixels, Serving
+Pixels = NDArray[np.uint8]
 
 CALLERS = 64
 SLOW = 5 * [(1, 0.3), (200, 0.3), (1, 0.3), (200, 0.0)]
@@ -46,7 +45,7 @@ def call_until_refused(
     ("count", "lame_duck"), [(1000, 0.3), *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW)]
 )
 def test_64_callers_are_answered_or_told_that_the_server_goes(
-    serving: Serving, transport: str, test_digits: Pixels, count: int, lame_duck: float
+    serving: Any, transport: str, test_digits: Pixels, count: int, lame_duck: float
 ) -> None:
     """Of `count` images each; the server is stopped when each caller has been answered about twice."""
     message = digits_pb2.ClassifyRequest(pixels=test_digits[:count].tobytes())
@@ -66,7 +65,7 @@ def test_64_callers_are_answered_or_told_that_the_server_goes(
         assert outcomes["UNAVAILABLE"] == CALLERS, outcomes
 
 
-def test_draining_changes_health_ends_watches_and_refuses_new_calls(serving: Serving, transport: str) -> None:
+def test_draining_changes_health_ends_watches_and_refuses_new_calls(serving: Any, transport: str) -> None:
     with serving("--transport", transport) as server, grpc.insecure_channel(server.address) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(WATCH, timeout=60)
         assert next(watch).status == Health.SERVING
@@ -80,7 +79,7 @@ def test_draining_changes_health_ends_watches_and_refuses_new_calls(serving: Ser
         assert "Traceback" not in server.stderr.read_text()
 
 
-def test_answers_are_sent_to_a_caller_that_is_slow_to_read_them(serving: Serving, transport: str) -> None:
+def test_answers_are_sent_to_a_caller_that_is_slow_to_read_them(serving: Any, transport: str) -> None:
     """A server that drains waits until a caller whose window is small has read all its answers."""
     message = digits_pb2.ClassifyRequest(pixels=bytes(784_000), include_probabilities=True).SerializeToString()
     window = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024)]
@@ -101,7 +100,7 @@ def test_answers_are_sent_to_a_caller_that_is_slow_to_read_them(serving: Serving
         assert server.process.wait(timeout=30) == 0
 
 
-def test_callers_that_watch_its_health_and_leave_hold_up_nobody(serving: Serving, transport: str) -> None:
+def test_callers_that_watch_its_health_and_leave_hold_up_nobody(serving: Any, transport: str) -> None:
     """Six concurrently: a status that is being sent and a caller that is leaving must not wait for each other.
 
     Then three idle batchers, which wait in the same frontend or queue, end at once.

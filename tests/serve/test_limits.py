@@ -1,25 +1,22 @@
 """Limits of processes and of memory: the server fits its threads to them, or says in one line what it needs."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from numpy.typing import NDArray
 
 from digits.client import Client
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from digits.tests.serve.conftest import Pixels, Serving
-
-    Cgroup = Callable[..., Path]
+Pixels = NDArray[np.uint8]
+Cgroup = Callable[..., Path]
 
 CALLERS = 16
 FREE = ("--address", "127.0.0.1:0", "--transport")
@@ -38,7 +35,7 @@ def check_answers(address: str, digits: Pixels) -> None:
 
 @pytest.mark.parametrize("limit", [64, 100])
 def test_it_answers_under_a_limit_of_processes(
-    serving: Serving, cgroup: Cgroup, transport: str, limit: int, test_digits: Pixels
+    serving: Any, cgroup: Cgroup, transport: str, limit: int, test_digits: Pixels
 ) -> None:
     folder = cgroup({"pids.max": str(limit)})
     with serving("--transport", transport, setup=f"echo $$ > {folder}/cgroup.procs") as server:
@@ -48,7 +45,7 @@ def test_it_answers_under_a_limit_of_processes(
 
 
 def test_too_few_processes_are_one_line_and_what_it_advises_is_enough(
-    last_line: Callable[..., str], serving: Serving, cgroup: Cgroup, transport: str
+    last_line: Callable[..., str], serving: Any, cgroup: Cgroup, transport: str
 ) -> None:
     folder = cgroup({"pids.max": "30"})
     line = last_line(*FREE, transport, setup=f"echo $$ > {folder}/cgroup.procs")
@@ -61,7 +58,7 @@ def test_too_few_processes_are_one_line_and_what_it_advises_is_enough(
 
 
 def test_it_answers_within_an_address_space_of_1500_megabytes(
-    serving: Serving, transport: str, test_digits: Pixels
+    serving: Any, transport: str, test_digits: Pixels
 ) -> None:
     with serving("--transport", transport, setup="ulimit -v 1500000") as server:
         check_answers(server.address, test_digits)
@@ -70,7 +67,7 @@ def test_it_answers_within_an_address_space_of_1500_megabytes(
 
 @pytest.mark.parametrize("letter", ["v", "d"])
 def test_too_little_memory_is_one_line_and_what_it_advises_is_enough(
-    last_line: Callable[..., str], serving: Serving, transport: str, letter: str
+    last_line: Callable[..., str], serving: Any, transport: str, letter: str
 ) -> None:
     line = last_line(*FREE, transport, setup=f"ulimit -{letter} 1000000")
     assert line.startswith(f"digits: memory is limited to 1024000000 bytes (ulimit -{letter}), and a server needs ")
@@ -82,7 +79,7 @@ def test_too_little_memory_is_one_line_and_what_it_advises_is_enough(
 
 
 def test_calls_wait_for_the_existing_threads_if_no_other_can_be_started(
-    serving: Serving, cgroup: Cgroup, test_digits: Pixels
+    serving: Any, cgroup: Cgroup, test_digits: Pixels
 ) -> None:
     """If other processes take their place after the start, the server goes on answering."""
     folder = cgroup({"pids.max": "max"})

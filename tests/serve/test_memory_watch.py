@@ -1,24 +1,18 @@
 """The native transport, which limits nothing itself, under real attacks: it stays small, no other caller notices."""
 
-from __future__ import annotations
-
 import socket
 import struct
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import pytest
 
 from digits.protos.digits.v1 import digits_pb2
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from digits.tests.serve.conftest import Serving
 
 METHOD = "/digits.v1.DigitClassifier/Classify"
 MESSAGE = digits_pb2.ClassifyRequest(pixels=bytes(784)).SerializeToString()
@@ -140,7 +134,7 @@ def calls_of_half_a_message(address: str) -> None:
 
 @pytest.mark.parametrize(("attack", "times"), [(one_message_of_300_mb, 1), (calls_of_half_a_message, 3)])
 def test_an_attacker_loses_its_connections_and_no_other_caller_notices(
-    serving: Serving, attack: Callable[[str], None], times: int
+    serving: Any, attack: Callable[[str], None], times: int
 ) -> None:
     with serving(*NATIVE, "--max-memory", LIMIT) as server:
         before = memory(server, "VmRSS")
@@ -153,7 +147,7 @@ def test_an_attacker_loses_its_connections_and_no_other_caller_notices(
         assert server.drain() == 0
 
 
-def test_messages_that_are_only_announced_do_not_end_the_server(serving: Serving) -> None:
+def test_messages_that_are_only_announced_do_not_end_the_server(serving: Any) -> None:
     """The transport reserves 4 GB for each such call: without the watch, 32,000 of them end it."""
     with serving(*NATIVE) as server:
         with ExitStack() as attackers:
@@ -170,7 +164,7 @@ def is_answered(address: str) -> bool:
     return False
 
 
-def test_large_messages_below_the_limit_are_answered(serving: Serving) -> None:
+def test_large_messages_below_the_limit_are_answered(serving: Any) -> None:
     """With a status: they are not requests."""
     with serving(*NATIVE, "--max-memory", LIMIT) as server:
         with honest_caller(server.address) as answers, calling(server.address) as call:
@@ -182,7 +176,7 @@ def test_large_messages_below_the_limit_are_answered(serving: Serving) -> None:
         assert ended(server) == 0
 
 
-def test_a_unix_socket_is_watched_too(serving: Serving, tmp_path: Path) -> None:
+def test_a_unix_socket_is_watched_too(serving: Any, tmp_path: Path) -> None:
     with serving(*NATIVE, "--max-memory", LIMIT, address=f"unix:{tmp_path}/socket") as server:
         before = memory(server, "VmRSS")
         one_message_of_300_mb(server.address)

@@ -1,27 +1,24 @@
 """Random mixes of calls, over both transports: every answer belongs to its caller, none is lost or comes twice."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from digits.model.engine import load_engine
 from digits.model.repository import open_repository
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 from digits.protos.inference.v2 import inference_pb2, inference_pb2_grpc
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from digits.tests.serve.conftest import Pixels, Serving
+Pixels = NDArray[np.uint8]
 
 CALLS = 250  # of a mix
 CONNECTIONS = 8  # so that none has more than 20 of its calls reset at once, which HTTP/2 takes for an attack
@@ -88,7 +85,7 @@ def probabilities(index: int, plan: Plan, response: Any) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def caller(serving: Serving, transport: str) -> Iterator[Caller]:
+def caller(serving: Any, transport: str) -> Iterator[Caller]:
     """At a server whose batches take 2 ms, so that calls wait, are refused, expire and are cancelled in the queue."""
     slow = ("--slow-down-microseconds", 2000, "--max-batch-size", 128)
     with serving("--precision", "fp32", "--transport", transport, *slow) as server, ExitStack() as stack:

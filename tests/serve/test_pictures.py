@@ -1,7 +1,5 @@
 """Picture files in a call, and through every other entry: the same bytes give the same digit or the same error."""
 
-from __future__ import annotations
-
 import io
 import json
 import os
@@ -10,30 +8,27 @@ import signal
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
+from digits.client import Client
+from digits.client.predictions import Predictions
 from digits.images import picture
 from digits.images.errors import PictureError
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 from digits.serve.process.decoder_process import DecoderProcess
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from digits.client import Client
-    from digits.client.predictions import Predictions
-    from digits.tests.conftest import ServerProcess
-    from digits.tests.serve.conftest import Digits, Pixels
-
-    Stub = digits_pb2_grpc.DigitClassifierStub
+Pixels = NDArray[np.uint8]
+Stub = digits_pb2_grpc.DigitClassifierStub
 
 FORMATS = ("PNG", "JPEG", "WebP")
 
@@ -73,7 +68,7 @@ def contents(test_digits: Pixels) -> list[bytes]:
 
 
 def test_the_same_bytes_give_the_same_digit_or_error_through_every_entry(
-    stub: Stub, client: Client, server: ServerProcess, digits: Digits, contents: list[bytes], tmp_path: Path
+    stub: Stub, client: Client, server: Any, digits: Any, contents: list[bytes], tmp_path: Path
 ) -> None:
     """Client by content and by path, `classify`, `score` of a folder and of an archive, and the RPC."""
     expected = [outcome(partial(client.classify, content)) for content in contents]
@@ -114,7 +109,7 @@ def rpc_outcome(stub: Stub, content: bytes) -> str:
 
 @pytest.mark.parametrize("name", ["BMP", "GIF", "TIFF"])
 def test_other_formats_are_read_from_own_files_only(
-    stub: Stub, client: Client, server: ServerProcess, digits: Digits, test_digits: Pixels, tmp_path: Path, name: str
+    stub: Stub, client: Client, server: Any, digits: Any, test_digits: Pixels, tmp_path: Path, name: str
 ) -> None:
     """The client turns them into pixels before it sends them."""
     content = encoded(test_digits[0], name)

@@ -1,7 +1,5 @@
 """A read-only file system: the server needs no writable disk, and commands that do say where they cannot write."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil
@@ -9,18 +7,18 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from digits.client import Client
 from digits.model.repository import BUNDLED
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from digits.tests.serve.conftest import Digits, Pixels, Serving
+Pixels = NDArray[np.uint8]
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 mounted, where others are read-only
 NOBODY = 65534
@@ -56,7 +54,7 @@ def read_only(writable: str = "") -> str:
 @pytest.mark.parametrize("more", [(), ("--no-warmup",), ("--workers", 2)])
 @pytest.mark.parametrize(("transport", "writable"), [("native", SHARED_MEMORY), ("grpcio", "")])
 def test_native_needs_only_shared_memory_to_be_writable_and_grpcio_nothing(
-    serving: Serving, transport: str, writable: str, more: tuple[object, ...], test_digits: Pixels
+    serving: Any, transport: str, writable: str, more: tuple[object, ...], test_digits: Pixels
 ) -> None:
     """As in a container with a read-only root."""
     with serving("--transport", transport, *more, setup=read_only(writable)) as server:
@@ -87,7 +85,7 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_another_user_cannot_reach_the_private_socket(serving: Serving, open_folder: Path) -> None:
+def test_another_user_cannot_reach_the_private_socket(serving: Any, open_folder: Path) -> None:
     """That user can reach other sockets there."""
     with socket.socket(socket.AF_UNIX) as public:
         public.bind(str(open_folder / "public"))
@@ -119,7 +117,7 @@ def test_another_user_cannot_reach_the_private_socket(serving: Serving, open_fol
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
 def test_a_command_that_must_write_names_the_folder_and_the_option(
-    digits: Digits, tmp_path: Path, command: tuple[object, ...], option: str
+    digits: Any, tmp_path: Path, command: tuple[object, ...], option: str
 ) -> None:
     shutil.copytree(BUNDLED / "digits", tmp_path / "digits")
     shutil.copytree(tmp_path / "digits/1", tmp_path / "digits/2")

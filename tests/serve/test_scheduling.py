@@ -1,10 +1,9 @@
 """Priorities, timeouts, admission and delay on the wire, at a server whose model is slowed down."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import pytest
@@ -12,12 +11,7 @@ import pytest
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 from digits.protos.inference.v2 import inference_pb2, inference_pb2_grpc
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from digits.tests.serve.conftest import Serving
-
-    Stub = digits_pb2_grpc.DigitClassifierStub
+Stub = digits_pb2_grpc.DigitClassifierStub
 
 SLOW = 0.2  # seconds a batch
 OCCUPIED = 8  # images: one call fills a batch
@@ -25,7 +19,7 @@ Status = grpc.StatusCode
 
 
 @pytest.fixture(scope="module")
-def slow(serving: Serving, transport: str) -> Iterator[Any]:
+def slow(serving: Any, transport: str) -> Iterator[Any]:
     """A server whose batches hold 8 images and take 0.2 s."""
     options = ("--transport", transport, "--max-batch-size", OCCUPIED, "--slow-down-microseconds", int(SLOW * 1e6))
     with serving(*options, "--no-warmup", "--priority-levels", 3) as server:
@@ -103,7 +97,7 @@ def test_a_call_that_cannot_be_in_time_is_refused_at_once_and_told_when_to_try_a
     assert {call.code() for call in waiting} == {Status.OK}
 
 
-def test_a_delay_makes_one_batch_of_calls_that_arrive_apart(serving: Serving, transport: str) -> None:
+def test_a_delay_makes_one_batch_of_calls_that_arrive_apart(serving: Any, transport: str) -> None:
     """A single call waits until the delay is over; a full batch does not."""
     options = ("--transport", transport, "--max-batch-size", 2, "--max-queue-delay-microseconds", 300_000)
     with serving(*options) as server, grpc.insecure_channel(server.address) as channel:

@@ -1,8 +1,7 @@
 """The server on the wire: a real process, real calls, each row of the error table."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -10,22 +9,17 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
+from numpy.typing import NDArray
 
+from digits.client import Client
 from digits.images.version import PREPROCESSING_VERSION
 from digits.model.engine import load_engine
 from digits.model.repository import Repository
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 from digits.storage.checksums import file_sha256
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from digits.client import Client
-    from digits.tests.serve.conftest import Pixels, Serving
-
-    Stub = digits_pb2_grpc.DigitClassifierStub
+Pixels = NDArray[np.uint8]
+Stub = digits_pb2_grpc.DigitClassifierStub
 
 SERVICE = "digits.v1.DigitClassifier"
 CLASSIFY = f"/{SERVICE}/Classify"
@@ -129,7 +123,7 @@ def test_an_unknown_method_is_unimplemented(channel: grpc.Channel) -> None:
 
 
 def test_a_full_queue_refuses_at_once_and_says_when_to_try_again(
-    serving: Serving, transport: str, test_digits: Pixels
+    serving: Any, transport: str, test_digits: Pixels
 ) -> None:
     """Of a flood of calls some are refused, with retry-after-ms, and every other one is answered correctly."""
     with serving("--transport", transport, "--max-queue-size", 2) as server, grpc.insecure_channel(server.address) as c:

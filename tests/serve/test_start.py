@@ -1,10 +1,10 @@
 """Starts: the transport, the warm-up, the line of a ready server, and the one line of one that does not start."""
 
-from __future__ import annotations
-
 import shutil
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -19,12 +19,6 @@ from digits.serve.server import Server
 from digits.serve.settings import ServeSettings, WorkerConfiguration
 from digits.serve.transport.transport import choose
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from digits.tests.serve.conftest import Digits, Serving
-
 FREE = ("--address", "127.0.0.1:0")
 LOCAL = "is reached from this host alone"
 OPEN = "is open to a network; --trusted-network or --transport native is faster"
@@ -37,7 +31,7 @@ def test_the_ready_line_names_version_provider_precision_transport_and_address(s
 
 
 def test_a_server_listens_on_a_unix_socket_and_a_second_one_does_not(
-    serving: Serving, last_line: Callable[..., str], transport: str, tmp_path: Path
+    serving: Any, last_line: Callable[..., str], transport: str, tmp_path: Path
 ) -> None:
     address = f"unix:{tmp_path}/digits.sock"
     with serving("--transport", transport, address=address) as server, grpc.insecure_channel(address) as channel:
@@ -92,7 +86,7 @@ def test_settings_that_cannot_be_met_do_not_start(
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "4097", "many"])
-def test_workers_are_a_number_or_auto(digits: Digits, count: str) -> None:
+def test_workers_are_a_number_or_auto(digits: Any, count: str) -> None:
     for completed in (digits("serve", "--workers", count), digits("serve", env={"DIGITS_WORKERS": count})):
         assert completed.returncode == 2
         (line,) = completed.stderr.splitlines()
@@ -123,7 +117,7 @@ def test_native_is_for_trusted_callers(address: str, more: dict[str, Any], name:
     assert (choice.name, choice.reason) == (name, reason)
 
 
-def test_the_choice_is_reported(serving: Serving) -> None:
+def test_the_choice_is_reported(serving: Any) -> None:
     with serving(address="0.0.0.0:0") as server:
         with Client(f"127.0.0.1:{server.address.rpartition(':')[2]}") as client:
             model = client.model()

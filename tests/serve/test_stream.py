@@ -1,26 +1,22 @@
 """ClassifyStream and ModelStreamInfer: pipelined, flow-controlled, and not ended by a bad message."""
 
-from __future__ import annotations
-
 import itertools
 import queue
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 from digits.protos.inference.v2 import inference_pb2, inference_pb2_grpc
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from digits.tests.serve.conftest import Pixels, Serving
-
-    Stub = digits_pb2_grpc.DigitClassifierStub
-    Asked = tuple[str, Pixels]
+Pixels = NDArray[np.uint8]
+Stub = digits_pb2_grpc.DigitClassifierStub
+Asked = tuple[str, Pixels]
 
 MAX_STREAMS = 64
 BOTH = pytest.mark.parametrize("method", ["ClassifyStream", "ModelStreamInfer"])
@@ -183,7 +179,7 @@ def test_a_65th_stream_is_refused(channel: grpc.Channel, test_digits: Pixels) ->
 
 @BOTH
 def test_a_stream_that_goes_on_sending_does_not_hold_up_a_drain(
-    serving: Serving, transport: str, test_digits: Pixels, method: str
+    serving: Any, transport: str, test_digits: Pixels, method: str
 ) -> None:
     """What was read is answered; then the stream ends with UNAVAILABLE."""
     options = ("--transport", transport, "--lame-duck", 0, "--drain-timeout", 20)

@@ -1,19 +1,17 @@
 """tritonclient, as its users write it, against a real server."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from digits.client import Client
 from digits.protos.inference.v2 import inference_pb2
 
-if TYPE_CHECKING:
-    from digits.client import Client
-    from digits.tests.serve.conftest import Pixels
+Pixels = NDArray[np.uint8]
 
 SESSION = Path(__file__).with_name("tritonclient_session.py")
 

@@ -1,13 +1,12 @@
 """Each cell of the table in docs/reference/wire.md, tried with bare HTTP/2 frames on both transports."""
 
-from __future__ import annotations
-
 import gzip
 import socket
 import struct
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
 import grpc
 import pytest
@@ -16,6 +15,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
+    Event,
     PingAckReceived,
     RemoteSettingsChanged,
     ResponseReceived,
@@ -25,13 +25,6 @@ from h2.events import (
 )
 
 from digits.protos.digits.v1 import digits_pb2
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from h2.events import Event
-
-    from digits.tests.conftest import ServerProcess
 
 DOCUMENT = Path(__file__).parents[2] / "docs/reference/wire.md"
 CALLS = {
@@ -139,7 +132,7 @@ def test_every_row_of_the_document_is_tried() -> None:
 
 
 @pytest.mark.parametrize("sent", SENT)
-def test_a_row_is_what_both_transports_do(server: ServerProcess, transport: str, sent: str) -> None:
+def test_a_row_is_what_both_transports_do(server: Any, transport: str, sent: str) -> None:
     hot, cold, grpcio = rows()[sent]
     for method, cell in zip(CALLS, (hot, cold) if transport == "native" else (grpcio, grpcio), strict=True):
         with Connection(server.address) as connection:

@@ -1,16 +1,15 @@
 """Several workers at one port: real processes, which are killed."""
 
-from __future__ import annotations
-
 import os
 import select
 import shutil
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import pytest
@@ -20,11 +19,6 @@ from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 from digits.protos.inference.v2 import inference_pb2, inference_pb2_grpc
 from digits.serve.address import hold
 from digits.serve.errors import StartError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from digits.tests.serve.conftest import Serving
 
 TWO = ("--workers", 2, "--lame-duck", 0.1, "--max-queue-size", 64)
 REQUEST = digits_pb2.ClassifyRequest(pixels=bytes(784))
@@ -39,7 +33,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pair(serving: Serving, repository: Path, transport: str) -> Iterator[Any]:
+def pair(serving: Any, repository: Path, transport: str) -> Iterator[Any]:
     """A server with two workers."""
     with serving("--models", repository, "--transport", transport, *TWO) as server:
         yield server
@@ -133,7 +127,7 @@ def test_a_killed_worker_is_replaced_while_the_other_serves(pair: Any, repositor
     ids=["Ctrl-C in a terminal", "a service manager", "kill"],
 )
 def test_every_call_in_flight_is_answered_when_it_is_told_to_stop(
-    serving: Serving, transport: str, stop: signal.Signals, to_all: bool
+    serving: Any, transport: str, stop: signal.Signals, to_all: bool
 ) -> None:
     """Also where the workers get the signal too, and so are told twice."""
     slow = ("--slow-down-microseconds", 50_000, "--max-batch-size", 2, "--no-warmup")
@@ -151,7 +145,7 @@ def test_every_call_in_flight_is_answered_when_it_is_told_to_stop(
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_signal_that_comes_twice_at_once_is_one(serving: Serving, count: int) -> None:
+def test_a_signal_that_comes_twice_at_once_is_one(serving: Any, count: int) -> None:
     """As `timeout` sends it: to the process, and then to the group that it is in."""
     with serving("--workers", count, "--lame-duck", 0.5) as server:
         server.process.send_signal(signal.SIGTERM)
@@ -161,7 +155,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(serving: Serving, count: int) 
         assert server.process.wait(timeout=LONG) == 0
 
 
-def test_a_second_signal_ends_all_at_once(serving: Serving) -> None:
+def test_a_second_signal_ends_all_at_once(serving: Any) -> None:
     with serving("--workers", 2, "--lame-duck", 3600) as server:
         processes = workers(server)
         for stop in (signal.SIGTERM, signal.SIGINT):
@@ -170,7 +164,7 @@ def test_a_second_signal_ends_all_at_once(serving: Serving) -> None:
         assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
 
 
-def test_workers_drain_and_end_when_their_supervisor_is_killed(serving: Serving) -> None:
+def test_workers_drain_and_end_when_their_supervisor_is_killed(serving: Any) -> None:
     with serving(*TWO) as server:
         ends = [os.pidfd_open(pid) for pid in workers(server)]
         server.process.kill()
