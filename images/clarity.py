@@ -12,11 +12,11 @@ from digits.images.errors import BlankError, SeveralDigitsError, UnclearError
 from digits.images.paper import Grey, border
 from digits.images.parts import Mask
 
-LONGEST = 4.0  # of all strokes, in lengths of the digit: an 8 has 2.5, a page of text 10
+LONGEST = 4.5  # of all strokes, in lengths of the digit: an 8 has 2.5, a 5 drawn over again 4.2, a page of text 10
 OTHER_SIDE = 0.15  # of the ink's area: what is as far from the paper's tone in the other direction
 BORDER = 0.06  # of the border: ink there, unless it reaches all four sides of a close crop
 FULL, SLIM = 0.75, 0.4  # of its box: a disc fills 0.79; and how square the box is, since a 1 may fill its box
-HOLE = 0.01  # of its box: smaller ones are noise
+HOLLOW, HOLE = 0.65, 0.01  # of full ink: a hole has less; and of its box: smaller holes are noise
 GAP = 0.12  # of the tallest part's height: parts nearer than this are one broken digit
 TALL = 0.5  # of the tallest part's height: lower ones, such as the bar of a 5, are not digits
 MARKS = 12  # parts: more are not a row of digits
@@ -41,17 +41,17 @@ def check(ink: Grey, strokes: Mask, pieces: int, *, cropped: bool = False) -> No
         _check_parts(strokes)
     down, across = parts.extent(strokes)
     box = strokes[down, across]
-    if box.mean() > FULL and min(box.shape) > SLIM * max(box.shape) and not _has_hole(box):
+    if box.mean() > FULL and min(box.shape) > SLIM * max(box.shape) and not _has_hole(ink[down, across]):
         raise unclear(f"a blot that fills {box.mean():.0%} of its box, more than a digit's strokes fill")
     share = border(strokes).mean()
     if not cropped and share > BORDER and strokes.shape != box.shape:
         raise unclear(f"ink along {share:.0%} of the picture's border, where paper is expected")
 
 
-def _has_hole(box: Mask) -> bool:
-    """Whether the strokes enclose paper, as those of a thick 0 do."""
-    sizes = np.bincount(parts.connected(np.pad(~box, 1, constant_values=True)).ravel())[1:]
-    return int((sizes > HOLE * box.size).sum()) > 1
+def _has_hole(ink: Grey) -> bool:
+    """Whether full ink encloses paper, as in a thick 0 or 8."""
+    sizes = np.bincount(parts.connected(np.pad(ink < HOLLOW, 1, constant_values=True)).ravel())[1:]
+    return int((sizes > HOLE * ink.size).sum()) > 1
 
 
 def blank(peak: float, noise: float) -> BlankError | UnclearError:
@@ -77,7 +77,7 @@ def _check_texture(ink: Grey, strokes: Mask) -> None:
     down, across = parts.extent(strokes)
     length = parts.outline(strokes).sum() / 2 / max(down.stop - down.start, across.stop - across.start)
     if length > LONGEST:
-        raise unclear(f"strokes {length:.1f} times as long as it is large, where a digit has {LONGEST:.0f} at most")
+        raise unclear(f"strokes {length:.1f} times as long as it is large, where a digit has {LONGEST} at most")
     other = np.count_nonzero(ink < -0.5) / np.count_nonzero(ink > 0.5)  # noqa: PLR2004 - nearer to ink than to paper
     if other > OTHER_SIDE:
         raise unclear(f"spots both lighter and darker than its paper, the ones {other:.0%} as large as the others")

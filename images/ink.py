@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from digits.images import clarity, line_search, lines, paper, parts, threshold
+from digits.images import clarity, line_search, lines, paper, parts, shadow, threshold
 from digits.images.digit import SIDE
-from digits.images.errors import BlankError, PictureError, UnclearError
+from digits.images.errors import BlankError, PictureError, SeveralDigitsError, UnclearError
 from digits.images.lines import Line
 from digits.images.paper import Grey, Greys
 from digits.images.parts import Mask
@@ -107,17 +107,32 @@ def _without_lines(grey: Greys, straight: list[Line], cell: int) -> Strokes | No
 
 
 def _found(grey: Greys) -> Strokes:
-    """By the surface of the paper, and if it shows no digit so, by two tones; a coarse picture by two tones first."""
+    """The digit by the first of three ways that shows one; of a coarse picture, by its two tones first."""
     if max(grey.shape) < threshold.COARSE:
         with contextlib.suppress(BlankError, UnclearError):
             return _separated(grey)
     try:
         return _searched(grey)
-    except (BlankError, UnclearError) as error:
-        try:
-            return _separated(grey)
-        except (BlankError, UnclearError):
-            raise error from None
+    except SeveralDigitsError:  # one may be a shadow
+        if (found := _unshadowed(grey, alone=True)) is None:
+            raise
+        return found
+    except (BlankError, UnclearError):
+        with contextlib.suppress(BlankError, UnclearError):
+            return _unshadowed(grey, alone=False) or _separated(grey)
+        raise
+
+
+def _unshadowed(grey: Greys, *, alone: bool) -> Strokes | None:
+    """The digit on a page that is not a smooth surface, if it shows one clearly."""
+    seen, cell = _reduced(grey)
+    for light in (False, True):
+        with contextlib.suppress(PictureError):
+            even, corner = shadow.lifted(seen, light=light, alone=alone)
+            found = _searched(even)
+            top, left = (cell * (first + more) for first, more in zip(corner, found.corner, strict=True))
+            return found._replace(cell=cell * found.cell, corner=(top, left))
+    return None
 
 
 def _searched(grey: Greys) -> Strokes:

@@ -1,15 +1,15 @@
 """Finds straight lines in a picture.
 
-Dark features that are thin in one direction are what a closing in this direction fills (Serra, "Image Analysis and
-Mathematical Morphology", 1982). Those on a straight line are counted for each slope and place (Hough, "Method and
-Means for Recognizing Complex Patterns", US patent 3,069,654, 1962), and a line is fitted to them by least squares.
+Dark features that are thin in one direction are what a closing in this direction fills. Those on a straight line are
+counted for each slope and place (Hough, "Method and Means for Recognizing Complex Patterns", US patent 3,069,654,
+1962), and a line is fitted to them by least squares.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from digits.images.closing import Shades, closed, extreme, shades
 from digits.images.lines import Line, Places
 from digits.images.paper import Grey
 from digits.images.parts import Mask
@@ -26,8 +26,6 @@ COVERED = 0.6  # of a line: what has to be there; the rest may be under the digi
 GAP = 0.5  # of the picture's side: the widest gap, where the digit crosses
 SLOPES = np.linspace(-0.08, 0.08, 9)
 NEAR = 4.0, 2.0  # cells from the line, besides half of the thickest: what it is fitted to, first and then
-
-Greys8 = NDArray[np.uint8]
 
 
 class Thin(NamedTuple):
@@ -57,17 +55,17 @@ def found(grey: Grey) -> list[Line]:
     lines = []
     for upright in (False, True):
         view = np.ascontiguousarray(dark.T) if upright else dark
-        mask = _closed(view, thickest) - view > max(LEAST, FAINT * full)
-        rows = _extreme(mask.view(np.uint8), min(len(mask), thickest + 2), np.maximum)
+        mask = closed(view, thickest) - view > max(LEAST, FAINT * full)
+        rows = extreme(mask.view(np.uint8), min(len(mask), thickest + 2), np.maximum)
         if rows.sum(axis=1, dtype=np.intp).max() >= LONG * mask.shape[1]:
             places = np.nonzero(mask)
             lines += _parallel(Thin(mask, places[0], places[1], thickest, upright))
     return lines
 
 
-def _darkness(grey: Grey) -> tuple[Greys8, float]:
+def _darkness(grey: Grey) -> tuple[Shades, float]:
     """The grey values, inverted if the ink is light, uint8 [h, w]; and how many levels the ink is off the paper."""
-    values = np.rint(grey).astype(np.uint8)
+    values = shades(grey)
     levels = np.cumsum(np.bincount(values.ravel(), minlength=256)) / values.size
     paper, darkest, lightest = (float(np.searchsorted(levels, share)) for share in (PAPER, *EXTREMES))
     if paper - darkest >= lightest - paper:
@@ -75,33 +73,18 @@ def _darkness(grey: Grey) -> tuple[Greys8, float]:
     return 255 - values, lightest - paper
 
 
-def _closed(view: Greys8, size: int) -> Greys8:
-    """The closing along columns: what is dark for at most `size` rows gets the tone around it; uint8 [h, w]."""
-    padded = np.pad(view, ((size, size), (0, 0)), constant_values=255)
-    highest = _extreme(padded, size + 1, np.maximum)
-    return _extreme(highest, size + 1, np.minimum)
-
-
-def _extreme(view: Greys8, size: int, extreme: np.ufunc) -> Greys8:
-    """The maximum or the minimum of each `size` rows that follow one another, in a few passes."""
-    reach = 1
-    while 2 * reach <= size:
-        view = extreme(view[:-reach], view[reach:])
-        reach *= 2
-    return extreme(view[: len(view) - (size - reach)], view[size - reach :]) if size > reach else view
-
-
 def _parallel(thin: Thin) -> list[Line]:
     """The long lines among thin features, most of which have the slope of the best one."""
     height, width = thin.mask.shape
-    places = np.rint(thin.rows - SLOPES[:, None] * (thin.columns - width / 2)).astype(np.intp) + height
-    counts = np.array([np.bincount(one, minlength=3 * height) for one in places])
+    above = 1 + int(SLOPES[-1] * width / 2)  # rows outside the picture where a line may be at its middle
+    places = np.rint(thin.rows - SLOPES[:, None] * (thin.columns - width / 2)).astype(np.intp) + above
+    counts = np.array([np.bincount(one, minlength=height + 2 * above) for one in places])
     best = int((counts**2).sum(axis=1).argmax())
     count, slope = counts[best], float(SLOPES[best])
     lines: list[Line] = []
     while (peak := int(count.argmax())) and count[peak] > LONG * width / 3:
         count[max(0, peak - 2) : peak + 3] = 0
-        line = _traced(thin, *_fitted(thin, peak - height - slope * width / 2, slope))
+        line = _traced(thin, *_fitted(thin, peak - above - slope * width / 2, slope))
         if line is not None and not any(_are_same(line, other, width) for other in lines):
             lines.append(line)
     return lines

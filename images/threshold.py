@@ -16,6 +16,7 @@ SEPARABLE, COARSE_SEPARABLE = 0.83, 0.77  # the least separability of ink on pap
 CONTRAST = 24  # grey levels from paper to ink: two faint tones are no digit
 BILEVEL = 0.95  # the separability of pictures in black and white
 BORDER, BILEVEL_BORDER = 0.35, 0.4  # of the border: most scenes have more ink there; few digits, unless coarse
+NOT_TWO = "the picture does not have two tones"
 
 
 def ink(grey: Grey) -> Grey:
@@ -29,18 +30,24 @@ def ink(grey: Grey) -> Grey:
     best, separability = _otsu(grey)
     coarse = max(grey.shape) < COARSE
     if separability < (COARSE_SEPARABLE if coarse else SEPARABLE):
-        raise UnclearError("the picture does not have two tones")
+        raise UnclearError(NOT_TWO)
     darker = grey <= best
     edge = border(darker).mean()
     ink_is_dark = darker.mean() + edge < 1
     limit = BORDER if separability < BILEVEL else BILEVEL_BORDER
     if not coarse and limit < edge < 1 - limit:
-        raise UnclearError("the picture does not have two tones")
+        raise UnclearError(NOT_TWO)
     dark, light = grey[darker].mean(), grey[~darker].mean()
     if light - dark < CONTRAST:
-        raise UnclearError("the picture does not have two tones")
+        raise UnclearError(NOT_TWO)
     paper, pen = (light, dark) if ink_is_dark else (dark, light)
     return np.asarray((grey - paper) / (pen - paper), np.float32)
+
+
+def check(grey: Grey) -> None:
+    """Raises UnclearError for grey values that are not ink on paper by their separability."""
+    if _otsu(grey)[1] < SEPARABLE:
+        raise UnclearError(NOT_TWO)
 
 
 def _otsu(grey: Grey) -> tuple[float, float]:
