@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from digits.images import ink, paper
+from digits.images import ink, paper, search
 from digits.images.digit import SIDE
 from digits.images.errors import BlankError, PictureError
 from digits.images.ink import Digit
@@ -57,7 +57,7 @@ class GreyPicture(NamedTuple):
         Raises:
             PictureError: any other picture that does not show one digit.
         """
-        return self.values.astype(np.uint8) if self.is_mnist else ink.place(ink.find(self.values))
+        return self.values.astype(np.uint8) if self.is_mnist else ink.place(search.find(self.values).ink())
 
 
 def _factor(picture: Image.Image) -> int:

@@ -1,21 +1,18 @@
-"""Grey values to a digit: find the ink, drop the dust, crop, and place the digit as MNIST does.
+"""The ink in grey values: what stands out from the paper, without the dust; and its place in a digit, as MNIST's.
 
 MNIST's authors published how (LeCun, Cortes, Burges, "The MNIST database of handwritten digits"): fitted into 20 x 20
 pixels with its shape kept, anti-aliased, then centred in 28 x 28 by its centre of mass. The step before, finding the
 ink on the paper, is ours.
 """
 
-import contextlib
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from digits.images import clarity, line_search, lines, paper, parts, shadow, threshold
+from digits.images import clarity, paper, parts, threshold
 from digits.images.digit import SIDE
-from digits.images.errors import BlankError, PictureError, SeveralDigitsError, UnclearError
-from digits.images.lines import Line
 from digits.images.paper import Grey, Greys
 from digits.images.parts import Mask
 
@@ -63,80 +60,17 @@ class Strokes(NamedTuple):
         return down, across
 
 
-def find(grey: Greys) -> Grey:
-    """Ink from 0 (paper) to 1, float32 [h, w], in grey values from 0 to 255, float32 or uint8, at most 2047 a side.
-
-    The result shows only the digit and is at most 256 a side. Ink is darker or lighter than the paper, whichever
-    weighs more.
-
-    Raises:
-        BlankError: nothing stands out from the paper.
-        SeveralDigitsError: more than one digit does.
-        UnclearError: something does that is not a digit.
-    """
-    seen, cell = _reduced(grey)
-    straight = line_search.found(seen)
-    found = _without_lines(grey, straight, cell)
-    if found is None:
-        try:
-            found = _found(grey)
-        except UnclearError as error:
-            raise (clarity.lined(len(straight)) if straight else error) from None
-    return alone(found.ink, found.strokes)
-
-
 def alone(ink: Grey, strokes: Mask) -> Grey:
     """The ink of these strokes, from 0 to 1, with 0 for all other, float32 [h, w]."""
     clear = (ink - np.float32(VEIL)) / np.float32(1 - VEIL)
     return np.asarray(np.clip(clear, 0, 1) * parts.grown(strokes), np.float32)
 
 
-def _without_lines(grey: Greys, straight: list[Line], cell: int) -> Strokes | None:
-    """The digit once those lines are removed that are not its own; None if there are none, or else is no digit."""
-    while straight:
-        try:
-            found = _found(lines.without(grey, straight, cell))
-        except PictureError:
-            return None
-        box, thickness = found.box(cell), parts.thickness(found.strokes) * found.cell / cell
-        others = [line for line in straight if line.is_apart(box, thickness, len(straight))]
-        if len(others) == len(straight):
-            return found
-        straight = others
-    return None
+def by_surface(grey: Greys) -> Strokes:
+    """The digit that stands out from a smooth surface, the paper; in the picture's own pixels, if it is small.
 
-
-def _found(grey: Greys) -> Strokes:
-    """The digit by the first of three ways that shows one; of a coarse picture, by its two tones first."""
-    if max(grey.shape) < threshold.COARSE:
-        with contextlib.suppress(BlankError, UnclearError):
-            return _separated(grey)
-    try:
-        return _searched(grey)
-    except SeveralDigitsError:  # one may be a shadow
-        if (found := _unshadowed(grey, alone=True)) is None:
-            raise
-        return found
-    except (BlankError, UnclearError):
-        with contextlib.suppress(BlankError, UnclearError):
-            return _unshadowed(grey, alone=False) or _separated(grey)
-        raise
-
-
-def _unshadowed(grey: Greys, *, alone: bool) -> Strokes | None:
-    """The digit on a page that is not a smooth surface, if it shows one clearly."""
-    seen, cell = _reduced(grey)
-    for light in (False, True):
-        with contextlib.suppress(PictureError):
-            even, corner = shadow.lifted(seen, light=light, alone=alone)
-            found = _searched(even)
-            top, left = (cell * (first + more) for first, more in zip(corner, found.corner, strict=True))
-            return found._replace(cell=cell * found.cell, corner=(top, left))
-    return None
-
-
-def _searched(grey: Greys) -> Strokes:
-    """The digit that stands out from a smooth surface, the paper; in the picture's own pixels, if it is small."""
+    Ink is darker or lighter than the paper, whichever weighs more. Raises the errors of `search.find`.
+    """
     corner = 0, 0
     while True:
         found = _search(grey)._replace(corner=corner)
@@ -153,16 +87,16 @@ def _searched(grey: Greys) -> Strokes:
     return found
 
 
-def _separated(grey: Greys) -> Strokes:
+def by_threshold(grey: Greys) -> Strokes:
     """The digit that is one of a picture's two tones. Raises UnclearError if it does not have two."""
-    seen, cell = _reduced(grey)
+    seen, cell = reduced(grey)
     ink = threshold.ink(seen)
     strokes, pieces = _strokes(ink, 0.5)
     clarity.check(ink, strokes, pieces, cropped=True)
     return Strokes(ink, strokes, pieces, cell)
 
 
-def _reduced(grey: Greys) -> tuple[Grey, int]:
+def reduced(grey: Greys) -> tuple[Grey, int]:
     """The grey values in at most `GRID` cells a side, float32 [h, w], and how many pixels a cell's side has."""
     cell = -(-max(grey.shape) // GRID)
     return np.asarray(Image.fromarray(grey).reduce(cell) if cell > 1 else grey, np.float32), cell
@@ -170,7 +104,7 @@ def _reduced(grey: Greys) -> tuple[Grey, int]:
 
 def _search(grey: Greys) -> Strokes:
     """The ink in the cells of a picture. Raises BlankError or UnclearError if nothing stands out."""
-    seen, cell = _reduced(grey)
+    seen, cell = reduced(grey)
     ink, least = off_the_paper(seen, paper.surface(seen))
     strokes, pieces = _strokes(ink, least)
     ink /= np.float32(np.quantile(ink[strokes], FULL))  # again, since the first may have been dust's
