@@ -39,24 +39,34 @@ def scans(every: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return top
 
 
-def test_files_are_scored_as_their_arrays_on_this_machine_and_on_a_ray_cluster(
-    digits: Digits, every: Mnist, scans: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def table(digits: Digits, scans: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The table of the PNG files, made on this machine."""
+    return _scored(digits, scans, tmp_path_factory.mktemp("table") / "local.csv")
+
+
+def _scored(digits: Digits, scans: Path, table: Path) -> Path:
+    """The table of the files, by the engine of its name."""
+    options = ("--labels", "from-folder", "--precision", "fp32", "--engine", table.stem)
+    completed = digits("score", scans, "--out", table, *options)
+    assert completed.returncode == 0, completed.stderr
+    return table
+
+
+def test_files_are_scored_as_their_arrays(every: Mnist, table: Path) -> None:
     """Each row: the same digit and the same bits of confidence as the array it was made of."""
-    pytest.importorskip("ray", reason="pip install 'digits-serving[ray]' brings it; make test-all does")
-    tables = [tmp_path / f"{engine}.csv" for engine in ("local", "ray")]
-    for table in tables:
-        options = ("--labels", "from-folder", "--precision", "fp32", "--engine", table.stem)
-        completed = digits("score", scans, "--out", table, *options)
-        assert completed.returncode == 0, completed.stderr
-    assert tables[0].read_bytes() == tables[1].read_bytes()
-    with tables[0].open(newline="") as file:
+    with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     order = [int(Path(row["path"]).stem) for row in rows]
     assert sorted(order) == list(range(len(every.x_test)))
     raw = LocalClassifier(precision="fp32").classify(every.x_test[order])
     assert [int(row["digit"]) for row in rows] == raw.digits.tolist()
     assert np.array([row["confidence"] for row in rows], np.float32).tobytes() == raw.confidences.tobytes()
+
+
+def test_a_ray_cluster_makes_the_same_table(digits: Digits, scans: Path, table: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="pip install 'digits-serving[ray]' brings it; make test-all does")
+    assert _scored(digits, scans, tmp_path / "ray.csv").read_bytes() == table.read_bytes()
 
 
 def test_killed_at_twenty_moments_it_makes_the_table_of_an_undisturbed_run(
