@@ -13,7 +13,6 @@ from statistics import quantiles
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from digits.benchmarks.measurement import measuring
 from digits.benchmarks.section import Row, section
@@ -35,8 +34,7 @@ LEAST = 2e-2  # seconds of a measurement
 def run(folders: Sequence[Path], settings: ExportBenchmarkSettings) -> None:
     """Exports each run into a temporary folder, and times everything that can run it.
 
-    Raises:
-        ExportError: a folder is not a run.
+    Raises ExportError if a folder is not a run.
     """
     if settings.quick:
         settings = replace(settings, rounds=2)
@@ -56,7 +54,7 @@ def run(folders: Sequence[Path], settings: ExportBenchmarkSettings) -> None:
 def _measured(source: Source, rounds: int, models: list[dict[str, Any]]) -> list[Row]:
     """The measurements of a run; what its export recorded is appended to `models`."""
     with tempfile.TemporaryDirectory() as name:
-        staged = Path(name)
+        staged, rows = Path(name), list[Row]()
         write_version(staged, source, (INT8, FP16), Limits())
         manifest = Manifest.read(staged / MANIFEST)
         what = {key: manifest.training["settings"][key] for key in ("recipe", "layers")}
@@ -64,23 +62,14 @@ def _measured(source: Source, rounds: int, models: list[dict[str, Any]]) -> list
         models.append({**what, "variants": variants, "left_out": manifest.left_out})
         runs = {name: Engine(staged / variant.file, provider="cpu").run for name, variant in manifest.variants.items()}
         every = runs | other_ways(source, staged / manifest.variants[FP32].file)
-        rows = []
         for size in TIMED:
             load = {"recipe": what["recipe"], "layers": "-".join(map(str, what["layers"])), "images": size}
             found = seconds_per_run(every, source.data.x_test, size, rounds=rounds, least=LEAST)
-            rows += [
-                {"system": system, "load": load, "repeats": [_summary(seconds, found[FP32], size)]}
-                for system, seconds in found.items()
-            ]
+            for system, seconds in found.items():
+                lower, _, upper = quantiles(found[FP32] / seconds, n=4)
+                numbers = {"times_as_fast": speedup(seconds, found[FP32])}
+                numbers |= {"lower_quartile": lower, "upper_quartile": upper}
+                numbers |= {"microseconds_per_image": float(np.median(seconds)) / size * 1e6}
+                repeat = {measure: round(value, 3) for measure, value in numbers.items()}
+                rows.append({"system": system, "load": load, "repeats": [repeat]})
         return rows
-
-
-def _summary(seconds: NDArray[np.float64], fp32: NDArray[np.float64], size: int) -> dict[str, float]:
-    """Of the seconds of a batch in each round [rounds]."""
-    lower, _, upper = quantiles(fp32 / seconds, n=4)
-    return {
-        "microseconds_per_image": round(float(np.median(seconds)) / size * 1e6, 3),
-        "times_as_fast": round(speedup(seconds, fp32), 3),
-        "lower_quartile": round(lower, 3),
-        "upper_quartile": round(upper, 3),
-    }

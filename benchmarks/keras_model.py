@@ -42,20 +42,18 @@ def keras_model(version: ModelVersion, run: Path | None = None) -> KerasModel:
         BenchmarkError: the version does not come from a Keras run, the run is not its run, its graph has other layers
             than dense ones, or the model does not answer the golden set as recorded.
     """
-    if run is None:
-        network, origin = _rebuilt(version), "rebuilt from the weights of fp32"
-        what = f"{version.folder}: rebuilt Keras"
-    else:
-        network, origin, what = _of_run(version, run), f"{MODEL} of the run", f"{run}: Keras"
+    network = _of_run(version, run) if run else _rebuilt(version)
     golden = Golden.read(version.golden)
     answers = keras.ops.convert_to_numpy(network(flatten(golden.pixels), training=False))
     parity = compare(answers, golden.reference) if answers.shape == golden.reference.shape else None
     if parity is None or not parity.max_abs_diff <= TOLERANCE:
         off = f"by {parity.max_abs_diff:.2g}" if parity else f"in shape, {answers.shape}"
+        what = f"{run}: Keras" if run else f"{version.folder}: rebuilt Keras"
         raise BenchmarkError(
             f"{what} differs from the answers recorded at the export {off}, at most {TOLERANCE:.0e} is allowed; "
             "run `digits verify` to check the version"
         )
+    origin = f"{MODEL} of the run" if run else "rebuilt from the weights of fp32"
     return KerasModel(network, origin, parity.max_abs_diff)
 
 

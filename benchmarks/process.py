@@ -38,14 +38,9 @@ class ServerProcess:
 
     def has_ended(self, patience: float = 0) -> bool:
         """Whether it has ended, or does so within so many seconds."""
-        try:
-            process = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return True
-        try:
+        with suppress(ProcessLookupError), open(os.pidfd_open(self.pid), "rb") as process:  # noqa: PTH123 a descriptor
             return bool(select.select([process], [], [], patience)[0])
-        finally:
-            os.close(process)
+        return True
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -66,8 +61,7 @@ def started(
 
     It gets its own session, so that Ctrl-C reaches the benchmark only, which then ends the server.
 
-    Raises:
-        BenchmarkError: it ended, or was not ready within a minute.
+    Raises BenchmarkError if it ended, or was not ready within a minute.
     """
     began, within = time.perf_counter(), {**environment(), **(more or {})}
     with (

@@ -13,7 +13,6 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- begin: throughput, by benchmarks/readme.py -->\n", "<!-- end -->\n"
-NATIVE, GRPCIO = "digits, native", "digits, grpcio"
 CONNECTIONS = 64
 
 
@@ -28,8 +27,8 @@ def rendered() -> str:
     machine = result["machine"]
     sentence = (
         f"One server process and its callers on the same {machine['cores']} cores of {machine['cpu']}: "
-        f"{rates[NATIVE]:,.0f} calls a second over {CONNECTIONS} connections, one image a call, and "
-        f"{rates[GRPCIO]:,.0f} with `--transport grpcio`. In the figure, `echo` is the same "
+        f"{rates['digits, native']:,.0f} calls a second over {CONNECTIONS} connections, one image a call, and "
+        f"{rates['digits, grpcio']:,.0f} with `--transport grpcio`. In the figure, `echo` is the same "
         f"HTTP/2 frontend without a model: it returns each message, and is the upper limit (`digits bench server`)."
     )
     return fill(sentence, 120, break_on_hyphens=False) + "\n"

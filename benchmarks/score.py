@@ -49,11 +49,10 @@ def run(settings: ScoreBenchmarkSettings) -> None:
         folder = Path(name)
         files = write_pictures(data, folder / "pictures", settings.pictures)
         print(f"pictures: {len(files):,} PNG files in ten folders", flush=True)
-        accuracy = _accuracy(data, len(files))
+        accuracy = {"accuracy_of_arrays": _accuracy(data, len(files))}
         for number in range(settings.rounds):  # in an order that alternates
             for system in ("digits score", "Pillow")[:: -1 if number % 2 else 1]:
-                repeat = _decode(files) if system == "Pillow" else _score(files, folder)
-                repeat |= {} if system == "Pillow" else {"accuracy_of_arrays": accuracy}
+                repeat = _decode(files) if system == "Pillow" else _score(files, folder) | accuracy
                 result.repeats(system, {}).append(repeat)
                 print(f"round {number + 1}: {system} {repeat['pictures_per_second']:,.0f} pictures/s", flush=True)
         np.savez_compressed(folder / "rows.npz", rows=np.resize(data.x_test, (settings.rows, 28, 28)))
@@ -67,14 +66,12 @@ def run(settings: ScoreBenchmarkSettings) -> None:
 
 def write_pictures(data: Mnist, folder: Path, count: int) -> list[str]:
     """So many PNG files of the test digits, repeated as needed, in a folder for each label; in a scoring's order."""
-    paths = []
-    for index in range(count):
-        digit = index % len(data.x_test)
-        path = folder / str(data.y_test[digit]) / f"{index:06}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(data.x_test[digit]).save(path)
-        paths.append(str(path))
-    return sorted(paths)
+    for label in set(data.y_test.tolist()):
+        (folder / str(label)).mkdir(parents=True)
+    paths = [folder / str(label) / f"{index:06}.png" for index, label in enumerate(np.resize(data.y_test, count))]
+    for index, path in enumerate(paths):
+        Image.fromarray(data.x_test[index % len(data.x_test)]).save(path)
+    return sorted(map(str, paths))
 
 
 def _decode(files: Sequence[str]) -> dict[str, float]:
@@ -117,8 +114,7 @@ def _accuracy(data: Mnist, count: int) -> float:
 def _timed(arguments: Sequence[str], folder: Path, given: str = "") -> tuple[float, float]:
     """Runs `digits score` in a folder: its seconds, and the most memory of all its processes, MB.
 
-    Raises:
-        BenchmarkError: it failed.
+    Raises BenchmarkError if it failed.
     """
     command, began, peak = [sys.executable, "-m", "digits.cli.app", "score", *arguments, "--overwrite"], 0.0, 0.0
     with tempfile.TemporaryFile("w+") as pictures, tempfile.TemporaryFile("w+") as said:

@@ -36,8 +36,7 @@ MODULES = {
 def serving(name: str, variant: str = "auto", models: Path | None = None) -> Iterator[ServerUnderTest]:
     """Starts one of them on a free port. Ours serves a variant of the newest version, by default of the bundled model.
 
-    Raises:
-        BenchmarkError: it does not start.
+    Raises BenchmarkError if it does not start.
     """
     arguments, ready = MODULES[name]
     address, is_ours = free_address(), ready == SERVING

@@ -49,13 +49,8 @@ def _plain(settings: TrainSettings, data: Mnist) -> tuple[float, float]:
     """As Keras's own guide writes it."""
     (x, y), validation = split(flatten(data.x_train), data.y_train, settings.validation_split, settings.seed)
     keras.utils.set_random_seed(settings.seed)
-    model = keras.Sequential(
-        [
-            keras.Input((PIXELS,)),
-            *(keras.layers.Dense(nodes, activation=settings.activation) for nodes in settings.layers),
-            keras.layers.Dense(CLASSES, activation="softmax"),
-        ]
-    )
+    hidden = [keras.layers.Dense(nodes, activation=settings.activation) for nodes in settings.layers]
+    model = keras.Sequential([keras.Input((PIXELS,)), *hidden, keras.layers.Dense(CLASSES, activation="softmax")])
     model.compile(optimizer=settings.optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
     began = time.perf_counter()
     model.fit(x, y, batch_size=settings.batch_size, epochs=settings.epochs, validation_data=validation, verbose=0)

@@ -75,9 +75,9 @@ def serving(name: str, build: Build) -> Iterator[ServerUnderTest]:
     """Serves the build's bundled model on a free port. Raises BenchmarkError if it does not start."""
     address = free_address()
     command = [*PYTHON, "-m", "digits.cli.app", "serve", "--address", address]
+    more = build.environment | {"DIGITS_LAME_DUCK": "0"}  # an older build may lack the option; it warns of a variable
     with ExitStack() as stack:
-        try:  # by a variable: an older build may lack the option, and only warns of a variable
-            more = build.environment | {"DIGITS_LAME_DUCK": "0"}
+        try:
             process = stack.enter_context(started(command, SERVING, more))
         except BenchmarkError as error:
             raise BenchmarkError(f"{build.path}: does not serve: {error}") from error

@@ -22,8 +22,7 @@ Medians = dict[tuple[str, str], dict[str, float]]  # by server, and load as JSON
 def run(a: Path, b: Path, settings: CompareBenchmarkSettings) -> None:
     """Prints a table of what is in both.
 
-    Raises:
-        BenchmarkError: one of them is not such a file, or nothing is in both.
+    Raises BenchmarkError if one of them is not such a file, or nothing is in both.
     """
     both = [_ratios(_medians(file)) for file in (a, b)]
     keys = list(both[0] | both[1])

@@ -81,8 +81,7 @@ def run(settings: EngineBenchmarkSettings) -> None:
 def planned(settings: EngineBenchmarkSettings, cores: int) -> Plan:
     """The settings, completed. Threads without a core of their own are left out with a message.
 
-    Raises:
-        BenchmarkError: no number of threads fits, or a batch is too large.
+    Raises BenchmarkError if no number of threads fits, or a batch is too large.
     """
     usual = QUICK if settings.quick else USUAL
     batches, threads = settings.batches or usual.batches, settings.threads or usual.threads

@@ -48,17 +48,16 @@ def open_systems(version: ModelVersion, threads: int) -> Systems:
 def _add_variant(found: Systems, version: ModelVersion, variant: str, threads: int) -> None:
     """As the server would open it; what it would reject is timed all the same, and marked."""
     try:
-        engine = select(version, precision=variant, provider="cpu", threads=threads).engine  # type: ignore[arg-type] # a manifest's name
-    except ModelError as rejection:
         try:
-            engine = Engine(version.file(variant), provider="cpu", threads=threads)
-        except ModelError as error:
-            if variant == FP32:
-                raise
-            found.left_out[variant] = without_folder(version, error)
-            return
-        found.not_served[variant] = without_folder(version, rejection)
-    found.runs[variant] = engine.run
+            select(version, precision=variant, provider="cpu", threads=threads)  # type: ignore[arg-type] # a manifest's name
+        except ModelError as rejection:
+            found.not_served[variant] = without_folder(version, rejection)
+        found.runs[variant] = Engine(version.file(variant), provider="cpu", threads=threads).run
+    except ModelError as error:
+        if variant == FP32:
+            raise
+        del found.not_served[variant]
+        found.left_out[variant] = without_folder(version, error)
 
 
 def _keras_ways(version: ModelVersion, threads: int) -> dict[str, Run]:

@@ -29,6 +29,7 @@ METHODS = {CLASSIFY: "/digits.v1.DigitClassifier/Classify", UINT8: INFER, FP32: 
 HTTP = {RAW: "application/octet-stream", JSON: "application/json"}  # content types; all other kinds are gRPC
 TIMEOUT = 10.0  # seconds
 SHARES = (0, 10, 25, 50, 75, 90, 95, 99, 99.9, 99.99, 100)  # percent of the calls, whose latencies are kept
+LOOPS = {"slo_ms": "highest with p99 <= {:g} ms", "rate": "open at {:g}/s", "share": "open at {:.0%}"}
 CLEAR = 0.999  # probability
 CLEAR_IMAGES = 64
 
@@ -82,16 +83,15 @@ def call_of(kind: str, server: str, images: Images, count: int) -> Call:
 
 def load_text(load: dict[str, Any]) -> str:
     """The load of a measurement in a few words."""
-    loop = load["loop"]
-    if "share" in load:
-        loop = f"open at {load['share']:.0%}"
-    elif "rate" in load:
-        loop = f"open at {load['rate']:g}/s"
-    elif "slo_ms" in load:
-        loop = f"highest with p99 <= {load['slo_ms']:g} ms"
-    by = " (asyncio)" if load["generator"] == "asyncio" and load["loop"] == "closed" else ""
+    loop = "closed (asyncio)" if (load["loop"], load["generator"]) == ("closed", "asyncio") else load["loop"]
+    for key, text in (
+        ("slo_ms", "highest with p99 <= {:g} ms"),
+        ("rate", "open at {:g}/s"),
+        ("share", "open at {:.0%}"),
+    ):
+        loop = text.format(load[key]) if key in load else loop
     streams = f" x {load['streams']}" if load.get("streams", 1) > 1 else ""
-    return f"{load['method']} x {load['images']}, {load['connections']}{streams} conn., {loop}{by}"
+    return f"{load['method']} x {load['images']}, {load['connections']}{streams} conn., {loop}"
 
 
 def clear_images(version: ModelVersion, pixels: NDArray[np.uint8], labels: NDArray[np.integer]) -> Images:
@@ -99,8 +99,7 @@ def clear_images(version: ModelVersion, pixels: NDArray[np.uint8], labels: NDArr
 
     Every good variant of the model gives them the same digits, so the right answer is known.
 
-    Raises:
-        BenchmarkError: there are fewer than 64.
+    Raises BenchmarkError if there are fewer than 64.
     """
     answers = Engine(version.file(FP32_VARIANT), provider="cpu").run(pixels)
     chosen = np.flatnonzero((answers.max(axis=1) >= CLEAR) & (answers.argmax(axis=1) == labels))[:CLEAR_IMAGES]

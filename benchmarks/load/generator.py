@@ -82,8 +82,7 @@ def poisson(rate: float, seconds: float, seed: int) -> NDArray[np.float64]:
 def closed_loop(address: str, calls: Sequence[Call], *, connections: int, streams: int = 1, seconds: float) -> Traffic:
     """Keeps `streams` calls in flight on each connection, and sends the given calls in turn.
 
-    Raises:
-        BenchmarkError: the server is gone, or an answer is wrong.
+    Raises BenchmarkError if the server is gone, or an answer is wrong.
     """
 
     async def load(caller: _Caller) -> None:
@@ -97,8 +96,7 @@ def closed_loop(address: str, calls: Sequence[Call], *, connections: int, stream
 def open_loop(address: str, calls: Sequence[Call], arrivals: NDArray[np.float64], *, connections: int) -> Traffic:
     """Sends a call at each of these times, seconds ascending [n], and waits for all answers.
 
-    Raises:
-        BenchmarkError: the server is gone, or an answer is wrong.
+    Raises BenchmarkError if the server is gone, or an answer is wrong.
     """
 
     async def load(caller: _Caller) -> None:
@@ -114,9 +112,8 @@ class _Caller:
     """Sends calls over its connections and records the traffic."""
 
     def __init__(self, methods: Sequence[Sequence[Unary]], calls: Sequence[Call]) -> None:
-        self._methods, self._calls = methods, calls  # methods by connection and call
+        self._methods, self._calls, self.traffic = methods, calls, Traffic()  # methods by connection and call
         self._began = time.perf_counter()
-        self.traffic = Traffic()
 
     def now(self) -> float:
         """Seconds from the beginning."""
@@ -129,9 +126,8 @@ class _Caller:
             number += 1
 
     async def call(self, number: int, intended: float, *, connection: int) -> None:
-        place, traffic = number % len(self._calls), self.traffic
+        place, traffic, sent = number % len(self._calls), self.traffic, self.now()
         call, method = self._calls[place], self._methods[connection % len(self._methods)][place]
-        sent = self.now()
         try:
             reply = await method(call.message, timeout=TIMEOUT)
         except grpc.aio.AioRpcError as error:

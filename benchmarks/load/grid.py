@@ -24,8 +24,7 @@ class Grid:
 
         Turns with an odd number take the servers from the last to the first, so that a drift favours none.
 
-        Raises:
-            BenchmarkError: a server is gone, or an answer is wrong.
+        Raises BenchmarkError if a server is gone, or an answer is wrong.
         """
         ordered = servers[:: -1 if number % 2 else 1]
         found = {server.name: self.measured(server, point, self.seconds) for server in ordered}
@@ -36,8 +35,7 @@ class Grid:
     def measured(self, server: ServerUnderTest, point: Point, seconds: float) -> dict[str, Any]:
         """A repeat, which is not kept yet. Ours gets Classify where the point is for a peer that has no gRPC.
 
-        Raises:
-            BenchmarkError: the server is gone, or an answer is wrong.
+        Raises BenchmarkError if the server is gone, or an answer is wrong.
         """
         call = call_of(_kind(server, point), server.kind, self.images, point.images)
         try:

@@ -76,8 +76,7 @@ def drive(
 def parsed(printed: str, log: str | None = None) -> H2loadResult:
     """The output of h2load, and its log file, whose lines have start, status and microseconds.
 
-    Raises:
-        BenchmarkError: it is not the output of h2load.
+    Raises BenchmarkError if it is not the output of h2load.
     """
 
     def found(pattern: str) -> tuple[str, ...]:

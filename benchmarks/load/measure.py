@@ -3,12 +3,12 @@
 The keys of a repeat: `calls` that were answered, `calls_per_second` and `images_per_second` of the right answers,
 `failed` calls by reason, `latency_us` and `sent_late_us` as percentiles; of a server that was started here `cpu_us` of
 a call and `resident_mb`; of a server of ours its own account: `server_queue_us` and `server_compute_us`, the means of a
-call, and `images_a_batch`. Calls that other clients make meanwhile are in the server's account too.
+call. Calls that other clients make meanwhile are in the server's account too.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import Call, unary
-from digits.benchmarks.load.generator import closed_loop, open_loop, poisson
-from digits.benchmarks.load.h2load import H2loadResult, drive
+from digits.benchmarks.load.generator import Traffic, closed_loop, open_loop, poisson
+from digits.benchmarks.load.h2load import drive
 from digits.benchmarks.process import ServerProcess
 from digits.benchmarks.settings import GRPCIO, OURS, SLOWED, SPINNING
 from digits.protos.inference.v2 import inference_pb2
-
-Result = TypeVar("Result")
 
 H2LOAD, ASYNCIO = "h2load", "asyncio"
 RATE, CPU = "calls_per_second", "cpu_us"  # keys of a repeat
@@ -65,8 +63,7 @@ class ClosedLoop:
     def measured(self, server: ServerUnderTest, calls: Sequence[Call], seconds: float) -> dict[str, Any]:
         """A repeat. h2load sends the first of the calls only.
 
-        Raises:
-            BenchmarkError: the server is gone, or an answer is wrong.
+        Raises BenchmarkError if the server is gone, or an answer is wrong.
         """
         try:
             return (self._by_h2load if self.generator == H2LOAD else self._by_asyncio)(server, calls, seconds)
@@ -78,27 +75,24 @@ class ClosedLoop:
 
     def _by_asyncio(self, server: ServerUnderTest, calls: Sequence[Call], seconds: float) -> dict[str, Any]:
         over = {"connections": self.connections, "streams": self.streams}
-        traffic, cost = _metered(
+        return _by_generator(
             server, lambda long: closed_loop(server.address, calls, **over, seconds=long), seconds, self.warm_up
         )
-        return traffic.numbers() | cost.of(len(traffic.times))
 
     def _by_h2load(self, server: ServerUnderTest, calls: Sequence[Call], seconds: float) -> dict[str, Any]:
         """h2load checks no status: one answer is checked before, and the size of all answers afterwards."""
-        call = calls[0]
+        call, over = calls[0], dict[str, Any](connections=self.connections, streams=self.streams)
         size = call.require_answer(server.address)
-
-        def run(long: float) -> H2loadResult:
-            over: dict[str, Any] = {"connections": self.connections, "streams": self.streams}
-            return drive(server.address, call, **over, seconds=long, percentiles=self.percentiles)
-
-        load, cost = _metered(server, run, seconds, self.warm_up)
+        if self.warm_up:
+            drive(server.address, call, **over, seconds=_warm_up(seconds))
+        over["percentiles"] = self.percentiles
+        before, load = _totals(server), drive(server.address, call, **over, seconds=seconds)
         if not load.answered:  # no processor time for so long
-            load, cost = _metered(server, run, LONGER * seconds, warm_up=False)
+            before, load = _totals(server), drive(server.address, call, **over, seconds=LONGER * seconds)
         if not load.answered or (load.failed and call.content_type is None):
             call.require_answer(server.address)  # raises an error if the server is gone
         load.require_bodies(call, size)
-        refused = cost.refused  # h2load counts these as answered
+        cost, refused = _cost(server, before, load.answered)  # h2load counts refused calls as answered
         rate = load.calls_per_second * max(load.answered - load.failed - refused, 0) / load.answered
         return {
             "calls": load.answered,
@@ -106,7 +100,7 @@ class ClosedLoop:
             "images_per_second": round(rate * call.images, 1),
             "failed": {why: count for why, count in (("refused", refused), ("no answer", load.failed)) if count},
             "latency_us": None if refused else load.percentiles,
-            **cost.of(load.answered),
+            **cost,
         }
 
 
@@ -114,12 +108,11 @@ def open_repeat(
     server: ServerUnderTest, calls: Sequence[Call], *, rate: float, seconds: float, seed: int
 ) -> dict[str, Any]:
     """A repeat of the open loop: `rate` calls a second at random times. Raises BenchmarkError like the closed loop."""
-    traffic, cost = _metered(
-        server,
-        lambda long: open_loop(server.address, calls, poisson(rate, long, seed), connections=OPEN_CONNECTIONS),
-        seconds,
-    )
-    return {"offered_calls_per_second": round(rate, 1), **traffic.numbers(), **cost.of(len(traffic.times))}
+
+    def load(long: float) -> Traffic:
+        return open_loop(server.address, calls, poisson(rate, long, seed), connections=OPEN_CONNECTIONS)
+
+    return {"offered_calls_per_second": round(rate, 1), **_by_generator(server, load, seconds, warm_up=True)}
 
 
 def statistics(address: str) -> inference_pb2.ModelStatistics:
@@ -133,47 +126,37 @@ def statistics(address: str) -> inference_pb2.ModelStatistics:
     return model
 
 
-@dataclass(frozen=True, slots=True)
-class _Cost:
-    """What a load cost a server: processor seconds; calls, images, batches, refused calls, ns queued and computing."""
-
-    server: ServerUnderTest
-    used: NDArray[np.float64]
-
-    @property
-    def refused(self) -> int:
-        return int(self.used[4])
-
-    def of(self, answered: int) -> dict[str, Any]:
-        """The cost of so many answered calls, by its names in a repeat."""
-        cpu, calls, images, batches, _, queue, compute = self.used.tolist()
-        found: dict[str, Any] = {}
-        if self.server.process is not None and answered:
-            found["cpu_us"] = round(cpu / answered * 1e6, 2)
-            found["resident_mb"] = round(self.server.process.resident_mb(), 2)
-        if calls:
-            found["server_queue_us"] = round(queue / calls / 1e3, 2)
-            found["server_compute_us"] = round(compute / calls / 1e3, 2)
-            found["images_a_batch"] = round(images / batches, 2)
-        return found
-
-
-def _metered(
-    server: ServerUnderTest, load: Callable[[float], Result], seconds: float, warm_up: bool = True
-) -> tuple[Result, _Cost]:
-    """A load of so many seconds, after a moment of the same, and its cost."""
+def _by_generator(
+    server: ServerUnderTest, load: Callable[[float], Traffic], seconds: float, warm_up: bool
+) -> dict[str, Any]:
+    """A repeat of a load by our own generator, which counts refused calls itself, by status."""
     if warm_up:
-        load(min(WARM_UP, seconds / 2))
-    before = _totals(server)
-    return load(seconds), _Cost(server, _totals(server) - before)
+        load(_warm_up(seconds))
+    before, traffic = _totals(server), load(seconds)
+    return traffic.numbers() | _cost(server, before, len(traffic.times))[0]
+
+
+def _warm_up(seconds: float) -> float:
+    return min(WARM_UP, seconds / 2)
+
+
+def _cost(server: ServerUnderTest, before: NDArray[np.float64], answered: int) -> tuple[dict[str, Any], int]:
+    """What so many answered calls cost the server since `before`, by its names in a repeat; and the refused calls."""
+    cpu, calls, refused, queue, compute = (_totals(server) - before).tolist()
+    found: dict[str, Any] = {}
+    if server.process is not None and answered:
+        found["cpu_us"] = round(cpu / answered * 1e6, 2)
+        found["resident_mb"] = round(server.process.resident_mb(), 2)
+    if calls:
+        found["server_queue_us"] = round(queue / calls / 1e3, 2)
+        found["server_compute_us"] = round(compute / calls / 1e3, 2)
+    return found, int(refused)
 
 
 def _totals(server: ServerUnderTest) -> NDArray[np.float64]:
-    """Of a server since its start, in the order of `_Cost`."""
+    """Since its start: processor seconds; calls, refused calls, nanoseconds in the queue and computing."""
     cpu = server.process.cpu_seconds() if server.process else 0.0
     if not server.counts:
-        return np.array([cpu, *[0.0] * 6])
-    model = statistics(server.address)
-    own = model.inference_stats
-    counts = (own.success.count, model.inference_count, model.execution_count, own.fail.count)
-    return np.array([cpu, *counts, own.queue.ns, own.compute_infer.ns])
+        return np.array([cpu, 0, 0, 0, 0])
+    own = statistics(server.address).inference_stats
+    return np.array([cpu, own.success.count, own.fail.count, own.queue.ns, own.compute_infer.ns])

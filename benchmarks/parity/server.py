@@ -25,8 +25,7 @@ OUTPUTS = {"probabilities": "<f4", "confidence": "<f4", "digit": "u1"}  # of Mod
 def differing(address: str, call: str, pixels: Pixels, probabilities: Rows) -> int:
     """How many images, uint8 [n, 28, 28], get other bytes from the server than from this process, float32 [n, 10].
 
-    Raises:
-        BenchmarkError: it does not answer.
+    Raises BenchmarkError if it does not answer.
     """
     parts = [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
     with grpc.insecure_channel(address) as channel:

@@ -83,7 +83,7 @@ def compared(variant: Variant, asked: Asked) -> tuple[Measured, dict[str, Any]]:
         numbers |= {"correct": measured.correct or 0, "keras_correct": measured.reference_correct or 0}
         more["mcnemar"] = mcnemar(measured.answers, keras, images.labels)
     labels = [None] * count if images.labels is None else images.labels.tolist()
-    digits = [each.argmax(axis=1).tolist() for each in (keras, measured.answers)]
+    theirs, ours = (each.argmax(axis=1).tolist() for each in (keras, measured.answers))
     return measured, {
         "system": variant.name,
         "load": {"where": "in process", "images": images.name, "count": count},
@@ -91,7 +91,7 @@ def compared(variant: Variant, asked: Asked) -> tuple[Measured, dict[str, Any]]:
         **more,
         "histogram": histogram(measured.answers, keras),
         "flipped": [
-            {"image": index, "label": labels[index], "keras": digits[0][index], "variant": digits[1][index]}
+            {"image": index, "label": labels[index], "keras": theirs[index], "variant": ours[index]}
             for index in parity.flipped[:LISTED].tolist()
         ],
         "batch_invariant": measured.batch_dependence is None,

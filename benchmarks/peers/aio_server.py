@@ -19,9 +19,7 @@ from digits.protos.digits.v1 import digits_pb2, digits_pb2_grpc
 
 class Classifier(digits_pb2_grpc.DigitClassifierServicer):
     def __init__(self) -> None:
-        model = open_repository(None).open()
-        self._engine = Engine(model.file(FP32), provider="cpu", threads=1)
-        self._version = str(model.number)
+        self._engine = Engine(open_repository(None).open().file(FP32), provider="cpu", threads=1)
 
     async def Classify(  # noqa: N802 the contract's name
         self,
@@ -31,12 +29,8 @@ class Classifier(digits_pb2_grpc.DigitClassifierServicer):
         if not request.pixels or len(request.pixels) % 784:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "pixels must be a positive multiple of 784 bytes")
         rows = self._engine.run(np.frombuffer(request.pixels, np.uint8).reshape(-1, 28, 28))
-        return digits_pb2.ClassifyResponse(
-            digits=rows.argmax(axis=1).tolist(),
-            confidences=rows.max(axis=1).tolist(),
-            model_version=self._version,
-            batch_size=len(rows),
-        )
+        digits, confidences = rows.argmax(axis=1).tolist(), rows.max(axis=1).tolist()
+        return digits_pb2.ClassifyResponse(digits=digits, confidences=confidences, batch_size=len(rows))
 
 
 async def main(address: str) -> None:

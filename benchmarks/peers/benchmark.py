@@ -7,6 +7,7 @@ or one of its loads is missing, and the `acceptance`: what our server must reach
 """
 
 import re
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
 from importlib import metadata
@@ -48,8 +49,7 @@ FOLDERS = re.compile(r"/\S*/")  # of a path of this machine
 def run(settings: PeersBenchmarkSettings) -> None:
     """Measures every server that is asked for, and writes the results.
 
-    Raises:
-        BenchmarkError: h2load is missing, a server of ours does not start, or one answers wrongly.
+    Raises BenchmarkError if h2load is missing, a server of ours does not start, or one answers wrongly.
     """
     if settings.quick:
         settings = replace(settings, rounds=1, seconds=0.3, starts=1, memory_requests=0, overload_seconds=0)
@@ -115,35 +115,34 @@ class Bench:
 
     def _in_process(self, title: str) -> None:
         """The speed of the model on one thread in this process."""
-        runs, least = {"model": self._engine.run}, min(self._settings.seconds, 0.5)
+        least, (pixels, _) = min(self._settings.seconds, 0.5), self._grid.images
+        runs = {"model": self._engine.run}
         one, many = (
-            float(seconds_per_run(runs, self._grid.images[0], size, rounds=1, least=least)["model"][0])
-            for size in (1, BATCH)
+            float(seconds_per_run(runs, pixels, size, rounds=1, least=least)["model"][0]) for size in (1, BATCH)
         )
         found = {"microseconds": round(one * 1e6, 2), "images_per_second": round(BATCH / many)}
         self._findings["in_process"].append(found)
-        rate = f"{found['images_per_second']:,.0f} images/s in batches of {BATCH}"
-        print(f"{title}: in process: {found['microseconds']:.1f} us for an image, {rate}", flush=True)
+        print(
+            f"{title}: in process: {one * 1e6:.1f} us for an image, {BATCH / many:,.0f} images/s in batches", flush=True
+        )
 
     def _memory(self, requests: int) -> None:
         """The resident memory of a fresh server after each fifth of so many calls."""
-        part = max(requests // POINTS, 1)
-        call = call_of(CLASSIFY, OURS, self._grid.images, 1)
-        memory: dict[str, list[float]] = {"calls": [], "resident_mb": []}
-        self._findings["memory"] = memory
+        part, call = max(requests // POINTS, 1), call_of(CLASSIFY, OURS, self._grid.images, 1)
+        calls, resident = list[int](), list[float]()
+        self._findings["memory"] = {"calls": calls, "resident_mb": resident}
         with serving(OURS, self._variant) as server:
             for number in range(1, POINTS + 1):
                 load = drive(server.address, call, connections=min(64, part), calls=part)
                 load.require_bodies(call, call.require_answer(server.address))
-                memory["calls"].append(number * part)
-                memory["resident_mb"].append(round(server.process.resident_mb(), 2) if server.process else 0.0)
-                print(f"memory: {memory['resident_mb'][-1]:.1f} MB after {number * part:,} calls", flush=True)
+                calls.append(number * part)
+                resident.append(round(server.process.resident_mb(), 2) if server.process else 0.0)
+                print(f"memory: {resident[-1]:.1f} MB after {calls[-1]:,} calls", flush=True)
 
     def _head_to_head(self, peer: Peer) -> None:
         """Starts a peer and our server, and puts each load on both of them in turn, round after round.
 
-        Raises:
-            BenchmarkError: ours does not start or answers wrongly; what is wrong with a peer is in the findings.
+        Raises BenchmarkError if ours does not start or answers wrongly; what is wrong with a peer is in the findings.
         """
         points = [Point(peer.call, images, connections) for images, connections in PEER_GRID]
         points += [Point(FP32, 1, 16)] if peer.call == UINT8 else []
@@ -165,12 +164,7 @@ class Bench:
                         self.pair(peer, (ours, theirs), point, row["failed_loads"], number)
 
     def pair(
-        self,
-        peer: Peer,
-        servers: tuple[ServerUnderTest, ServerUnderTest],
-        point: Point,
-        failed_loads: dict[str, str],
-        number: int,
+        self, peer: Peer, servers: Sequence[ServerUnderTest], point: Point, failed_loads: dict[str, str], number: int
     ) -> None:
         """Puts a load on ours and a peer, one after the other; a load that fails the peer is left out from then on."""
         ours, theirs = replace(servers[0], name=in_turn(peer.title)), servers[1]

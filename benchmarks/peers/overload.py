@@ -45,17 +45,26 @@ class Probe:
 
     def single(self) -> float:
         """Seconds of a call, the median; a rejected call counts as infinitely long."""
-        calls = [self._call() for _ in range(SINGLE)]
+        calls = [self.call() for _ in range(SINGLE)]
         return median(took if code == grpc.StatusCode.OK.name else math.inf for code, took in calls)
+
+    def call(self) -> tuple[str, float]:
+        """The status and the seconds of a call."""
+        began, code = time.monotonic(), grpc.StatusCode.OK
+        try:
+            self._classify(digits_pb2.ClassifyRequest(pixels=bytes(784)), timeout=PATIENCE)
+        except grpc.RpcError as error:
+            code = error.code()
+        return code.name, time.monotonic() - began
 
     @contextmanager
     def running(self) -> Iterator[list[tuple[str, float]]]:
-        """Calls in a thread until the end of the context: the status and the seconds of each call."""
+        """Calls in a thread until the end of the context, and keeps what `call` returns."""
         over, calls = threading.Event(), list[tuple[str, float]]()
 
         def probe() -> None:
             while not over.wait(EVERY):
-                calls.append(self._call())
+                calls.append(self.call())
 
         thread = threading.Thread(target=probe)
         thread.start()
@@ -64,15 +73,6 @@ class Probe:
         finally:
             over.set()
             thread.join()
-
-    def _call(self) -> tuple[str, float]:
-        began = time.monotonic()
-        try:
-            self._classify(digits_pb2.ClassifyRequest(pixels=bytes(784)), timeout=PATIENCE)
-            code = grpc.StatusCode.OK
-        except grpc.RpcError as error:
-            code = error.code()
-        return code.name, time.monotonic() - began
 
 
 def overload(call: Call, seconds: float, variant: str = "auto") -> dict[str, Any]:

@@ -48,8 +48,7 @@ class Figure(NamedTuple):
 def run(settings: ReportBenchmarkSettings) -> None:
     """Writes the figures and report.html to the folder of the results, and README.md there or where the settings say.
 
-    Raises:
-        BenchmarkError: there is no result, one is not a benchmark's JSON, or something cannot be written.
+    Raises BenchmarkError if there is no result, one is not a benchmark's JSON, or something cannot be written.
     """
     folder, readme = settings.results, settings.readme or settings.results / "README.md"
     parts = [_part(name, result, folder) for name, result in results(folder).items()]
@@ -84,8 +83,7 @@ def _part(name: str, result: dict[str, Any], folder: Path) -> tuple[Section, lis
 def results(folder: Path) -> dict[str, dict[str, Any]]:
     """The benchmarks' JSON by name, in the report's order; if one is not complete, what was kept when it ended early.
 
-    Raises:
-        BenchmarkError: there are no results, or one is damaged.
+    Raises BenchmarkError if there are no results, or one is damaged.
     """
     found: dict[str, dict[str, Any]] = {}
     for name in SECTIONS:

@@ -48,8 +48,7 @@ PATIENCE = 5.0  # seconds until a running server has answered
 def run(settings: ServerBenchmarkSettings) -> None:
     """Measures the running server, or one with each transport, and an echo, and writes the results.
 
-    Raises:
-        BenchmarkError: no server answers, one is gone in the middle, or an answer is wrong.
+    Raises BenchmarkError if no server answers, one is gone in the middle, or an answer is wrong.
     """
     if settings.quick:
         settings = replace(settings, connections=(1, BOTH), seconds=min(settings.seconds, 0.2), repeats=1)
@@ -65,7 +64,7 @@ def run(settings: ServerBenchmarkSettings) -> None:
     ):
         if generator == H2LOAD:
             result.head["versions"]["h2load"] = require_h2load()
-        bench = Bench(settings, images, servers, result)
+        bench = Bench(settings, images, servers[:-1], servers[-1], result)
         limits = bench.limits()
         bench.closed_loop(generator)
         bench.open_loop(limits)
@@ -79,8 +78,7 @@ def run(settings: ServerBenchmarkSettings) -> None:
 def under_test(settings: ServerBenchmarkSettings, images: Images) -> Iterator[list[ServerUnderTest]]:
     """The servers to measure; the last is the echo, the upper bound of what a server and a generator can reach.
 
-    Raises:
-        BenchmarkError: one does not start or answer, or gives wrong digits.
+    Raises BenchmarkError if one does not start or answer, or gives wrong digits.
     """
     with ExitStack() as stack:
         if settings.server is not None:
@@ -110,19 +108,16 @@ class Bench:
 
     settings: ServerBenchmarkSettings
     images: Images
-    servers: list[ServerUnderTest]
+    ours: list[ServerUnderTest]
+    echo: ServerUnderTest
     result: Result
-
-    @property
-    def ours(self) -> list[ServerUnderTest]:
-        return self.servers[:-1]
 
     def calls(self, server: ServerUnderTest, count: int = 1) -> list[Call]:
         return [call_of(CLASSIFY, server.kind, self.images, count)]
 
     def limits(self) -> dict[str, float]:
         """By server: calls a second of one image that our own generator reaches; with the echo, its own limit."""
-        return {server.name: self._own_rate(server, self.calls(server), 1) for server in self.servers}
+        return {server.name: self._own_rate(server, self.calls(server), 1) for server in [*self.ours, self.echo]}
 
     def closed_loop(self, generator: str) -> None:
         """Each load goes to one server after the other, and all of them again in each repeat."""
@@ -133,7 +128,7 @@ class Bench:
             points += [Point(UINT8, 1, BOTH), Point(CLASSIFY, MANY, OPEN_CONNECTIONS)]
         for number in range(settings.repeats):
             for point in points:
-                found = grid.turn(self.ours if point.images > 1 else self.servers, point, number)
+                found = grid.turn(self.ours if point.images > 1 else [*self.ours, self.echo], point, number)
                 print(f"{number + 1}/{settings.repeats}: {point}: {rates_text(found)}", flush=True)
 
     def open_loop(self, limits: dict[str, float]) -> None:
@@ -152,8 +147,8 @@ class Bench:
         settings, sizes = self.settings, ",".join(map(str, MIXED))
         order = np.random.default_rng(settings.seed).choice(MIXED, 1000).tolist()
         for server in self.ours:
-            by_size = {size: self.calls(server, size) for size in MIXED}
-            calls = [by_size[size][0] for size in order]
+            by_size = {size: self.calls(server, size)[0] for size in MIXED}
+            calls = [by_size[size] for size in order]
             rate = self._own_rate(server, calls, sizes) / 2
             repeat = open_repeat(server, calls, rate=rate, seconds=settings.seconds, seed=settings.seed)
             self._add(server, _open(sizes) | {"share": 0.5}, [repeat])

@@ -14,28 +14,20 @@ from digits.storage.json_file import write_json
 from digits.storage.lock import locked
 
 
-def test_a_file_is_replaced_when_its_new_content_is_complete(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    write_bytes(file, b"old")
-    with replacing(file) as temporary:
-        temporary.write_bytes(b"new")
-        assert file.read_bytes() == b"old"
-    assert file.read_bytes() == b"new"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
-
-
-def test_an_error_or_interrupt_keeps_the_old_content_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    """When its new content is complete; an error or interrupt keeps the old one and leaves nothing behind."""
     file = tmp_path / "file"
     write_bytes(file, b"old")
     for raised in (ValueError, KeyboardInterrupt):
         with pytest.raises(raised), replacing(file) as temporary:  # noqa: PT012 the block is what fails
             temporary.write_bytes(b"half")
             raise raised
-    assert file.read_bytes() == b"old"
-    assert not unfinished(file).exists()
-
-
-def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+        assert not unfinished(file).exists()
+    with replacing(file) as temporary:
+        temporary.write_bytes(b"new")
+        assert file.read_bytes() == b"old"
+    assert file.read_bytes() == b"new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     with pytest.raises(FileNotFoundError) as error:
         write_bytes(tmp_path / "missing" / "file", b"")
     assert error.value.filename == str(tmp_path / "missing" / "file")

@@ -28,10 +28,8 @@ class Classifier:
     async def Classify(self, requests: list[ClassifyRequest]) -> list[ClassifyResponse]:  # noqa: N802 the contract's name
         given = [np.frombuffer(request.pixels, np.uint8).reshape(-1, 28, 28) for request in requests]
         parts = split(self._model(np.concatenate(given)), given)
-        return [
-            ClassifyResponse(digits=part.argmax(axis=1).tolist(), confidences=part.max(axis=1).tolist())
-            for part in parts
-        ]
+        answers = ((part.argmax(axis=1).tolist(), part.max(axis=1).tolist()) for part in parts)
+        return [ClassifyResponse(digits=digits, confidences=confidences) for digits, confidences in answers]
 
 
 def listen_on_loopback() -> None:
@@ -47,15 +45,10 @@ def listen_on_loopback() -> None:
 
 
 def main(port: int, http_port: int) -> None:
-    ray.init(
-        include_dashboard=False,
-        _temp_dir=str(HERE / "ray"),
-        runtime_env={"worker_process_setup_hook": listen_on_loopback},
-    )
-    serve.start(
-        http_options={"host": "127.0.0.1", "port": http_port},
-        grpc_options={"port": port, "grpc_servicer_functions": [SERVICER]},
-    )
+    hook = {"worker_process_setup_hook": listen_on_loopback}
+    ray.init(include_dashboard=False, _temp_dir=str(HERE / "ray"), runtime_env=hook)
+    over_grpc = {"port": port, "grpc_servicer_functions": [SERVICER]}
+    serve.start(http_options={"host": "127.0.0.1", "port": http_port}, grpc_options=over_grpc)
     deployment = serve.deployment(max_ongoing_requests=256, logging_config={"enable_access_log": False})(Classifier)
     serve.run(deployment.bind(str(HERE / "model.onnx")))
     signal.pause()
