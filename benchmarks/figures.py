@@ -13,20 +13,14 @@ MARKERS = "osD^vPX"
 
 
 class Line(NamedTuple):
-    """A line through points, or only their marks; without a label it is not in the legend.
+    """A line through points, or only their marks."""
 
-    Attributes:
-        spread: From each point down to the end of its bar, and up.
-        look: Properties of matplotlib's Line2D.
-        names: Of the points, written below them.
-    """
-
-    label: str
+    label: str  # in the legend, unless it is empty
     x: Sequence[float]
     y: Sequence[float]
-    look: Mapping[str, Any]
-    spread: tuple[Sequence[float], Sequence[float]] | None = None
-    names: Sequence[str] = ()
+    look: Mapping[str, Any]  # properties of matplotlib's Line2D
+    spread: tuple[Sequence[float], Sequence[float]] | None = None  # from each point down to the end of its bar, and up
+    names: Sequence[str] = ()  # of the points, written below them
 
 
 def look(number: int) -> dict[str, Any]:
@@ -55,14 +49,9 @@ def chart(
     down: bool = False,
     columns: int = 2,
 ) -> Figure:
-    """Draws the panels with their titles side by side, or one below the other.
+    """Draws the lines of each panel, by title, side by side or one below the other.
 
-    Args:
-        panels: The lines of each, by title.
-        size: Inches of the figure.
-        axes: Properties of matplotlib's Axes, for all of them.
-        down: Whether the panels are below each other.
-        columns: Of the legend.
+    The figure's size is in inches; `axes` are properties of matplotlib's Axes, for all of them; the legend has columns.
     """
     figure, handles = Figure(figsize=size, layout="constrained"), dict[str, Any]()
     shape = (len(panels), 1) if down else (1, len(panels))

@@ -61,19 +61,10 @@ def measuring(
 ) -> Iterator[Result]:
     """The result of a benchmark, which is written to `--out` however the benchmark ends.
 
-    A benchmark that ends early writes to NAME.partial.json instead, so that it never replaces a complete result.
-
-    Args:
-        name: Of the benchmark.
-        settings: Its settings.
-        data: The images, if it used some.
-        seed: Of its random numbers; None if it uses none.
-        warm_up: What is run before anything is measured.
-        repeats: How often each thing is measured.
-
-    Raises:
-        BenchmarkError: the file cannot be written, or it is one of the checkout's own results and the code differs
-            from its commit.
+    A benchmark that ends early writes to NAME.partial.json instead, so that it never replaces a complete result. The
+    head says which images were used, the seed of random numbers, what is run before anything is measured (`warm_up`),
+    and how often each thing is measured. Raises BenchmarkError if the file cannot be written, or if it is one of the
+    checkout's own results and the code differs from its commit.
     """
     out = settings.out or Path("runs/bench", f"{name}.json")
     head = _head(name, settings, out, data) | {"seed": seed, "warm_up": warm_up, "repeats": repeats}

@@ -4,33 +4,24 @@
 """
 
 import json
-from pathlib import Path
-from statistics import median
 from textwrap import fill
-from typing import Any
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
+from digits.benchmarks.measurement import HERE, RESULTS
+from digits.benchmarks.section import TEMPLATES, median_of, repeats_of
+from digits.report.page import render
+
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- begin: throughput, by benchmarks/readme.py -->\n", "<!-- end -->\n"
-CONNECTIONS = 64
 
 
 def rendered() -> str:
     """The sentence, as Markdown."""
-    result: dict[str, Any] = json.loads((RESULTS / "server.json").read_text(encoding="utf-8"))
-    rates = {
-        row["system"]: median(one["calls_per_second"] for one in row["repeats"])
-        for row in result["measurements"]
-        if (row["load"]["images"], row["load"]["connections"]) == (1, CONNECTIONS)
-    }
-    machine = result["machine"]
-    sentence = (
-        f"One server process and its callers on the same {machine['cores']} cores of {machine['cpu']}: "
-        f"{rates['digits, native']:,.0f} calls a second over {CONNECTIONS} connections, one image a call, and "
-        f"{rates['digits, grpcio']:,.0f} with `--transport grpcio`. In the figure, `echo` is the same "
-        f"HTTP/2 frontend without a model: it returns each message, and is the upper limit (`digits bench server`)."
-    )
+    result = json.loads((RESULTS / "server.json").read_text(encoding="utf-8"))
+
+    def rate(system: str) -> float:
+        return median_of(repeats_of(result["measurements"], system, images=1, connections=64), "calls_per_second")
+
+    sentence = render(TEMPLATES / "readme.md.jinja", machine=result["machine"], rate=rate)
     return fill(sentence, 120, break_on_hyphens=False) + "\n"
 
 

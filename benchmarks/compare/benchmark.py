@@ -17,9 +17,8 @@ from digits.benchmarks.compare import build, files
 from digits.benchmarks.compare.verdict import GRID, A, B, Samples, compare_section, differences
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import clear_images
-from digits.benchmarks.load.grid import Grid, rates_text
 from digits.benchmarks.load.h2load import installed, require_h2load
-from digits.benchmarks.load.measure import ASYNCIO, H2LOAD, ClosedLoop, ServerUnderTest
+from digits.benchmarks.load.measure import ASYNCIO, H2LOAD, ClosedLoop, Grid, ServerUnderTest, rates_text
 from digits.benchmarks.measurement import measuring
 from digits.benchmarks.settings import CompareBenchmarkSettings
 from digits.model.golden import Golden

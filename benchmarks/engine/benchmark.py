@@ -13,10 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from digits.benchmarks.engine.process import WARM_UP, EngineProcess, kill_processes
+from digits.benchmarks.engine.process import (
+    KERAS_WAYS,
+    OPENVINO,
+    WARM_UP,
+    EngineProcess,
+    kill_processes,
+    without_folder,
+)
 from digits.benchmarks.engine.report import engine_section
 from digits.benchmarks.engine.roofline import roofline, work_of
-from digits.benchmarks.engine.systems import KERAS_WAYS, OPENVINO, without_folder
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import latency_us
 from digits.benchmarks.measurement import Result, measuring

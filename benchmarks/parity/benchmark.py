@@ -16,10 +16,9 @@ import numpy as np
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.keras_model import keras_model
 from digits.benchmarks.measurement import measuring
-from digits.benchmarks.parity.images import SEED, image_sets
 from digits.benchmarks.parity.report import flipped, parity_section, row_text
 from digits.benchmarks.parity.server import CALLS, differing
-from digits.benchmarks.parity.variant import Asked, Variant, compared, variant_of
+from digits.benchmarks.parity.variant import SEED, Asked, Variant, compared, image_sets, variant_of
 from digits.benchmarks.section import Row, write_figure
 from digits.benchmarks.servers import TRANSPORTS, serving
 from digits.benchmarks.settings import ParityBenchmarkSettings

@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from digits.benchmarks.figures import Line, chart
-from digits.benchmarks.parity.images import TEST
-from digits.benchmarks.parity.variant import EDGES, Asked
+from digits.benchmarks.parity.variant import EDGES, TEST, Asked
 from digits.benchmarks.section import Row, Section, section
 from digits.model.acceptance import Measured
 from digits.report.figure import BLUE, GREY, ORANGE
@@ -64,12 +63,7 @@ def _steps(kind: str, drawn: Mapping[str, Any]) -> Line:
 
 
 def flipped(asked: Asked, variants: Mapping[str, Measured]) -> Figure:
-    """The test images to which a variant gives another digit than Keras; if there are none, those that differ most.
-
-    Args:
-        asked: The test images.
-        variants: The answers of each variant to them.
-    """
+    """Of the test images those to which a variant gives another digit than Keras, or else those that differ most."""
     chosen: list[int] = []
     labels: list[str] = []
     for name, measured in variants.items():

@@ -1,13 +1,14 @@
 """A variant in this process compared with Keras: its answers, their differences, and whether these are acceptable."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from digits.benchmarks.parity.images import Images
+from digits.images.digit import SIDE
+from digits.images.mnist import Mnist
 from digits.model.acceptance import Measured, failure, measure
 from digits.model.engine import Engine
 from digits.model.errors import ModelError, SelfTestError
@@ -21,6 +22,41 @@ Probabilities = NDArray[np.float32]
 
 EDGES = np.logspace(-12, 0, 37)  # of the histogram's bins: three a decade
 LISTED = 100  # flipped images that the JSON names
+TEST = "test images"
+QUICK = 2_000  # test images
+SEED = 0
+NOISE = 1_000  # images of it
+
+
+class Images(NamedTuple):
+    """Images of one kind."""
+
+    name: str  # of the kind
+    pixels: NDArray[np.uint8]  # [n, 28, 28]
+    labels: NDArray[np.uint8] | None = None  # the digits [n]; None for images that show no digit
+    sample: bool = False  # whether they are not the whole test set that the version was published with
+
+
+def image_sets(data: Mnist, published: str, *, quick: bool) -> list[Images]:
+    """The test images, with `quick` the first 2,000 of them, and the extremes; the same each time.
+
+    `published` is the SHA-256 of the test set that the version was published with.
+    """
+    most = QUICK if quick else len(data.x_test)
+    sample = most < len(data.x_test) or data.test_sha256 != published
+    return [Images(TEST, data.x_test[:most], data.y_test[:most], sample), *extremes()]
+
+
+def extremes() -> list[Images]:
+    """No ink, ink everywhere, uniform noise, and one pixel of full ink at each place."""
+    noise = np.random.default_rng(SEED).integers(0, 256, (NOISE, SIDE, SIDE), np.uint8)
+    one_pixel = 255 * np.eye(SIDE * SIDE, dtype=np.uint8).reshape(-1, SIDE, SIDE)
+    return [
+        Images("all 0", np.zeros((1, SIDE, SIDE), np.uint8)),
+        Images("all 255", np.full((1, SIDE, SIDE), 255, np.uint8)),
+        Images("noise", noise),
+        Images("one pixel", one_pixel),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,8 @@ from typing import Any
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import CLASSIFY, FP32, UINT8, Point, call_of, clear_images
-from digits.benchmarks.load.grid import Grid, rates_text
 from digits.benchmarks.load.h2load import drive, require_h2load
-from digits.benchmarks.load.measure import ClosedLoop, ServerUnderTest
+from digits.benchmarks.load.measure import ClosedLoop, Grid, ServerUnderTest, rates_text
 from digits.benchmarks.measurement import Result, measuring
 from digits.benchmarks.peers.acceptance import acceptance
 from digits.benchmarks.peers.overload import overload

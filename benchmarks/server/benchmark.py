@@ -9,14 +9,13 @@ load/measure.py describes the repeats.
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.load.call import CLASSIFY, UINT8, Call, Images, Point, call_of, clear_images, load_text, unary
-from digits.benchmarks.load.grid import Grid, rates_text
 from digits.benchmarks.load.h2load import installed, require_h2load
 from digits.benchmarks.load.measure import (
     ASYNCIO,
@@ -24,12 +23,13 @@ from digits.benchmarks.load.measure import (
     OPEN_CONNECTIONS,
     WARM_UP,
     ClosedLoop,
+    Grid,
     ServerUnderTest,
     open_repeat,
+    rates_text,
 )
 from digits.benchmarks.measurement import Result, measuring
 from digits.benchmarks.server.report import server_section, slo_text
-from digits.benchmarks.server.search import Search
 from digits.benchmarks.servers import TRANSPORTS, serving
 from digits.benchmarks.settings import ECHO, ServerBenchmarkSettings
 from digits.client.channel import check_address
@@ -43,6 +43,9 @@ SHARES = (0.25, 0.5, 0.75)  # of the rate of the closed loop: the rates of the o
 STEPS = 5  # of the search for the highest rate
 LONGER = 3  # times as long as others the open loop's measurements take, for its rarest calls
 PATIENCE = 5.0  # seconds until a running server has answered
+LONG = 20  # times the SLO, at least, that a rate is tried for: above the capacity, calls queue up for so long
+LATE = 0.25  # of the SLO, by which the generator may be late: beyond, it is the limit and not the server
+DOWN = 0.9  # times the rate, if the SLO is not met again
 
 
 def run(settings: ServerBenchmarkSettings) -> None:
@@ -186,3 +189,49 @@ class Bench:
 def _open(images: int | str) -> dict[str, Any]:
     over = {"connections": OPEN_CONNECTIONS, "generator": ASYNCIO}
     return {"loop": "open", "method": CLASSIFY, "images": images, **over}
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """For the highest rate of these calls."""
+
+    server: ServerUnderTest
+    calls: list[Call]
+    slo_ms: float  # milliseconds of the 99th percentile
+    seconds: float  # of each measurement
+    seed: int
+    tried: list[dict[str, Any]] = field(default_factory=list)  # the repeat of each rate
+
+    def highest(self, bound: float, steps: int) -> float:
+        """Calls a second: bisects between 0 and the bound, and tries the rate found with two other seeds.
+
+        The rate counts if one of these two meets the SLO again; otherwise a lower one is tried, and so on.
+        """
+        met, missed = 0.0, bound
+        for _ in range(steps):
+            rate = (met + missed) / 2
+            met, missed = (rate, missed) if self._meets(rate, 0) else (met, rate)
+        while met > bound / 2**steps and not any(self._meets(met, more) for more in (1, 2)):
+            met *= DOWN
+        return met
+
+    @property
+    def is_bounded_by_generator(self) -> bool:
+        """Whether the server was never the limit: no rate missed the SLO, or the generator was late at the lowest."""
+        missed = [repeat for repeat in self.tried if not meets(repeat, self.slo_ms)]
+        if not missed:
+            return True
+        first = min(missed, key=lambda repeat: float(repeat["offered_calls_per_second"]))
+        late = first["sent_late_us"]
+        return late is not None and late["p99"] > LATE * self.slo_ms * 1000
+
+    def _meets(self, rate: float, more: int) -> bool:
+        seconds = max(self.seconds, LONG * self.slo_ms / 1000)
+        repeat = open_repeat(self.server, self.calls, rate=rate, seconds=seconds, seed=self.seed + more)
+        self.tried.append(repeat)
+        return meets(repeat, self.slo_ms)
+
+
+def meets(repeat: dict[str, Any], slo_ms: float) -> bool:
+    """Whether all calls of a repeat were answered, and 99 % of them in time."""
+    return bool(not repeat["failed"] and repeat["latency_us"] and repeat["latency_us"]["p99"] <= slo_ms * 1000)

@@ -18,9 +18,8 @@ from onnx import numpy_helper
 
 from digits.benchmarks.errors import BenchmarkError
 from digits.benchmarks.keras_model import keras_model
-from digits.benchmarks.parity.images import extremes, image_sets
 from digits.benchmarks.parity.server import CALLS, differing
-from digits.benchmarks.parity.variant import agreement_interval, histogram, mcnemar
+from digits.benchmarks.parity.variant import agreement_interval, extremes, histogram, image_sets, mcnemar
 from digits.images.mnist import Mnist
 from digits.lab import comparison
 from digits.model.checksums import write_checksums

@@ -9,18 +9,18 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from digits.benchmarks import readme
+from digits.benchmarks.measurement import HERE, RESULTS
 
 Digits = Callable[..., subprocess.CompletedProcess[str]]
 
-COMMITTED = sorted(readme.RESULTS.glob("*.json"))
-SCHEMA = json.loads((readme.HERE / "schema.json").read_text(encoding="utf-8"))
+COMMITTED = sorted(RESULTS.glob("*.json"))
+SCHEMA = json.loads((HERE / "schema.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     folder = tmp_path / "results"
-    shutil.copytree(readme.RESULTS, folder, ignore=shutil.ignore_patterns("*.html", "*.md"))
+    shutil.copytree(RESULTS, folder, ignore=shutil.ignore_patterns("*.html", "*.md"))
     return folder
 
 
@@ -41,7 +41,7 @@ def test_the_committed_report_says_what_the_committed_results_say(
 ) -> None:
     completed = digits("bench", "report", "--results", results, "--readme", tmp_path / "README.md")
     assert completed.returncode == 0, completed.stderr
-    assert (tmp_path / "README.md").read_text() == (readme.HERE / "README.md").read_text()
+    assert (tmp_path / "README.md").read_text() == (HERE / "README.md").read_text()
     page = (results / "report.html").read_text()
     assert "<img" in page
     assert page.count("<img") == page.count("data:image/png;base64,")
@@ -53,7 +53,7 @@ def test_the_committed_report_says_what_the_committed_results_say(
 
 
 def test_what_was_kept_is_reported_where_there_is_nothing_whole(digits: Digits, tmp_path: Path) -> None:
-    kept = json.loads((readme.RESULTS / "training.json").read_text()) | {"complete": False, "ended_by": "SIGTERM"}
+    kept = json.loads((RESULTS / "training.json").read_text()) | {"complete": False, "ended_by": "SIGTERM"}
     kept["measurements"] = kept["measurements"][:1]
     (tmp_path / "training.partial.json").write_text(json.dumps(kept))
     completed = digits("bench", "report", "--results", tmp_path)

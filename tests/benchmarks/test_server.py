@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from digits.benchmarks.load.measure import ServerUnderTest
-from digits.benchmarks.server.search import Search, meets
+from digits.benchmarks.server.benchmark import Search, meets
 
 Digits = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -4,13 +4,12 @@ Run by the peer's interpreter: `server.py HOST PORT`.
 """
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from fastapi import Body, Response
 from litserve import LitAPI, LitServer
-from numpy.typing import NDArray
-from onnx_model import OnnxModel, split
+from onnx_model import Array, OnnxModel, images, split
 
 Pixels = Annotated[bytes, Body(media_type="application/octet-stream")]
 
@@ -19,20 +18,20 @@ class Classifier(LitAPI):  # type: ignore[misc] # LitServe is not installed here
     def setup(self, _device: str) -> None:
         self._model = OnnxModel()
 
-    def decode_request(self, request: Pixels) -> NDArray[np.uint8]:
-        return np.frombuffer(request, np.uint8).reshape(-1, 28, 28)
+    def decode_request(self, request: Pixels) -> Array:
+        return images(request)
 
-    def batch(self, inputs: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    def batch(self, inputs: list[Array]) -> Array:
         self._inputs = inputs
         return np.concatenate(inputs)
 
-    def predict(self, x: NDArray[np.uint8]) -> Any:
+    def predict(self, x: Array) -> Array:
         return self._model(x)
 
-    def unbatch(self, output: NDArray[np.float32]) -> Any:
+    def unbatch(self, output: Array) -> Array:
         return split(output, self._inputs)
 
-    def encode_response(self, output: NDArray[np.float32]) -> Response:
+    def encode_response(self, output: Array) -> Response:
         return Response(output.tobytes(), media_type="application/octet-stream")
 
 

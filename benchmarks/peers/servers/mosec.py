@@ -5,14 +5,8 @@ Run by the peer's interpreter: `server.py --address HOST --port PORT`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 from mosec import Server, Worker
-from onnx_model import OnnxModel, split
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from onnx_model import Array, OnnxModel, images
 
 
 class Classifier(Worker):  # type: ignore[misc] # mosec is not installed here
@@ -20,13 +14,13 @@ class Classifier(Worker):  # type: ignore[misc] # mosec is not installed here
         super().__init__()
         self._model = OnnxModel()
 
-    def deserialize(self, data: bytes) -> NDArray[np.uint8]:
-        return np.frombuffer(data, np.uint8).reshape(-1, 28, 28)
+    def deserialize(self, data: bytes) -> Array:
+        return images(data)
 
-    def forward(self, data: list[NDArray[np.uint8]]) -> Any:
-        return split(self._model(np.concatenate(data)), data)
+    def forward(self, data: list[Array]) -> Array:
+        return self._model.batch(data)
 
-    def serialize(self, data: NDArray[np.float32]) -> bytes:
+    def serialize(self, data: Array) -> Array:
         return data.tobytes()
 
 

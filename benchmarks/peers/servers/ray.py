@@ -9,9 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
-import numpy as np
 import ray
-from onnx_model import OnnxModel, split
+from onnx_model import OnnxModel, images
 from ray import serve
 
 from digits.protos.digits.v1.digits_pb2 import ClassifyRequest, ClassifyResponse
@@ -26,8 +25,7 @@ class Classifier:
 
     @serve.batch(max_batch_size=64, batch_wait_timeout_s=0.001)  # type: ignore[untyped-decorator] # not installed here
     async def Classify(self, requests: list[ClassifyRequest]) -> list[ClassifyResponse]:  # noqa: N802 the contract's name
-        given = [np.frombuffer(request.pixels, np.uint8).reshape(-1, 28, 28) for request in requests]
-        parts = split(self._model(np.concatenate(given)), given)
+        parts = self._model.batch([images(request.pixels) for request in requests])
         answers = ((part.argmax(axis=1).tolist(), part.max(axis=1).tolist()) for part in parts)
         return [ClassifyResponse(digits=digits, confidences=confidences) for digits, confidences in answers]
 

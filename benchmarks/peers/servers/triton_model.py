@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import triton_python_backend_utils as triton
-from onnx_model import OnnxModel, split
+from onnx_model import OnnxModel
 
 
 class TritonPythonModel:
@@ -19,5 +18,5 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         given = [triton.get_input_tensor_by_name(request, "pixels").as_numpy() for request in requests]
-        parts = split(self._model(np.concatenate(given)), given)
+        parts = self._model.batch(given)
         return [triton.InferenceResponse([triton.Tensor("probabilities", part)]) for part in parts]
