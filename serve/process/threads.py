@@ -117,11 +117,11 @@ def _start(count: int) -> int:
     """Starts so many threads, or as many as the limits allow, and ends them again. Gives their number."""
     tasks = Path("/proc/self/task")
     before, enough, started = len(list(tasks.iterdir())), threading.Event(), 0
-    with suppress(RuntimeError):
+    with ExitStack() as stack, suppress(RuntimeError):
+        stack.callback(enough.set)
         for _ in range(count):
             _thread.start_new_thread(enough.wait, ())  # threading.Thread waits a millisecond for each
             started += 1
-    enough.set()
     end = time.monotonic() + PATIENCE
     while len(list(tasks.iterdir())) > before and time.monotonic() < end:
         time.sleep(0.001)  # the next thread may need the place of one that has not ended yet

@@ -1,7 +1,5 @@
 """What the tests of the server share: types, stubs, and starts that fail."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """`ModelInfer` on the wire: what is parsed is what was asked for, and what is encoded is what protobuf would say."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

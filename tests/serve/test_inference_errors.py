@@ -1,7 +1,5 @@
 """What a ModelInferRequest that is not answered is told, word for word."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

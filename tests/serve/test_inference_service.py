@@ -1,7 +1,5 @@
 """The Open Inference Protocol but for `ModelInfer`: bytes in, bytes out."""
 
-from __future__ import annotations
-
 from importlib import metadata
 from typing import Any
 
