@@ -2,36 +2,13 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
-Send = Callable[[HealthCheckResponse | None], None]
-
-
-@dataclass(eq=False)
-class _Watch:
-    """One call of Watch. Its lock is held while a status is sent, so that the last one sent is the last one set."""
-
-    status: Callable[[], int]
-    send: Send
-    told: int | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def tell(self) -> None:
-        """Sends the status as it is now, unless that was the last one sent."""
-        with self.lock:
-            told, self.told = self.told, self.status()
-            if self.told != told:
-                self.send(HealthCheckResponse(status=self.told))
-
-    def end(self) -> None:
-        """Ends it with OK."""
-        with self.lock:
-            self.send(None)
+Send = Callable[[HealthCheckResponse | None], None]  # None ends a call with OK
 
 
 class Health(HealthServicer):  # type: ignore[misc] # grpc_health is untyped
@@ -43,18 +20,20 @@ class Health(HealthServicer):  # type: ignore[misc] # grpc_health is untyped
 
     def __init__(self, *services: str) -> None:
         self._statuses = dict.fromkeys(("", *services), HealthCheckResponse.NOT_SERVING)
-        self._watches: set[_Watch] = set()  # each change and each copy is one step of the interpreter: no lock
+        self._watches: set[Callable[..., None]] = (
+            set()
+        )  # each change and each copy is one step of the interpreter: no lock
 
     def set_serving(self, serving: bool) -> None:
         """Sets the status of all services."""
         status = HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING
         self._statuses = dict.fromkeys(self._statuses, status)
-        for watch in list(self._watches):
-            watch.tell()
+        for tell in list(self._watches):
+            tell()
 
     def end_watches(self) -> None:
-        for watch in list(self._watches):
-            watch.end()
+        for tell in list(self._watches):
+            tell(end=True)
 
     def Check(self, request: Any, context: grpc.ServicerContext) -> HealthCheckResponse:  # noqa: N802 gRPC's name
         if request.service not in self._statuses:
@@ -62,11 +41,20 @@ class Health(HealthServicer):  # type: ignore[misc] # grpc_health is untyped
         return HealthCheckResponse(status=self._statuses.get(request.service))
 
     def Watch(self, request: Any, context: grpc.ServicerContext, send_response_callback: Send) -> None:  # noqa: N802
-        unknown = HealthCheckResponse.SERVICE_UNKNOWN
-        watch = _Watch(lambda: self._statuses.get(request.service, unknown), send_response_callback)
-        self._watches.add(watch)
-        if not context.add_callback(lambda: self._watches.discard(watch)):
-            self._watches.discard(watch)  # it has ended already
-        watch.tell()
+        lock, told = threading.Lock(), None
+
+        def tell(*, end: bool = False) -> None:
+            """Sends the status as it is now, unless that was the last one sent; or ends the call."""
+            nonlocal told
+            with lock:  # also while it is sent, so that the last status sent is the last one set
+                status = self._statuses.get(request.service, HealthCheckResponse.SERVICE_UNKNOWN)
+                if end or status != told:
+                    told = status
+                    send_response_callback(None if end else HealthCheckResponse(status=status))
+
+        self._watches.add(tell)
+        if not context.add_callback(lambda: self._watches.discard(tell)):
+            self._watches.discard(tell)  # it has ended already
+        tell()
 
     Watch.experimental_non_blocking = True  # type: ignore[attr-defined] # grpcio's: no thread waits with a watch
