@@ -43,6 +43,7 @@ EXTRAS = {
     "models": "train",
     "serve": "serve",
     "classify": "serve",
+    "read": "serve",
     "score": "serve",
     "bench": "train,serve,bench",
     "demo": "train,serve",

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from digits.cli.classifier import opened
 from digits.cli.errors import CommandError
 from digits.cli.settings import ClassifySettings
 from digits.storage.text import one_line
@@ -18,15 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from digits.cli.classifier import Classifier
     from digits.client.predictions import Predictions
-
-CHUNK = 256  # pictures that are read and classified together
-
-
-class Classifier(Protocol):
-    """A Client or a LocalClassifier."""
-
-    def classify(self, pixels: NDArray[np.uint8], *, include_probabilities: bool) -> Predictions: ...
 
 
 def classify(
@@ -54,7 +47,7 @@ def classify(
     if settings.json and settings.show:
         raise CommandError("--json is for programs and --show for people; say one of them")
     failures, detailed = 0, settings.json or settings.show
-    with _classifier(settings) as (classifier, chunk):
+    with opened(settings) as (classifier, chunk):
         if not settings.json:
             print("digit  confidence  novelty  file")
         for start in range(0, len(files), chunk):
@@ -73,20 +66,6 @@ def _show(outcome: dict[str, Any], pixels: NDArray[np.uint8]) -> None:
     for line in draw(Path(outcome["file"]), pixels, outcome["probabilities"], Terminal.of(sys.stdout)):
         print(f"  {line}")
     print()
-
-
-@contextlib.contextmanager
-def _classifier(settings: ClassifySettings) -> Iterator[tuple[Classifier, int]]:
-    """The classifier, and how many pictures one call takes."""
-    if settings.server is not None:
-        from digits.client.client import Client
-
-        with Client(settings.server, timeout=settings.timeout) as client:
-            yield client, min(CHUNK, client.model().limits.max_batch_size or CHUNK)
-        return
-    from digits.client.local import LocalClassifier
-
-    yield LocalClassifier(settings.models, precision=settings.precision), CHUNK
 
 
 def _classify(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BAR = 12  # columns of a probability of 1
 RAMP = " .:-=+*#%@"  # from black to white, for terminals without colours
+BEHIND = "#808080"  # what is behind a transparent picture
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -49,29 +50,35 @@ def draw(file: Path, digit: NDArray[np.uint8], probabilities: Sequence[float], t
         probabilities: Of the digits 0 to 9.
         terminal: What can be shown.
     """
-    left, middle = _lines(_thumbnail(file), terminal), _lines(np.stack([digit] * 3, axis=2), terminal)
+    left, middle = lines(_thumbnail(file), terminal), lines(np.stack([digit] * 3, axis=2), terminal)
     right = ["", "", *_bars(probabilities, terminal), "", ""]
     yield f"{'the picture':{SIDE}}   {'what the model sees':{SIDE}}   probabilities"
     for columns in zip(left, middle, right, strict=True):
         yield "   ".join(columns).rstrip()
 
 
-def _thumbnail(file: Path) -> NDArray[np.uint8]:
-    """The picture, upright, as it fits into 28 x 28, on grey: uint8 [28, 28, 3]."""
+def upright(file: Path, longest: int | None = None) -> Image.Image:
+    """A picture that can be read, turned as it says, RGBA. If only so many pixels a side matter, it may be smaller."""
     with Image.open(file) as opened:
-        opened.draft("RGB", (4 * SIDE, 4 * SIDE))
+        if longest is not None:
+            opened.draft("RGB", (4 * longest, 4 * longest))
         picture = ImageOps.exif_transpose(opened)
         if picture.mode[0] in "IF":  # 16 bits and more: from its darkest to its lightest
             values = np.asarray(picture, np.float64)
             picture = Image.fromarray(((values - values.min()) * (255 / (np.ptp(values) or 1))).astype(np.uint8))
-        picture = ImageOps.contain(picture.convert("RGBA"), (SIDE, SIDE), Image.Resampling.BOX)
-    paper = Image.new("RGB", (SIDE, SIDE), "#808080")
+        return picture.convert("RGBA")
+
+
+def _thumbnail(file: Path) -> NDArray[np.uint8]:
+    """The picture, upright, as it fits into 28 x 28, on grey: uint8 [28, 28, 3]."""
+    picture = ImageOps.contain(upright(file, SIDE), (SIDE, SIDE), Image.Resampling.BOX)
+    paper = Image.new("RGB", (SIDE, SIDE), BEHIND)
     paper.paste(picture, ((SIDE - picture.width) // 2, (SIDE - picture.height) // 2), picture)
     return np.asarray(paper)
 
 
-def _lines(pixels: NDArray[np.uint8], terminal: Terminal) -> list[str]:
-    """Pixels, uint8 [28, 28, 3], as 14 lines of 28 columns, each of two pixels one above the other."""
+def lines(pixels: NDArray[np.uint8], terminal: Terminal) -> list[str]:
+    """Pixels, uint8 [h, w, 3], as h / 2 lines of w columns, each of two pixels one above the other; h is even."""
     upper, lower = pixels[::2], pixels[1::2]
     if terminal.colours and terminal.blocks:
         return [

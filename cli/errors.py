@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OPTIONS = dict.fromkeys(("train", "compare", "sweep", "score", "bench", "demo"), "--out")
-OPTIONS |= {"export": "--models", "models": "--models", "bench report": "--results"}
+OPTIONS |= {"read": "--figure", "export": "--models", "models": "--models", "bench report": "--results"}
 NO_TEMPORARY = "No usable temporary directory"  # of tempfile's FileNotFoundError
 
 

@@ -1,4 +1,4 @@
-"""Settings of `digits classify` and `digits demo`."""
+"""Settings of `digits classify`, `digits read` and `digits demo`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from cyclopts.validators import Number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClassifySettings:
-    """Settings of `digits classify`."""
+class AnswerSettings:
+    """Who answers: a server or a model in this process."""
 
     server: str | None = None
     """Ask the server at this address: HOST:PORT or unix:PATH. Default: classify in this process."""
@@ -26,11 +26,31 @@ class ClassifySettings:
     timeout: Annotated[float, Parameter(validator=Number(gt=0, lte=86400))] = 10.0
     """The timeout of a call to the server, in seconds."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifySettings(AnswerSettings):
+    """Settings of `digits classify`."""
+
     show: bool = False
     """Draw each picture, what the model sees of it and the ten probabilities."""
 
     json: bool = False
     """Print one JSON object for each file: file, digit, confidence, probabilities; or file and error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSettings(AnswerSettings):
+    """Settings of `digits read`."""
+
+    show: bool = False
+    """Draw each picture with a box around each digit, and list the digits."""
+
+    figure: Path | None = None
+    """Draw the picture with its boxes and digits into this PNG file. Takes one picture."""
+
+    json: bool = False
+    """Print one JSON object for each file: file, text, digits (row, box, digit, confidence, error), left_out; or file
+    and error. A box is left, top, right and bottom in pixels of the upright picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from digits.client.errors import (
 )
 from digits.client.pixels import Images
 from digits.client.predictions import Predictions, Timing
+from digits.client.reading import ReadDigit, Reading
 
 __all__ = [
     "AddressError",
@@ -25,6 +26,8 @@ __all__ = [
     "Images",
     "OverloadedError",
     "Predictions",
+    "ReadDigit",
+    "Reading",
     "RequestError",
     "ServerError",
     "Timing",

@@ -13,8 +13,9 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from digits.client.calls import TIMEOUT, WINDOW, Calls, RequestOptions, StreamOptions, left
 from digits.client.channel import HEALTH_CHECK, SERVING, channel_options
 from digits.client.pipeline import Pipeline
-from digits.client.pixels import Images, Pixels, has_pictures, pixels_off_the_loop
+from digits.client.pixels import Images, Picture, Pixels, has_pictures, pixels_off_the_loop, rows_of
 from digits.client.predictions import Predictions, from_response, joined
+from digits.client.reading import Reading, reading
 from digits.client.stream import AsyncStream
 from digits.images.arrays import PixelRange
 from digits.protos.digits.v1 import digits_pb2
@@ -62,14 +63,22 @@ class AsyncClient:
         self._calls.require_open()
         started = time.monotonic()
         pixels = await pixels_off_the_loop(images, pixel_range)
-        deadline = self._calls.deadline(timeout)
         options = RequestOptions(include_probabilities, priority)
-        parts = await self._parts(pixels, deadline, pictures=has_pictures(images))
-        if len(parts) == 1:  # without a task
-            return from_response(await self._call(self._stub().Classify, options.request(pixels), deadline), started)
-        pipeline = Pipeline(self._calls, lambda: deadline, window=WINDOW)
-        answers = self._answers(pipeline, options, "0-1", parts)
-        return joined([answer async for answer in answers], started)
+        return await self._classified(pixels, options, timeout, started, pictures=has_pictures(images))
+
+    async def read(
+        self,
+        picture: Picture,
+        *,
+        priority: int = 0,
+        timeout: float | None = None,  # noqa: ASYNC109 as above
+    ) -> Reading:
+        """As `Client.read`. The digits are found in a thread of the loop."""
+        self._calls.require_open()
+        started = time.monotonic()
+        rows = await asyncio.to_thread(rows_of, picture)
+        options = RequestOptions(include_probabilities=False, priority=priority)
+        return reading(rows, await self._classified(rows.pixels(), options, timeout, started, pictures=True))
 
     @overload
     def stream(
@@ -146,6 +155,24 @@ class AsyncClient:
                 "the client belongs to another event loop, that of its first call; make one for each loop"
             )
         return next(self._stubs)
+
+    async def _classified(
+        self,
+        pixels: Pixels,
+        options: RequestOptions,
+        timeout: float | None,  # noqa: ASYNC109 as above
+        started: float,
+        *,
+        pictures: bool,
+    ) -> Predictions:
+        """The answers to images, and whether some were pictures."""
+        deadline = self._calls.deadline(timeout)
+        parts = await self._parts(pixels, deadline, pictures=pictures)
+        if len(parts) == 1:  # without a task
+            return from_response(await self._call(self._stub().Classify, options.request(pixels), deadline), started)
+        pipeline = Pipeline(self._calls, lambda: deadline, window=WINDOW)
+        answers = self._answers(pipeline, options, "0-1", parts)
+        return joined([answer async for answer in answers], started)
 
     def _answers(
         self, pipeline: Pipeline, options: RequestOptions, pixel_range: PixelRange, items: Items

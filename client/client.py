@@ -14,8 +14,9 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from digits.client.calls import TIMEOUT, WINDOW, Calls, RequestOptions, StreamOptions, left
 from digits.client.channel import HEALTH_CHECK, SERVING, channel_options
 from digits.client.pipeline import Pipeline
-from digits.client.pixels import Images, Pixels, has_pictures, pixels_of
+from digits.client.pixels import Images, Picture, Pixels, has_pictures, pixels_of, rows_of
 from digits.client.predictions import Predictions, from_response, joined
+from digits.client.reading import Reading, reading
 from digits.client.stream import Stream
 from digits.images.arrays import PixelRange
 from digits.protos.digits.v1 import digits_pb2
@@ -96,13 +97,28 @@ class Client:
         self._calls.require_open()
         started = time.monotonic()
         pixels = pixels_of(images, pixel_range)
-        deadline = self._calls.deadline(timeout)
         options = RequestOptions(include_probabilities, priority)
-        parts = self._parts(pixels, deadline, pictures=has_pictures(images))
-        if len(parts) == 1:  # without threads
-            return from_response(self._call(next(self._stubs).Classify, options.request(pixels), deadline), started)
-        pipeline = Pipeline(self._calls, lambda: deadline, window=WINDOW)
-        return joined(list(self._answers(pipeline, options, "0-1", parts)), started)
+        return self._classified(pixels, options, timeout, started, pictures=has_pictures(images))
+
+    def read(self, picture: Picture, *, priority: int = 0, timeout: float | None = None) -> Reading:
+        """Reads the digits of a picture in rows: of a phone number, a form or a sheet; or a single one.
+
+        The digits are found here, and all are sent in one call. Printed lines and frames are removed.
+
+        Args:
+            picture: A picture file's path, or its content as bytes.
+            priority: As in `classify`, like the next one.
+            timeout: As there.
+
+        Raises:
+            PictureError: the file is not a picture, or there are no digits.
+            OSError, ClientError: as `classify`.
+        """
+        self._calls.require_open()
+        started = time.monotonic()
+        rows = rows_of(picture)
+        options = RequestOptions(include_probabilities=False, priority=priority)
+        return reading(rows, self._classified(rows.pixels(), options, timeout, started, pictures=True))
 
     @overload
     def stream(
@@ -187,6 +203,17 @@ class Client:
 
     def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
         return self._calls.remake(type(self))
+
+    def _classified(
+        self, pixels: Pixels, options: RequestOptions, timeout: float | None, started: float, *, pictures: bool
+    ) -> Predictions:
+        """The answers to images, and whether some were pictures."""
+        deadline = self._calls.deadline(timeout)
+        parts = self._parts(pixels, deadline, pictures=pictures)
+        if len(parts) == 1:  # without threads
+            return from_response(self._call(next(self._stubs).Classify, options.request(pixels), deadline), started)
+        pipeline = Pipeline(self._calls, lambda: deadline, window=WINDOW)
+        return joined(list(self._answers(pipeline, options, "0-1", parts)), started)
 
     def _answers(
         self, pipeline: Pipeline, options: RequestOptions, pixel_range: PixelRange, items: Iterable[Images]

@@ -1,9 +1,10 @@
 """What may be classified, as pixels: arrays by `digits.images.arrays`, picture files by `digits.images.picture`."""
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from digits.images.arrays import EXPECTED, PixelRange, count, to_pixels
 from digits.images.digit import PIXELS
 from digits.images.errors import ArrayError, PictureError
+
+if TYPE_CHECKING:
+    from digits.images.rows import Rows
 
 IMAGE_BYTES = PIXELS
 SIGNATURES = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF"
@@ -88,8 +92,23 @@ def _of_one(image: Any, pixel_range: PixelRange) -> Pixels:
         return to_pixels(_array(image), pixel_range)
     from digits.images import picture  # Pillow only where there is a picture
 
-    try:
+    with _named(image):
         return picture.read(image)[np.newaxis]
+
+
+def rows_of(image: Picture) -> "Rows":
+    """The digits of a picture in rows. Raises PictureError, whose text names the path, and OSError."""
+    from digits.images import picture, rows
+
+    with _named(image):
+        return rows.find(picture.grey(image))
+
+
+@contextlib.contextmanager
+def _named(image: Picture) -> Iterator[None]:
+    """Adds a picture's path to its error."""
+    try:
+        yield
     except PictureError as error:
         if isinstance(image, bytes):
             raise

@@ -1,15 +1,20 @@
 """The result of reading a picture of any number of digits, in rows."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from digits.client.predictions import Predictions
-from digits.images.rows import Glyph, Rows
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-UNCERTAIN = 0.96  # confidence: below it, a glyph may be two digits that touch,
-CERTAIN = 0.99  # if the answers to both halves are above this
+    from digits.client.predictions import Predictions
+    from digits.images.rows import Glyph, Rows
+
+CERTAIN = 0.98  # confidence: below it, a glyph may be two digits that touch,
+TIMES = 10  # if the answers to its halves are so many times less doubtful than its own
 UNREAD = "?"
 TOUCHING = "digits that touch, and no clear cut between them"
 OTHER = "unlike any digit"
@@ -20,7 +25,7 @@ class ReadDigit:
     """What is written at one place.
 
     Attributes:
-        row: The number of its row, from 0.
+        row: The number of its row, from 1.
         box: Left, top, right and bottom in the pixels of the upright picture; right and bottom are just outside.
         digit: 0 to 9; None if it is not read.
         confidence: The probability of that digit; None if it is not read.
@@ -51,9 +56,9 @@ class Reading:
     @property
     def text(self) -> str:
         """A line for each row; `?` stands for what is not read."""
-        lines = [""] * (self.digits[-1].row + 1)
+        lines = [""] * self.digits[-1].row
         for one in self.digits:
-            lines[one.row] += UNREAD if one.digit is None else str(one.digit)
+            lines[one.row - 1] += UNREAD if one.digit is None else str(one.digit)
         return "\n".join(lines)
 
 
@@ -61,7 +66,7 @@ def reading(rows: Rows, predictions: Predictions) -> Reading:
     """The reading of rows, by the answers to all their candidates."""
     found: list[ReadDigit] = []
     whole = 0
-    for number, row in enumerate(rows.rows):
+    for number, row in enumerate(rows.rows, 1):
         for glyph in row:
             halves = {whole + 1: glyph.halves[0], whole + 2: glyph.halves[1]} if glyph.halves else {}
             chosen = halves if halves and _are_two(whole, predictions) else {whole: glyph}
@@ -72,10 +77,12 @@ def reading(rows: Rows, predictions: Predictions) -> Reading:
 
 def _are_two(whole: int, predictions: Predictions) -> bool:
     """Whether the halves of a glyph, whose answers follow its own, are two digits rather than it is one."""
-    is_digit = _is_digit(predictions)
-    is_doubtful = predictions.confidences[whole] < UNCERTAIN or not is_digit[whole]
     halves = slice(whole + 1, whole + 3)
-    return bool(is_doubtful and predictions.confidences[halves].min() > CERTAIN and is_digit[halves].all())
+    is_digit, doubts = _is_digit(predictions), 1 - predictions.confidences
+    if not is_digit[halves].all():
+        return False
+    doubt = doubts[whole] if is_digit[whole] else 1.0
+    return bool(doubt > 1 - CERTAIN and TIMES * doubts[halves].max() < doubt)
 
 
 def _is_digit(predictions: Predictions) -> NDArray[np.bool_]:

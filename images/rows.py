@@ -14,7 +14,8 @@ from digits.images.ink import Digit
 from digits.images.page import HEIGHT, Page
 from digits.images.segments import Box, Segment
 
-WIDE = 1.25  # of its height, and of a digit's: a wider segment is more than one digit
+WIDE, WIDE_ALONE = 1.25, 1.6  # of its height, and of a digit's: a wider segment is more than one digit
+FEW = 2  # segments: these alone say little of a digit's height
 NARROW = 0.55  # of a digit's height: a narrower segment is not two digits
 BESIDE = 0.5  # of the lower one's height: how far the next digit of a row is at the same height, at least
 NEXT = 3.0  # of a digit's height: the next digit of a row is nearer than this; other rows are joined by their slope
@@ -73,9 +74,10 @@ def find(picture: GreyPicture) -> Rows:
     tall, left_out = segments.find(found)
     if not tall:
         return _single(picture)
-    cut = [part for segment in tall for part in _cut(segment)]
+    widest = WIDE if len(tall) > FEW else WIDE_ALONE
+    cut = [part for segment in tall for part in _cut(found, segment, widest)]
     scale = found.scale / picture.factor
-    rows = [[_glyph(found, segment, scale) for segment in row] for row in _rows(cut)]
+    rows = [[_glyph(found, segment, scale, widest) for segment in row] for row in _rows(cut)]
     if len(cut) == 1:  # as single digits are read elsewhere
         with contextlib.suppress(PictureError):
             rows[0][0] = replace(rows[0][0], pixels=picture.digit())
@@ -87,20 +89,20 @@ def _single(picture: GreyPicture) -> Rows:
     return Rows([[Glyph((0, 0, width, height), picture.digit())]], 0)
 
 
-def _cut(segment: Segment) -> list[Segment]:
+def _cut(found: Page, segment: Segment, widest: float) -> list[Segment]:
     """The segments of digits that touch, as far as cuts are clear."""
-    halves = segments.cut(segment) if _is_wide(segment.box) else None
-    return [part for half in halves for part in _cut(half)] if halves else [segment]
+    halves = segments.cut(found, segment) if _is_wide(segment.box, widest) else None
+    return [part for half in halves for part in _cut(found, half, widest)] if halves else [segment]
 
 
-def _is_wide(box: Box) -> bool:
-    return box.width > WIDE * max(HEIGHT, box.height)
+def _is_wide(box: Box, widest: float) -> bool:
+    return box.width > widest * max(HEIGHT, box.height)
 
 
-def _glyph(found: Page, segment: Segment, scale: float) -> Glyph:
+def _glyph(found: Page, segment: Segment, scale: float, widest: float) -> Glyph:
     """A segment with its halves, if it may be two digits."""
-    is_one = not _is_wide(segment.box)
-    halves = segments.cut(segment) if is_one and segment.box.width > NARROW * HEIGHT else None
+    is_one = not _is_wide(segment.box, widest)
+    halves = segments.cut(found, segment) if is_one and segment.box.width > NARROW * HEIGHT else None
     one = Glyph(_place(segment.box, scale), _digit(found, segment), is_one)
     if halves is None:
         return one

@@ -15,10 +15,11 @@ TALL = 0.5  # of a digit's height: lower parts are pieces of a digit, or marks s
 GIANT = 2.5  # of a digit's height: taller parts are not digits
 FAINT = 0.4  # of full ink: lighter parts are not digits
 GAP = 0.12  # of a digit's height: pieces nearer than this belong to a digit
+THICK = 0.25  # of a digit's height: the width of a stroke, at most
 CLEAR = 1.6  # widths of a stroke: what a clear cut crosses at most
 ASIDE = 0.12  # of a segment's width, on each side: where it is not cut
-OFF_CENTRE = 0.5  # pixels of ink: what a cut at the side counts more than one in the middle
-LEANING = 0.01  # pixels of ink: what a step to the left or right counts
+OFF_CENTRE = 1.0  # widths of a stroke: what a cut counts more that is as far from the middle as the segment is wide
+LEANING = 0.01  # cells of ink: what a step to the left or right counts
 
 
 class Box(NamedTuple):
@@ -103,16 +104,16 @@ def _joined(group: list[Segment]) -> Segment:
     return Segment(box, mask)
 
 
-def cut(segment: Segment) -> tuple[Segment, Segment] | None:
+def cut(page: Page, segment: Segment) -> tuple[Segment, Segment] | None:
     """A segment's two halves by the path from top to bottom that crosses the least ink.
 
     None if there is no clear one: it crosses little more than the width of a stroke, and both halves are tall.
     """
     mask = segment.mask
     width = mask.shape[1]
-    stroke = parts.thickness(mask)
-    costs, steps = _paths(mask)
-    from_centre = np.abs(np.arange(width) + 0.5 - width / 2) / width
+    stroke = min(parts.thickness(mask), THICK * HEIGHT)
+    costs, steps = _paths(mask * np.clip(ink(page, segment.box), 0, 1) ** 2)
+    from_centre = np.abs(np.arange(width) + 0.5 - width / 2) * (stroke / width)
     aside = max(1, round(ASIDE * width))
     for end in np.argsort(costs + OFF_CENTRE * from_centre, kind="stable").tolist():
         if aside <= end < width - aside and costs[end] <= CLEAR * stroke:
@@ -132,15 +133,15 @@ def _part(segment: Segment, mask: Mask) -> Segment | None:
     return Segment(Box(top + down.start, left + across.start, top + down.stop, left + across.stop), mask[down, across])
 
 
-def _paths(mask: Mask) -> tuple[Floats, Labels]:
+def _paths(inked: Floats) -> tuple[Floats, Labels]:
     """The least ink on a path from the first row to each cell of the last one; and each cell's step from above."""
-    costs = mask[0].astype(np.float64)
-    steps = np.zeros(mask.shape, np.intp)
-    for row in range(1, len(mask)):
+    costs = inked[0].astype(np.float64)
+    steps = np.zeros(inked.shape, np.intp)
+    for row in range(1, len(inked)):
         wide = np.pad(costs, 1, constant_values=np.inf)
         ways = np.stack([wide[1:-1], wide[:-2] + LEANING, wide[2:] + LEANING])
         steps[row] = np.array([0, -1, 1])[ways.argmin(axis=0)]
-        costs = ways.min(axis=0) + mask[row]
+        costs = ways.min(axis=0) + inked[row]
     return costs, steps
 
 

@@ -22,6 +22,7 @@ import pytest
 from onnx import numpy_helper
 from sklearn.neural_network import MLPClassifier
 
+import digits as namespace
 from digits.client import Client
 from digits.images import mnist
 from digits.storage.lock import locked
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from digits.images.mnist import Mnist
+
+# Tests import what others draw or start by the name that mypy knows: digits.tests.images.test_photos.
+namespace.__path__ = [*namespace.__path__, str(Path(__file__).parent.parent)]
 
 # A shell lets what it starts in the background ignore Ctrl-C, and so would every process that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
