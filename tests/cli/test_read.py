@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Digits = Callable[..., subprocess.CompletedProcess[str]]
 
-ROWS = ["4072", "318"]
+ROWS = ["4172", "364"]
 STEP = 90  # pixels from one digit to the next
 
 
