@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from digits.images import mnist
 
 ROOT = Path(__file__).parent.parent
 DIGITS = (sys.executable, "-m", "digits.cli.app")
+PAGES = ROOT / "docs/how-to/read.md"  # makes a page of digits
 RUN_FIGURES = ("curves", "confusion", "incorrect")
 
 
@@ -30,8 +32,11 @@ def main(work: Path, out: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(digit).save(folder / f"{index:04}.png")
     digits(work, "score", "scans", "--out", "table.csv", "--contact-sheet", "contact-sheet.png")
+    (page, *_) = re.findall(r"^```python\n(.*?)^```$", PAGES.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    subprocess.run([sys.executable, "-c", page], cwd=work, check=True)  # noqa: S603 the documentation's own
+    digits(work, "read", "page.png", "--figure", "boxes.png")
     made = [work / "first/figures" / f"{name}.png" for name in RUN_FIGURES]
-    for file in (*made, work / "comparison/comparison.png", work / "contact-sheet.png"):
+    for file in (*made, work / "comparison/comparison.png", work / "contact-sheet.png", work / "boxes.png"):
         shutil.copy(file, out)
     shutil.copy(ROOT / "benchmarks/results/parity-histogram.png", out / "parity.png")
 

@@ -93,7 +93,7 @@ def _check_parts(strokes: Mask) -> None:
         middles = tall[:, :2] + tall[:, 2:]
         down, across = np.ptp(middles, axis=0)
         where = "one above another" if down > across else "side by side"
-        raise SeveralDigitsError(f"the picture shows {len(tall)} digits {where}; crop it to one")
+        raise SeveralDigitsError(f"the picture shows {len(tall)} digits {where}; crop it to one, or say `digits read`")
 
 
 def _clusters(strokes: Mask) -> NDArray[np.intp]:
