@@ -21,10 +21,11 @@ def score(
 
     Rows have path, digit, confidence, novelty, status and error, in the order of the inputs. A picture that cannot be
     read, is blank, is unclear, shows several digits or is not a digit gets a row with that status, and scoring
-    continues. Hidden files, files without a picture's extension and arrays that are not images are skipped; the summary
-    counts them by reason. With --strict the exit code is 1 if a row has no digit or anything is skipped. After Ctrl-C
-    or a crash the finished rows are kept in table.csv.journal, and the same command continues from there. Uses all
-    cores, and the bundled model, the newest version in --models, or a server.
+    continues; with --several each digit of a picture gets a row. Hidden files, files without a picture's extension and
+    arrays that are not images are skipped; the summary counts them by reason. With --strict the exit code is 1 if a row
+    has no digit or anything is skipped. After Ctrl-C or a crash the finished rows are kept in table.csv.journal, and
+    the same command continues from there. Uses all cores, and the bundled model, the newest version in --models, or a
+    server.
 
     Args:
         paths: Pictures, folders, globs, .zip and .tar archives, .npz, .npy, IDX and CSV files (label,pixel0,... or

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from digits.client.predictions import Predictions
@@ -62,17 +64,47 @@ class Reading:
         return "\n".join(lines)
 
 
-def reading(rows: Rows, predictions: Predictions) -> Reading:
-    """The reading of rows, by the answers to all their candidates."""
-    found: list[ReadDigit] = []
-    whole = 0
+class Choice(NamedTuple):
+    """A glyph that is read as one digit.
+
+    Attributes:
+        row: The number of its row, from 1.
+        place: That of its answer among the predictions.
+        error: Why it is not read; None if it is.
+    """
+
+    row: int
+    glyph: Glyph
+    place: int
+    error: str | None
+
+
+def choices(rows: Rows, predictions: Predictions, start: int = 0) -> Iterator[Choice]:
+    """The glyphs of a picture, each as one digit or as its halves, by the answers to its candidates from `start` on."""
+    is_digit = _is_digit(predictions)
+    whole = start
     for number, row in enumerate(rows.rows, 1):
         for glyph in row:
             halves = {whole + 1: glyph.halves[0], whole + 2: glyph.halves[1]} if glyph.halves else {}
-            chosen = halves if halves and _are_two(whole, predictions) else {whole: glyph}
-            found += [_read(number, one, place, predictions) for place, one in chosen.items()]
+            for place, one in (halves if halves and _are_two(whole, predictions) else {whole: glyph}).items():
+                yield Choice(number, one, place, None if one.is_one and is_digit[place] else _error(one))
             whole += 1 + len(halves)
+
+
+def reading(rows: Rows, predictions: Predictions) -> Reading:
+    """The reading of rows, by the answers to all their candidates."""
+    digits, confidences = predictions.digits.tolist(), predictions.confidences.tolist()
+    found = (
+        ReadDigit(row, glyph.box, None, None, error)
+        if error
+        else ReadDigit(row, glyph.box, digits[place], confidences[place])
+        for row, glyph, place, error in choices(rows, predictions)
+    )
     return Reading(tuple(found), rows.left_out, predictions.model_version)
+
+
+def _error(glyph: Glyph) -> str:
+    return OTHER if glyph.is_one else TOUCHING
 
 
 def _are_two(whole: int, predictions: Predictions) -> bool:
@@ -89,11 +121,3 @@ def _is_digit(predictions: Predictions) -> NDArray[np.bool_]:
     if predictions.not_a_digit is None:
         return np.ones(len(predictions), np.bool_)
     return ~predictions.not_a_digit
-
-
-def _read(row: int, glyph: Glyph, place: int, predictions: Predictions) -> ReadDigit:
-    if not glyph.is_one:
-        return ReadDigit(row, glyph.box, None, None, TOUCHING)
-    if not _is_digit(predictions)[place]:
-        return ReadDigit(row, glyph.box, None, None, OTHER)
-    return ReadDigit(row, glyph.box, int(predictions.digits[place]), float(predictions.confidences[place]))

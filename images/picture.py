@@ -49,6 +49,11 @@ def decode(content: bytes, limits: Limits = DEFAULTS) -> Digit:
         PictureError: another format, a damaged file, one outside the limits, or one that does not show one digit: the
             text is one line. BlankError, SeveralDigitsError and UnclearError are its kinds.
     """
+    return decode_grey(content, limits).digit()  # when the picture's memory is free again
+
+
+def decode_grey(content: bytes, limits: Limits = DEFAULTS) -> GreyPicture:
+    """A picture from anyone as grey values, before anything is looked for in it. As `decode`, and raises its errors."""
     check("bytes", len(content), limits.file_bytes)
     if not content:
         raise PictureError("the picture is empty: 0 bytes; expected a picture file")
@@ -59,7 +64,7 @@ def decode(content: bytes, limits: Limits = DEFAULTS) -> Digit:
         )
     if name not in DECODERS:
         raise PictureError(f"{name} is not accepted here; send PNG, JPEG or WebP")
-    return _decoded(content, name, limits).digit()  # when the picture's memory is free again
+    return _decoded(content, name, limits)
 
 
 def read(source: str | Path | bytes, limits: Limits = DEFAULTS) -> Digit:

@@ -7,6 +7,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from digits.images.rows import Rows
+
 T = TypeVar("T")
 
 OK = "ok"
@@ -58,10 +60,35 @@ class Decoded:
     Attributes:
         pixels: Of the inputs without a problem, in their order, uint8 [m, 28, 28].
         problems: By index, of the others.
+        rows: By index, those of pictures that may have several digits: the pixels are all their candidates' then.
     """
 
     pixels: NDArray[np.uint8]
     problems: dict[int, Problem] = field(default_factory=dict)
+    rows: dict[int, Rows] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Several:
+    """Where the rows of pictures with several digits come from.
+
+    Attributes:
+        inputs: The pictures, n, without their contents.
+        origins: For each row of the table, the index of its picture.
+        places: For each of them, its row in the picture, from 1, and its box: left, top, right and bottom in pixels of
+            the upright picture; None for a picture without digits.
+    """
+
+    inputs: Chunk
+    origins: list[int]
+    places: list[list[int] | None]
+
+    def chunk(self) -> Chunk:
+        """The rows of the table as inputs of their own."""
+        paths, stamps = (
+            [column[index] for index in self.origins] for column in (self.inputs.paths, self.inputs.stamps)
+        )
+        return Chunk(paths, stamps, [])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +100,7 @@ class Scored:
         confidences: float32 [m].
         probabilities: float32 [m, 10], or None if they are not wanted.
         novelties: Of each of the n inputs, float32 [n], NaN where the model was not asked; None if it has no novelty.
+        several: If pictures may have several digits: which. Then the chunk's inputs are rows, one for each digit.
     """
 
     chunk: Chunk
@@ -81,6 +109,12 @@ class Scored:
     confidences: NDArray[np.float32]
     probabilities: NDArray[np.float32] | None
     novelties: NDArray[np.float32] | None
+    several: Several | None = None
+
+    @property
+    def inputs(self) -> Chunk:
+        """The pictures and arrays that were scored."""
+        return self.chunk if self.several is None else self.several.inputs
 
     def spread(self, values: Iterable[T]) -> list[T | None]:
         """A value for each of the m digits as one for each of the n inputs: None for a problem."""

@@ -75,5 +75,5 @@ class Scorer:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         chunk: Chunk = pickle.loads(batch["chunk"][0])  # noqa: S301 it comes from our own function
-        scored = answer(chunk, decode(chunk.contents), self._classifier, self._settings)
-        return {"scored": [pickle.dumps(replace(scored, chunk=replace(chunk, contents=[])))]}
+        scored = answer(chunk, decode(chunk.contents, several=self._settings.several), self._classifier, self._settings)
+        return {"scored": [pickle.dumps(replace(scored, chunk=replace(scored.chunk, contents=[])))]}

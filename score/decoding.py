@@ -8,10 +8,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from digits.images import picture
+from digits.images import picture, rows
 from digits.images.errors import BlankError, PictureError, SeveralDigitsError, UnclearError
 from digits.images.limited_process import LimitedProcess, answer_messages
 from digits.images.limits import limit_time
+from digits.images.rows import Rows
 from digits.score.chunk import BLANK, SEVERAL, UNCLEAR, UNREADABLE, Content, Decoded, Problem
 from digits.score.errors import ScoreError
 
@@ -22,24 +23,27 @@ NO_DIGITS = np.zeros((0, 28, 28), np.uint8)
 STATUSES = {BlankError: BLANK, SeveralDigitsError: SEVERAL, UnclearError: UNCLEAR}
 
 
-def decode(contents: Contents, *, limited: bool = False) -> Decoded:
+def decode(contents: Contents, *, several: bool = False, limited: bool = False) -> Decoded:
     """The digits in a chunk's contents; of each that has none, the reason.
 
     A path is the user's own file, in any format; bytes are from an archive, and have to be PNG, JPEG or WebP. If
-    `limited`, a picture that takes too long ends the process.
+    `limited`, a picture that takes too long ends the process. If `several`, a picture may have any number of digits.
     """
     if isinstance(contents, np.ndarray):
         return _without_blank(contents)
-    digits, problems = [], {}
+    digits, problems, pages = [NO_DIGITS], {}, {}
     for index, content in enumerate(contents):
         if limited:
             limit_time()
-        digit = content if isinstance(content, Problem) else _digit(content)
-        if isinstance(digit, Problem):
-            problems[index] = digit
+        found = content if isinstance(content, Problem) else _found(content, several=several)
+        if isinstance(found, Problem):
+            problems[index] = found
+        elif isinstance(found, Rows):
+            pages[index] = found
+            digits.append(found.pixels())
         else:
-            digits.append(digit)
-    return Decoded(np.array(digits, np.uint8).reshape(-1, 28, 28), problems)
+            digits.append(found[np.newaxis])
+    return Decoded(np.concatenate(digits), problems, pages)
 
 
 def _without_blank(pixels: NDArray[np.uint8]) -> Decoded:
@@ -52,9 +56,11 @@ def _without_blank(pixels: NDArray[np.uint8]) -> Decoded:
     return Decoded(pixels[~blank] if problems else pixels, problems)
 
 
-def _digit(content: str | bytes) -> NDArray[np.uint8] | Problem:
+def _found(content: str | bytes, *, several: bool) -> NDArray[np.uint8] | Rows | Problem:
+    """The digit of a picture, uint8 [28, 28], or its rows of several; or why it has none."""
     try:
-        return picture.decode(content) if isinstance(content, bytes) else picture.read(content)
+        grey = picture.decode_grey(content) if isinstance(content, bytes) else picture.grey(content)
+        return rows.find(grey) if several else grey.digit()
     except PictureError as error:
         return Problem(STATUSES.get(type(error), UNREADABLE), str(error))
     except OSError as error:
@@ -70,8 +76,9 @@ class Decoders:
     all other pictures are decoded as usual.
     """
 
-    def __init__(self, processes: int) -> None:
+    def __init__(self, processes: int, *, several: bool = False) -> None:
         self._closed = False
+        self._several = several
         self._all = [LimitedProcess(__name__) for _ in range(processes)]
         self._idle = LifoQueue[LimitedProcess]()  # so that a slow source starts few of them
         for process in self._all:
@@ -91,14 +98,15 @@ class Decoders:
         if self._closed:
             raise ScoreError("the scoring has ended")
         try:
-            decoded: Decoded = pickle.loads(process.ask(pickle.dumps(contents)))  # noqa: S301 of our own process
+            decoded: Decoded = pickle.loads(process.ask(pickle.dumps((contents, self._several))))  # noqa: S301 of our own process
         except EOFError:
             _require_process(process)  # or every picture would be blamed
             if len(contents) == 1:
                 return Decoded(NO_DIGITS, {0: CRASHED})
             found = [self._decoded(process, [content]) for content in contents]
             problems = {index: one.problems[0] for index, one in enumerate(found) if one.problems}
-            return Decoded(np.concatenate([one.pixels for one in found]), problems)
+            pages = {index: one.rows[0] for index, one in enumerate(found) if one.rows}
+            return Decoded(np.concatenate([one.pixels for one in found]), problems, pages)
         return decoded
 
     def __enter__(self) -> Self:
@@ -113,10 +121,15 @@ class Decoders:
 def _require_process(process: LimitedProcess) -> None:
     """Raises ScoreError if there is no process that decodes."""
     try:
-        process.ask(pickle.dumps([]))
+        process.ask(pickle.dumps(([], False)))
     except (EOFError, OSError) as error:
         raise ScoreError("no process for decoding can be started here; is there memory left?") from error
 
 
+def _answer(message: bytes) -> bytes:
+    contents, several = pickle.loads(message)  # noqa: S301 our caller's
+    return pickle.dumps(decode(contents, several=several, limited=True))
+
+
 if __name__ == "__main__":
-    answer_messages(lambda message: pickle.dumps(decode(pickle.loads(message), limited=True)))  # noqa: S301 our caller's
+    answer_messages(_answer)

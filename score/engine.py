@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
+from digits.score import several
 from digits.score.chunk import NOT_A_DIGIT, NOT_A_DIGIT_ERROR, Chunk, Decoded, Problem, Scored
 from digits.score.classifiers import Classifier
 from digits.score.decoding import Decoders
@@ -30,7 +31,7 @@ def local_engine(settings: ScoreSettings, classifier: Classifier) -> Iterator[En
     # The processes inherit the mask: this one alone takes the signals that a service manager sends to all of them.
     masked = (signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     threads = ThreadPoolExecutor(processes + calls, initializer=signal.pthread_sigmask, initargs=masked)
-    with Decoders(processes) as decoders:
+    with Decoders(processes, several=settings.several) as decoders:
 
         def scored(chunk: Chunk) -> Scored:
             decoded = decoders.decode(chunk.contents)
@@ -54,6 +55,8 @@ def local_engine(settings: ScoreSettings, classifier: Classifier) -> Iterator[En
 
 def answer(chunk: Chunk, decoded: Decoded, classifier: Classifier, settings: ScoreSettings) -> Scored:
     """A chunk's answers."""
+    if settings.several and not isinstance(chunk.contents, np.ndarray):
+        return several.answer(chunk, decoded, classifier, settings)
     if not len(decoded.pixels):
         return Scored(chunk, decoded, np.zeros(0, np.uint8), np.zeros(0, np.float32), None, None)
     predictions = classifier.classify(decoded.pixels, include_probabilities=settings.probabilities)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from digits.score.chunk import Chunk, Decoded, Problem, Scored
+from digits.score.chunk import Chunk, Decoded, Problem, Scored, Several
 from digits.score.errors import ScoreError
 
 # A record is a chunk: a record for each row would cost more time than the model.
@@ -18,10 +18,10 @@ SCHEMA = """
     CREATE TABLE IF NOT EXISTS chunks (
         start INTEGER PRIMARY KEY, count INTEGER NOT NULL, paths TEXT NOT NULL, stamps TEXT NOT NULL,
         digits BLOB NOT NULL, confidences BLOB NOT NULL, probabilities BLOB, novelties BLOB,
-        problems TEXT NOT NULL
+        problems TEXT NOT NULL, several TEXT
     );
     CREATE TABLE IF NOT EXISTS uncertain (
-        position INTEGER PRIMARY KEY, path TEXT NOT NULL, digit INTEGER NOT NULL, confidence REAL NOT NULL,
+        position INTEGER NOT NULL, path TEXT NOT NULL, digit INTEGER NOT NULL, confidence REAL NOT NULL,
         pixels BLOB NOT NULL
     );
 """
@@ -72,8 +72,8 @@ class Journal:
         self.facts: dict[str, str] = json.loads(found[0]) if found else {}
 
     @property
-    def rows(self) -> int:
-        """How many there are."""
+    def inputs(self) -> int:
+        """How many inputs have their rows: as many as rows, unless pictures have several digits."""
         last = self._database.execute("SELECT start + count FROM chunks ORDER BY start DESC LIMIT 1").fetchone()
         return last[0] if last else 0
 
@@ -98,34 +98,39 @@ class Journal:
 
     def add(self, scored: Scored) -> None:
         """Adds a chunk's rows after the others, all or none of them."""
-        chunk, problems, start = scored.chunk, scored.decoded.problems, self.rows
+        chunk, problems, start, several = scored.inputs, scored.decoded.problems, self.inputs, scored.several
         optional = (None if array is None else array.tobytes() for array in (scored.probabilities, scored.novelties))
         texts = (json.dumps(chunk.paths), json.dumps(chunk.stamps))
         blobs = (scored.digits.tobytes(), scored.confidences.tobytes(), *optional)
-        record = (start, len(chunk), *texts, *blobs, json.dumps(problems))
+        origins = None if several is None else json.dumps([several.origins, several.places])
+        record = (start, len(chunk), *texts, *blobs, json.dumps(problems), origins)
         with self._database:  # commits, or rolls back
-            self._database.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", record)
+            self._database.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", record)
             self._keep_uncertain(start, scored)
 
     def chunks(self) -> Iterator[Scored]:
         """All rows, in their order, chunk by chunk, without the inputs' contents."""
-        for paths, stamps, digits, confidences, probabilities, novelties, problems in self._database.execute(
-            "SELECT paths, stamps, digits, confidences, probabilities, novelties, problems FROM chunks ORDER BY start"
+        columns = "paths, stamps, digits, confidences, probabilities, novelties, problems, several"
+        for paths, stamps, digits, confidences, probabilities, novelties, problems, origins in self._database.execute(
+            f"SELECT {columns} FROM chunks ORDER BY start"  # noqa: S608 - names of our own
         ):
             found = {int(index): Problem(*problem) for index, problem in json.loads(problems).items()}
             ten = None if probabilities is None else np.frombuffer(probabilities, np.float32).reshape(-1, 10)
+            inputs = Chunk(json.loads(paths), json.loads(stamps), [])
+            several = None if origins is None else Several(inputs, *json.loads(origins))
             yield Scored(
-                Chunk(json.loads(paths), json.loads(stamps), []),
+                inputs if several is None else several.chunk(),
                 Decoded(np.zeros((0, 28, 28), np.uint8), found),
                 np.frombuffer(digits, np.uint8),
                 np.frombuffer(confidences, np.float32),
                 ten,
                 None if novelties is None else np.frombuffer(novelties, np.float32),
+                several,
             )
 
     def uncertain(self) -> list[Uncertain]:
         """The digits of least confidence, at most 60, the least first."""
-        query = "SELECT path, digit, confidence, pixels FROM uncertain ORDER BY confidence, position"
+        query = "SELECT path, digit, confidence, pixels FROM uncertain ORDER BY confidence, position, rowid"
         return [
             Uncertain(json.loads(path), digit, confidence, np.frombuffer(pixels, np.uint8).reshape(28, 28))
             for path, digit, confidence, pixels in self._database.execute(query)
@@ -152,7 +157,7 @@ class Journal:
         places = np.delete(np.arange(len(scored.chunk)), [*scored.decoded.problems])  # of the digits among the rows
         found = [
             (
-                start + int(places[i]),
+                start + (int(places[i]) if scored.several is None else scored.several.origins[places[i]]),
                 json.dumps(scored.chunk.paths[places[i]]),  # which need not be UTF-8
                 int(scored.digits[i]),
                 float(scored.confidences[i]),
@@ -165,8 +170,8 @@ class Journal:
             return
         self._database.executemany("INSERT INTO uncertain VALUES (?, ?, ?, ?, ?)", found)
         self._database.execute(
-            "DELETE FROM uncertain WHERE position NOT IN "
-            "(SELECT position FROM uncertain ORDER BY confidence, position LIMIT ?)",
+            "DELETE FROM uncertain WHERE rowid NOT IN "
+            "(SELECT rowid FROM uncertain ORDER BY confidence, position, rowid LIMIT ?)",
             (UNCERTAIN,),
         )
 

@@ -48,6 +48,8 @@ def score(
         ScoreError: it cannot begin, or cannot go on.
     """
     given, out = checked(paths), tables.checked(settings.out)
+    if settings.labels and settings.several:
+        raise ScoreError("--labels are those of pictures with one digit; leave out --labels or --several")
     known = labels(settings.labels) if settings.labels else None
     path = out.with_name(f"{out.name}.journal")
     if settings.overwrite:
@@ -56,7 +58,7 @@ def score(
         raise ScoreError(f"{out} exists; give another --out, or replace it with --overwrite")
     sources = Sources(given, map(os.path.realpath, _own(settings, out, path)), settings, _say)
     with Journal(path) as journal:
-        with _kept(journal):
+        with _kept(journal, settings):
             began = time.monotonic()
             new = _fill(journal, sources, settings)
             seconds = time.monotonic() - began
@@ -66,7 +68,7 @@ def score(
                 contact_sheet.draw(settings.contact_sheet, uncertain)
             done()
         journal.remove()
-    held = summary.rows - new
+    held = summary.inputs - new
     again = f" ({held:,} were there already)" if held else ""
     say(f"{one_line(out)}: {summary.rows:,} rows{again}, {new / seconds:,.0f} a second")
     for line in summary.lines(uncertain):
@@ -86,7 +88,7 @@ def _own(settings: ScoreSettings, out: Path, journal: Path) -> Iterator[str | Pa
 
 
 def _fill(journal: Journal, sources: Sources, settings: ScoreSettings) -> int:
-    """Brings the journal to the end of the inputs. Gives how many rows it did not hold: only these are timed."""
+    """Brings the journal to the end of the inputs. Gives how many it did not hold: only these are timed."""
     precision: Any = settings.precision
     if precision == "auto":  # for a journal that was begun, the precision of its rows
         precision = journal.facts.get("precision", "auto")
@@ -96,14 +98,14 @@ def _fill(journal: Journal, sources: Sources, settings: ScoreSettings) -> int:
             total = sources.count() if sys.stderr.isatty() else None
             chunks = _new(journal, sources.chunks())
             first = list(islice(chunks, 1))
-            held = journal.rows
+            held = journal.inputs
             with tqdm(
                 total=total, initial=held, unit="digit", unit_scale=True, disable=None, dynamic_ncols=True
             ) as bar:
                 for scored in engine(chain(first, chunks)):
                     journal.add(scored)
-                    bar.update(len(scored.chunk))
-            return journal.rows - held
+                    bar.update(len(scored.inputs))
+            return journal.inputs - held
 
 
 def _say(line: str) -> None:
@@ -112,13 +114,14 @@ def _say(line: str) -> None:
 
 
 @contextlib.contextmanager
-def _kept(journal: Journal) -> Iterator[None]:
+def _kept(journal: Journal, settings: ScoreSettings) -> Iterator[None]:
     """Adds to an error, also to an interrupt, how many rows are kept."""
     try:
         yield
     except BaseException as error:
-        if rows := journal.rows:
-            kept = f"{rows:,} rows are kept; the same command goes on from there"
+        if inputs := journal.inputs:
+            what = f"the rows of {inputs:,} pictures" if settings.several else f"{inputs:,} rows"
+            kept = f"{what} are kept; the same command goes on from there"
             if isinstance(error, Exception):
                 _say(kept)
             else:
@@ -132,7 +135,7 @@ def _begin(journal: Journal, settings: ScoreSettings, classifier: Classifier) ->
     facts["preprocessing version"] = str(PREPROCESSING_VERSION)
     begun = journal.facts
     changed = [name for name, fact in facts.items() if begun.get(name) != fact]
-    if journal.rows and changed:
+    if journal.inputs and changed:
         what = ", ".join(f"{name} was {begun.get(name)!r} and is {facts[name]!r}" for name in changed)
         raise ScoreError(f"the table was begun with other settings: {what}; use those, or start again with --overwrite")
     journal.begin(facts)
@@ -148,7 +151,7 @@ def _engine(settings: ScoreSettings, classifier: Classifier) -> AbstractContextM
 
 def _new(journal: Journal, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
     """The chunks that the journal does not hold. From the first input that has changed on, it forgets all rows."""
-    start, done = 0, journal.rows
+    start, done = 0, journal.inputs
     for chunk in chunks:
         if start < done:
             if journal.holds(start, chunk):
@@ -174,5 +177,5 @@ def _write_table(journal: Journal, out: Path, settings: ScoreSettings, known: La
             row = next(journal.chunks()).chunk.paths[0]
             raise ScoreError(f"--labels {settings.labels}: no row has a label: {known.example} has one, a row is {row}")
 
-    tables.write(out, tables.Columns(settings.probabilities, known is not None), labelled())
+    tables.write(out, tables.Columns(settings.probabilities, known is not None, settings.several), labelled())
     return summary

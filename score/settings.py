@@ -26,6 +26,10 @@ class ScoreSettings(ArraySettings):
     probabilities: bool = False
     """Ten more columns: the probability of each digit."""
 
+    several: bool = False
+    """Pictures have any number of digits: a row for each, with five more columns: row, its row in the picture, and its
+    box: left, top, right and bottom in pixels of the upright picture."""
+
     labels: str | None = None
     """The true digits: `from-folder` (the name of a picture's folder, 0 to 9) or a file: CSV with the columns path and
     label, separated by commas, semicolons or tabs; .npy or IDX, a label for each row; .npz, y_test for x_test and so
@@ -65,5 +69,5 @@ class ScoreSettings(ArraySettings):
     """The cluster, as `ray://HOST:10001` or HOST:PORT. Default: one that is started on this machine, for this run."""
 
 
-ROW_SETTINGS = ("probabilities", *(field.name for field in fields(ArraySettings)))
+ROW_SETTINGS = ("probabilities", "several", *(field.name for field in fields(ArraySettings)))
 """Those that change a row, besides the model: a table is never a mixture of two values."""

@@ -17,7 +17,7 @@ class Summary:
     """Counts rows as they are written."""
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.rows = self.inputs = 0  # inputs are fewer if pictures have several digits
         self._statuses: Counter[str] = Counter()
         self._digits = np.zeros(10, np.int64)
         self._confidence = 0.0
@@ -40,6 +40,7 @@ class Summary:
             if label is not None:
                 self._confusion[label, 10 if digit is None else digit] += 1
         self.rows += len(scored.chunk)
+        self.inputs += len(scored.inputs)
 
     @property
     def failed(self) -> int:

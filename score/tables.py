@@ -18,6 +18,7 @@ Labels = Sequence[int | None]
 Chunks = Iterable[tuple[Scored, Labels]]  # with the label of each row, if there are labels
 
 GROUP = 512  # chunks of a Parquet row group
+PLACE = ("row", "left", "top", "right", "bottom")  # of a digit in a picture of several
 TEN = 4  # the place of the probabilities among the columns
 
 
@@ -26,10 +27,11 @@ class Columns(NamedTuple):
 
     probabilities: bool
     label: bool
+    several: bool
 
     def names(self) -> list[str]:
         names = ["path", "digit", "confidence", "novelty", "probabilities", "status", "error", "label"]
-        return [name for name in names if getattr(self, name, True)]
+        return [name for name in names if getattr(self, name, True)] + [*PLACE] * self.several
 
     def values(self, scored: Scored, labels: Labels, number: Callable[[np.float32], object]) -> Iterator[list[object]]:
         """The values of each column in turn, for a chunk's rows. `number` converts a float32 for the format."""
@@ -46,6 +48,10 @@ class Columns(NamedTuple):
         yield [problem.error if problem else None for problem in problems]
         if self.label:
             yield [*labels]
+        if self.several:
+            places = scored.several.places if scored.several else [None] * len(scored.chunk)
+            for i in range(len(PLACE)):
+                yield [None if place is None else place[i] for place in places]
 
 
 def write(path: Path, columns: Columns, chunks: Chunks) -> None:
@@ -99,6 +105,7 @@ def _parquet(path: Path, columns: Columns, chunks: Chunks) -> None:
     import pyarrow.parquet as pq
 
     types = {"digit": pa.uint8(), "confidence": pa.float32(), "novelty": pa.float32(), "label": pa.uint8()}
+    types |= dict.fromkeys(PLACE, pa.int32())
     types["probabilities"] = pa.list_(pa.float32(), 10)
     schema = pa.schema([(name, types.get(name, pa.string())) for name in columns.names()])
     with pq.ParquetWriter(path, schema) as writer:

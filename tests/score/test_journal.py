@@ -33,6 +33,7 @@ def begin(*paths: object, out: Path, **settings: Any) -> None:
     ("changed", "what"),
     [
         ({"probabilities": True}, "probabilities was 'False' and is 'True'"),
+        ({"several": True}, "several was 'False' and is 'True'"),
         ({"invert": True}, "invert was 'False' and is 'True'"),
         ({"pixel_range": "0-1"}, "pixel_range was 'auto' and is '0-1'"),
         ({"models": None}, "SHA-256 of the model was '[0-9a-f]{64}' and is '[0-9a-f]{64}'"),
