@@ -19,6 +19,8 @@ FULL, SLIM = 0.75, 0.4  # of its box: a disc fills 0.79; and how square the box 
 HOLLOW, HOLE = 0.65, 0.01  # of full ink: a hole has less; and of its box: smaller holes are noise
 GAP = 0.12  # of the tallest part's height: parts nearer than this are one broken digit
 TALL = 0.5  # of the tallest part's height: lower ones, such as the bar of a 5, are not digits
+NEIGHBOUR = 0.7  # of the ink's height: two parts as tall as this are two digits, if they are side by side
+APART = 0.95  # and if the ink is wider than this, of its height: the halves of a broken 0 are narrower
 MARKS = 12  # parts: more are not a row of digits
 ROUGH = 16.0  # of 255 grey levels, the standard deviation: no paper is so rough
 
@@ -39,6 +41,7 @@ def check(ink: Grey, strokes: Mask, pieces: int, *, cropped: bool = False) -> No
     _check_texture(ink, strokes)
     if pieces > 1:
         _check_parts(strokes)
+    _check_neighbours(strokes)
     down, across = parts.extent(strokes)
     box = strokes[down, across]
     if box.mean() > FULL and min(box.shape) > SLIM * max(box.shape) and not _has_hole(ink[down, across]):
@@ -93,7 +96,23 @@ def _check_parts(strokes: Mask) -> None:
         middles = tall[:, :2] + tall[:, 2:]
         down, across = np.ptp(middles, axis=0)
         where = "one above another" if down > across else "side by side"
-        raise SeveralDigitsError(f"the picture shows {len(tall)} digits {where}; crop it to one, or say `digits read`")
+        raise _several(len(tall), where)
+
+
+def _check_neighbours(strokes: Mask) -> None:
+    """Two parts side by side that are nearly as tall as all ink, which is wide, are two digits, however near."""
+    found = parts.boxes(parts.connected(strokes))
+    top, left = found[:, :2].min(axis=0)
+    bottom, right = found[:, 2:].max(axis=0)
+    tall = found[found[:, 2] - found[:, 0] >= NEIGHBOUR * (bottom - top)]
+    if len(tall) == 2 and right - left > APART * (bottom - top):  # noqa: PLR2004 - two digits
+        one, other = sorted(tall.tolist(), key=lambda box: box[1])
+        if one[3] <= other[1]:
+            raise _several(2, "side by side")
+
+
+def _several(count: int, where: str) -> SeveralDigitsError:
+    return SeveralDigitsError(f"the picture shows {count} digits {where}; crop it to one, or say `digits read`")
 
 
 def _clusters(strokes: Mask) -> NDArray[np.intp]:

@@ -223,6 +223,16 @@ def test_the_error_counts_the_digits_and_says_where_they_are(test_digits: Digits
         picture.decode(taken.content)
 
 
+@pytest.mark.parametrize("gap", [1, 2])
+def test_two_digits_on_a_small_picture_are_several_however_near(gap: int) -> None:
+    """Ones with a flag and a base, drawn with a thick pen: 28 pixels wide and nearly touching, they look like a 4."""
+    values = np.full((28, 28), 255, np.uint8)
+    for left in (2, 2 + 10 + gap):
+        values[4:22, left + 4 : left + 7] = values[19:22, left : left + 10] = values[8:11, left + 1 : left + 5] = 0
+    with pytest.raises(SeveralDigitsError, match=r"^the picture shows 2 digits side by side; "):
+        seen(Image.fromarray(values))
+
+
 def waves(y: Floats, x: Floats) -> Floats:
     """Stripes that bend, as in wood or cloth."""
     return np.asarray(np.sin(x / 3 + 4 * np.sin(y / 40)))
