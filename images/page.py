@@ -13,7 +13,7 @@ from digits.images.parts import Labels, Mask
 
 HEIGHT = 48  # cells of a digit
 GRID = 640  # cells along the longer side, in which the digits' height is found
-LARGEST = 3072  # cells along the longer side, however small the digits are
+LARGEST = 2560  # cells along the longer side, however small the digits are
 SQUARE = 128  # cells a side, in which the paper is found
 MARKS = 2000  # parts that are taller than specks, at most
 SPECK = 4  # cells: lower parts say nothing of the digits' height
@@ -77,12 +77,17 @@ def _height(strokes: Mask) -> float:
     if not tall.any():
         return HEIGHT
     found, amounts = found[tall], amounts[tall]
-    if len(found) > MARKS:
-        raise clarity.unclear(f"{len(found):,} separate marks")
+    require_few(len(found))
     plain = ~_frames(labels, found)
     if not plain.any():
         plain[:] = True
     return _weighted_median((found[:, 2] - found[:, 0])[plain], amounts[plain])
+
+
+def require_few(marks: int) -> None:
+    """Raises UnclearError for more marks than a page of digits has."""
+    if marks > MARKS:
+        raise clarity.unclear(f"{marks:,} separate marks")
 
 
 def _frames(labels: Labels, found: Labels) -> NDArray[np.bool_]:

@@ -69,9 +69,9 @@ def find(picture: GreyPicture) -> Rows:
         return _single(picture)
     try:
         found = page.search(picture.values)
+        tall, left_out = segments.find(found)
     except (BlankError, UnclearError):
         return _single(picture)
-    tall, left_out = segments.find(found)
     if not tall:
         return _single(picture)
     widest = WIDE if len(tall) > FEW else WIDE_ALONE

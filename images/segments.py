@@ -6,14 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from digits.images import parts
-from digits.images.page import HEIGHT, Page
+from digits.images.page import HEIGHT, Page, require_few
 from digits.images.paper import Floats
 from digits.images.parts import Labels, Mask
 
 SPECK = 0.12  # of a digit's height: smaller parts are not looked at
 TALL = 0.5  # of a digit's height: lower parts are pieces of a digit, or marks such as hyphens
 GIANT = 2.5  # of a digit's height: taller parts are not digits
-FAINT = 0.4  # of full ink: lighter parts are not digits
+FAINT = 0.45  # of full ink: lighter parts are not digits
 GAP = 0.12  # of a digit's height: pieces nearer than this belong to a digit
 THICK = 0.25  # of a digit's height: the width of a stroke, at most
 CLEAR = 1.6  # widths of a stroke: what a clear cut crosses at most
@@ -52,12 +52,19 @@ class Segment(NamedTuple):
 
 
 def find(page: Page) -> tuple[list[Segment], int]:
-    """The segments that may be digits, in no order; and how many marks are not, by their height or their ink."""
+    """The segments that may be digits, in no order; and how many marks are not, by their height or their ink.
+
+    Raises UnclearError for too many.
+    """
     labels = parts.connected(parts.grown(page.strokes)) * page.strokes
     found = [_joined(group) for group in _groups([*_pieces(labels)])]
     tall = [segment for segment in found if TALL * HEIGHT <= segment.box.height <= GIANT * HEIGHT]
-    dark = [segment for segment in tall if np.median(ink(page, segment.box)[segment.mask]) > FAINT]
+    dark = [segment for segment in tall if _is_dark(page, segment)]
     return dark, len(found) - len(dark)
+
+
+def _is_dark(page: Page, segment: Segment) -> bool:
+    return bool(np.median(ink(page, segment.box)[segment.mask]) > FAINT)
 
 
 def ink(page: Page, box: Box) -> Floats:
@@ -69,6 +76,7 @@ def _pieces(labels: Labels) -> Iterator[Segment]:
     """The connected parts, without specks."""
     found = parts.boxes(labels)
     large = np.maximum(found[:, 2] - found[:, 0], found[:, 3] - found[:, 1]) > SPECK * HEIGHT
+    require_few(int(large.sum()))
     for number, place in zip(parts.numbers(labels)[large], found[large].tolist(), strict=True):
         box = Box(*place)
         yield Segment(box, labels[box.top : box.bottom, box.left : box.right] == number)
@@ -120,7 +128,7 @@ def cut(page: Page, segment: Segment) -> tuple[Segment, Segment] | None:
             is_left = np.arange(width) < _path(steps, end)[:, None]
             one, other = _part(segment, mask & is_left), _part(segment, mask & ~is_left)
             if one and other and min(one.box.height, other.box.height) >= TALL * HEIGHT:
-                return one, other
+                return (one, other) if _is_dark(page, one) and _is_dark(page, other) else None
     return None
 
 
