@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from digits.images import clarity, paper, parts, ruling
+from digits.images.closing import closed_square, shades
 from digits.images.ink import FULL, off_the_paper
 from digits.images.paper import Floats, Grey, Greys
 from digits.images.parts import Labels, Mask
@@ -16,6 +17,8 @@ GRID = 640  # cells along the longer side, in which the digits' height is found
 LARGEST = 2560  # cells along the longer side, however small the digits are
 SQUARE = 128  # cells a side, in which the paper is found
 MARKS = 2000  # parts that are taller than specks, at most
+SHADOW = 0.04  # of the border: more of it is in shadow
+THICK = 0.15  # of the shorter side: the thickest stroke
 SPECK = 4  # cells: lower parts say nothing of the digits' height
 INSIDE = 0.25  # of a frame's height: one part that it contains is at least that tall,
 CONTAINED = 2  # or it contains more parts
@@ -59,13 +62,28 @@ def _scaled(grey: Greys, scale: float) -> Grey:
 def _strokes(seen: Grey) -> tuple[Grey, Mask]:
     """Grey levels off the paper, float32 [h, w], and where strokes are, bool [h, w].
 
-    The paper is found in a square: a row is too low for as many cells as its surface needs.
+    The paper is found in a square: a row is too low for as many cells as its surface needs. Where much of the border
+    stands out from it, that is a shadow, and the paper is what surrounds thin things instead.
     """
     square = Image.fromarray(seen).resize((SQUARE, SQUARE), Image.Resampling.BOX)
     surface = Image.fromarray(paper.surface(np.asarray(square)))
     height, width = seen.shape
     ink, least = off_the_paper(seen, np.asarray(surface.resize((width, height), Image.Resampling.BICUBIC)))
-    return ink, ink > least
+    strokes = ink > least
+    if paper.border(strokes).mean() > SHADOW:
+        ink, least = off_the_paper(seen, _surroundings(seen))
+        strokes = ink > least
+    return ink, strokes
+
+
+def _surroundings(seen: Grey) -> Grey:
+    """The paper around thin things that are dark, or that are light if there are more of these; float32 [h, w]."""
+    size = 1 + int(THICK * min(seen.shape))
+    dark, light = (
+        closed_square(shades(seen, inverted=inverted), size).astype(np.float32) for inverted in (False, True)
+    )
+    light = 255 - light
+    return dark if (dark - seen).sum() > (seen - light).sum() else light
 
 
 def _height(strokes: Mask) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from digits.client.local import LocalClassifier
 from digits.images import mnist, parts, picture, rows
@@ -212,6 +212,18 @@ def test_digits_that_touch_are_cut_where_that_is_clear_and_marked_where_it_is_no
     assert found.text == "?34"
     assert found.digits[0].error == "digits that touch, and no clear cut between them"
     assert (found.digits[0].digit, found.digits[0].confidence) == (None, None)
+
+
+def test_a_row_in_a_hard_shadow_is_read(data: Mnist) -> None:
+    """The shadow's edge runs between digits and through one."""
+    content = pasted([digit(data, label) for label in (4, 7, 2, 1, 3, 6)], [20, 110, 200, 300, 380, 470], (110, 560))
+    for edge in (190, 220):
+        with Image.open(io.BytesIO(content)) as image:
+            values = np.asarray(image, np.float32)
+        lit = values * np.where(np.arange(560) + np.arange(110)[:, None] / 2 > edge, 0.6, 1)
+        file = io.BytesIO()
+        Image.fromarray(lit.astype(np.uint8)).filter(ImageFilter.GaussianBlur(1)).save(file, "JPEG", quality=85)
+        assert LocalClassifier().read(file.getvalue()).text == "472136"
 
 
 def test_a_picture_of_one_digit_is_read_as_it_is_classified(data: Mnist) -> None:
