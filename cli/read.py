@@ -31,8 +31,8 @@ def read(
 
     Digits are read from left to right, in rows from top to bottom: each row is a line of the output, with the
     confidence of its least certain digit. Printed lines and frames are removed. Digits that touch are cut apart where
-    the cut is clear; otherwise, and for what is not a digit, there is a question mark. Marks that are lower than
-    digits, such as hyphens, are left out and counted. A file that cannot be read or has no digits is reported, the
+    the cut is clear; otherwise, and for what is not a digit, there is a question mark. Hyphens, points, plus signs
+    and parentheses are left out and counted. A file that cannot be read or has no digits is reported, the
     others are read, and the exit code is 1.
 
     Args:
@@ -92,8 +92,9 @@ def _as_rows(file: Path, reading: Reading | str) -> list[str]:
         least = f"{min(found):10.2%}" if found else f"{'-':>10}"
         rows.append(one_line(f"{least}  {text}  {file}"))
     if reading.left_out:
-        marks = "1 mark is" if reading.left_out == 1 else f"{reading.left_out} marks are"
-        rows.append(one_line(f"         -  -  {file}: {marks} left out, too low or too faint for a digit"))
+        one = reading.left_out == 1
+        marks = "1 mark that is not a digit is" if one else f"{reading.left_out} marks that are not digits are"
+        rows.append(one_line(f"         -  -  {file}: {marks} left out"))
     return rows
 
 

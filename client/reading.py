@@ -47,7 +47,7 @@ class Reading:
 
     Attributes:
         digits: All of them.
-        left_out: How many marks are not among them, since they are too low or too faint for digits, such as hyphens.
+        left_out: How many marks are not among them: signs, such as hyphens, plus signs and parentheses, and faint ones.
         model_version: The model version that answered.
     """
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from digits.images import ink, page, segments
+from digits.images import ink, page, segments, signs
 from digits.images.errors import BlankError, PictureError, UnclearError
 from digits.images.grey import GreyPicture
 from digits.images.ink import Digit
@@ -44,7 +44,7 @@ class Rows(NamedTuple):
 
     Attributes:
         rows: From top to bottom, each from left to right; not empty.
-        left_out: How many marks are not read, since they are too low or too faint for digits, such as hyphens.
+        left_out: How many marks are not read: signs, such as hyphens, plus signs and parentheses, and faint ones.
     """
 
     rows: list[list[Glyph]]
@@ -69,7 +69,7 @@ def find(picture: GreyPicture) -> Rows:
         return _single(picture)
     try:
         found = page.search(picture.values)
-        tall, left_out = segments.find(found)
+        tall, left_out = _without_signs(*segments.find(found))
     except (BlankError, UnclearError):
         return _single(picture)
     if not tall:
@@ -82,6 +82,12 @@ def find(picture: GreyPicture) -> Rows:
         with contextlib.suppress(PictureError):
             rows[0][0] = replace(rows[0][0], pixels=picture.digit())
     return Rows(rows, left_out)
+
+
+def _without_signs(tall: list[Segment], left_out: int) -> tuple[list[Segment], int]:
+    """Without plus signs and parentheses, if there is more; and how many marks are left out then."""
+    kept = [segment for segment in tall if not signs.is_sign(segment.mask)]
+    return (kept, left_out + len(tall) - len(kept)) if len(kept) > FEW else (tall, left_out)
 
 
 def _single(picture: GreyPicture) -> Rows:

@@ -51,7 +51,7 @@ def test_each_row_is_a_line_and_a_bad_file_is_reported(digits: Digits, page: Pat
     header, *lines = completed.stdout.splitlines()
     assert header.split() == ["confidence", "text", "file"]
     assert [line.split()[1:3] for line in lines[:2]] == [[row, "page.png"] for row in ROWS]
-    assert lines[2].split(maxsplit=2)[2] == "page.png: 1 mark is left out, too low or too faint for a digit"
+    assert lines[2].split(maxsplit=2)[2] == "page.png: 1 mark that is not a digit is left out"
     assert [line.split()[2] for line in lines[3:]] == ["note.txt:", "blank.png:", "missing.png:"]
     assert "not a picture" in lines[3]
     assert "the picture is blank" in lines[4]

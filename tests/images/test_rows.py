@@ -203,6 +203,22 @@ def test_a_digit_has_its_box_and_a_hyphen_is_left_out_and_counted(data: Mnist) -
             assert np.abs(np.array(read.box) - expected).max() <= 4 * scale
 
 
+def test_the_signs_of_a_phone_number_are_left_out(data: Mnist) -> None:
+    """+4 (73) 1-6.2: two parentheses, a plus sign, a hyphen and a point."""
+    image = Image.new("F", (640, 120))
+    pen = ImageDraw.Draw(image)
+    for line in ((20, 50, 56, 50), (38, 32, 38, 68), (470, 50, 500, 50)):
+        pen.line(line, fill=1, width=6)
+    pen.arc((180, 10, 220, 90), 110, 250, fill=1, width=6)
+    pen.arc((350, 10, 390, 90), -70, 70, fill=1, width=6)
+    pen.ellipse((565, 74, 573, 82), fill=1)
+    signs = np.asarray(image)
+    lefts = [80, 210, 290, 420, 510, 590]
+    ink = [digit(data, label, 80) for label in (4, 7, 3, 1, 6, 2)]
+    found = LocalClassifier().read(pasted([signs, *ink], [0, *lefts], (150, 680)))
+    assert (found.text, found.left_out) == ("473162", 5)
+
+
 def test_digits_that_touch_are_cut_where_that_is_clear_and_marked_where_it_is_not(data: Mnist) -> None:
     two, three, four, seven = (digit(data, label) for label in (2, 3, 4, 7))
     lefts = [20, 110, 110 + two.shape[1] - 2, 280]
