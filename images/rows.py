@@ -28,7 +28,7 @@ class Glyph:
 
     Attributes:
         box: Left, top, right and bottom in the pixels of the upright picture; right and bottom are just outside.
-        pixels: It as a digit, uint8 [28, 28].
+        pixels: What a model sees of it, uint8 [28, 28].
         is_one: Whether it is one digit; if not, several that touch, and no cut between them is clear.
         halves: The two digits that it may be instead.
     """
@@ -125,7 +125,7 @@ def _place(box: Box, scale: float) -> tuple[int, int, int, int]:
 def _digit(found: Page, segment: Segment) -> Digit:
     """A segment without its neighbours, as a digit."""
     around = tuple(slice(max(0, low - 1), high + 1) for low, high in zip(segment.box[:2], segment.box[2:], strict=True))
-    strokes = np.zeros(found.strokes.shape, np.bool_)[around]
+    strokes = np.zeros_like(found.strokes[around])
     top, left = (low - side.start for low, side in zip(segment.box[:2], around, strict=True))
     strokes[top : top + segment.box.height, left : left + segment.box.width] = segment.mask
     return ink.place(ink.alone(found.ink[around], strokes))
