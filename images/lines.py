@@ -9,8 +9,8 @@ from digits.images.paper import Grey, Greys
 
 BEYOND = 0.08  # of the digit's size: how far a line goes beyond it at both ends
 GRID = 3  # lines: so many are no digit's, and a digit among them may be as large as they are long
-LONGER = 1.2  # times the digit's extent: how long a line is that does not go beyond it
-SHORTEST = 0.8  # of the digit's size: and how long at least
+LONGER = 1.2  # times the digit's extent: how long a line is that does not
+SHORTEST = 0.8  # of the digit's size: the length of any line
 THINNER = 0.5  # of the thickness of the digit's strokes: a line that touches them
 THICKEST = 4  # cells: thinner strokes cannot be told from a line
 CORNER = 2  # times its width: how far a line is removed beyond its ends, for the corners of a frame
@@ -40,21 +40,23 @@ class Line(NamedTuple):
     def is_apart(self, box: tuple[slice, slice], thickness: float, lines: int) -> bool:
         """Whether this one of some lines is no stroke of the digit in a box, whose strokes have a thickness.
 
-        It does not touch the digit and is longer, or it goes beyond the digit at both ends, or is longer and much
-        thinner. A single upright line that touches the digit may be the stem of a 4.
+        It is long, and does not touch the digit; or it goes beyond it at both ends, or is much thinner. Of few lines,
+        an upright one that touches the digit may be the stem of a 4.
         """
         along, off = box if self.upright else box[::-1]
         size = max(one.stop - one.start for one in box)
-        is_longer: bool = self.stop - self.start >= max(LONGER * (along.stop - along.start), SHORTEST * size)
+        length = self.stop - self.start
         margin = 0 if lines >= GRID else BEYOND * size
         is_beyond: bool = self.start <= along.start - margin and self.stop >= along.stop + margin
-        ends = [self.offset + self.slope * place for place in (self.start, self.stop)]
-        touches: bool = min(ends) - self.width / 2 < off.stop and max(ends) + self.width / 2 >= off.start
-        if not touches:
-            return is_longer or is_beyond
-        if self.upright and lines == 1:
+        is_longer: bool = length >= LONGER * (along.stop - along.start)
+        if length < SHORTEST * size or not (is_beyond or is_longer):
             return False
-        return is_beyond or (is_longer and self.width <= THINNER * thickness and thickness >= THICKEST)
+        ends = [self.offset + self.slope * place for place in (self.start, self.stop)]
+        if min(ends) - self.width / 2 >= off.stop or max(ends) + self.width / 2 < off.start:
+            return True
+        if self.upright and lines < GRID:
+            return False
+        return is_beyond or (self.width <= THINNER * thickness and thickness >= THICKEST)
 
 
 def without(grey: Greys, lines: list[Line], cell: int) -> Grey:

@@ -43,7 +43,7 @@ def find(grey: Greys) -> Found:
     found = _without_lines(grey, straight, cell)
     if found is None:
         try:
-            found = _found(grey)
+            found = _found(grey, shadows=True)
         except UnclearError as error:
             raise (clarity.lined(len(straight)) if straight else error) from None
     return found
@@ -53,7 +53,7 @@ def _without_lines(grey: Greys, straight: list[Line], cell: int) -> Found | None
     """The digit once those lines are removed that are not its own; None if there are none, or else is no digit."""
     while straight:
         try:
-            found = _found(lines.without(grey, straight, cell))
+            found = _found(lines.without(grey, straight, cell), shadows=False)
         except PictureError:
             return None
         box, thickness = found.strokes.box(cell), parts.thickness(found.strokes.strokes) * found.strokes.cell / cell
@@ -64,22 +64,20 @@ def _without_lines(grey: Greys, straight: list[Line], cell: int) -> Found | None
     return None
 
 
-def _found(grey: Greys) -> Found:
+def _found(grey: Greys, *, shadows: bool) -> Found:
     """By the surface, out of a shadow, or by one threshold; a coarse picture by the threshold first."""
     if max(grey.shape) < threshold.COARSE:
         with contextlib.suppress(BlankError, UnclearError):
             return Found(ink.by_threshold(grey), "threshold", grey)
     try:
         return Found(ink.by_surface(grey), "surface", grey)
-    except SeveralDigitsError:  # one may be a shadow
-        if (strokes := _out_of_shadow(grey, alone=True)) is None:
-            raise
-        return Found(strokes, "shadow", grey)
-    except (BlankError, UnclearError):
-        if (strokes := _out_of_shadow(grey, alone=False)) is not None:
+    except PictureError as error:
+        several = isinstance(error, SeveralDigitsError)  # one of them may be a shadow
+        if shadows and (strokes := _out_of_shadow(grey, alone=several)) is not None:
             return Found(strokes, "shadow", grey)
-        with contextlib.suppress(BlankError, UnclearError):
-            return Found(ink.by_threshold(grey), "threshold", grey)
+        if not several:
+            with contextlib.suppress(BlankError, UnclearError):
+                return Found(ink.by_threshold(grey), "threshold", grey)
         raise
 
 

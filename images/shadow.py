@@ -41,19 +41,22 @@ def lifted(grey: Grey, *, light: bool, alone: bool) -> tuple[Grey, tuple[int, in
     ink = off > max(LEAST, NOISE * float(np.median(off)), SEEN * float(np.quantile(off, STRONGEST)))
     labels = parts.connected(parts.grown(ink))
     amounts = np.bincount(labels.ravel(), weights=np.where(ink, off, 0).ravel())
-    at_border = amounts[border(labels)].max()
-    amounts[border(labels)] = amounts[0] = 0
-    if alone and at_border >= DUST * amounts.max():
-        raise UnclearError("something thin reaches the border")
-    strokes = ink & ((amounts > 0) & (amounts >= DUST * amounts.max()))[labels]
-    if not strokes.any():
+    reaching = np.zeros(amounts.shape, np.bool_)
+    reaching[border(labels)] = True
+    reaching[0] = False
+    most = np.where(reaching, 0, amounts)[1:].max(initial=0)
+    if not most:
         raise UnclearError("nothing thin stands out")
+    whole = amounts >= DUST * most
+    strokes = ink & (whole & ~reaching)[labels]
     box = parts.extent(strokes)
     size = max(side.stop - side.start for side in box)
-    if size > FILLS * max(view.shape):
-        raise UnclearError("what stands out fills the picture")
     around = 3 + int(AROUND * size)
     top, left = (max(0, side.start - around) for side in box)
-    even = 255 - off[top : box[0].stop + around, left : box[1].stop + around]
+    near = slice(top, box[0].stop + around), slice(left, box[1].stop + around)
+    others = whole & reaching
+    if size > FILLS * max(view.shape) or others[labels[near]].any() or (alone and others.any()):
+        raise UnclearError("something else is near what stands out")
+    even = 255 - off[near]
     threshold.check(even)
     return even, (top, left)
