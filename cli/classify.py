@@ -30,6 +30,7 @@ def classify(
 
     ```
     digits classify photo.png --show
+    digits classify photo.png scan.png --figure steps.png
     digits classify scans/*.jpg --server localhost:50051 --json
     ```
 
@@ -56,15 +57,23 @@ def classify(
                 print(json.dumps(outcome) if settings.json else _as_row(outcome))
                 if settings.show and pixels is not None:
                     _show(outcome, pixels)
+    if settings.figure is not None:
+        from digits.cli import steps
+
+        steps.write(settings.figure, files)
     return 1 if failures else 0
 
 
 def _show(outcome: dict[str, Any], pixels: NDArray[np.uint8]) -> None:
     from digits.cli.drawing import Terminal, draw
+    from digits.images import picture
+    from digits.images.steps import removed
 
     print()
     for line in draw(Path(outcome["file"]), pixels, outcome["probabilities"], Terminal.of(sys.stdout)):
         print(f"  {line}")
+    if lines := removed(picture.grey(outcome["file"])):
+        print(f"  {lines}")
     print()
 
 

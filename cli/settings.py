@@ -32,7 +32,10 @@ class ClassifySettings(AnswerSettings):
     """Settings of `digits classify`."""
 
     show: bool = False
-    """Draw each picture, what the model sees of it and the ten probabilities."""
+    """Draw each picture, what the model sees of it and the ten probabilities; and say which lines were removed."""
+
+    figure: Path | None = None
+    """Draw what each picture goes through, step by step, into this PNG file, with a row for each picture."""
 
     json: bool = False
     """Print one JSON object for each file: file, digit, confidence, probabilities; or file and error."""

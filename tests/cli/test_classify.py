@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageOps
 
 from digits.cli.drawing import Terminal, draw
 
@@ -47,6 +47,22 @@ def test_a_bad_file_is_reported_and_the_others_are_classified(
     assert [row.split()[3].removesuffix(":") for row in rows] == [str(file) for file in pictures]
     assert [row.split()[0] for row in rows] == [*map(str, data.y_test[:2]), "-", str(data.y_test[2])]
     assert "not a picture in a format that Pillow reads" in rows[2]
+
+
+def test_a_figure_has_a_row_for_each_picture_and_show_says_which_lines_are_removed(
+    digits: Digits, pictures: list[Path], models: Path, tmp_path: Path
+) -> None:
+    """Also for a file that is no picture: its row has the error."""
+    sheet = ImageOps.expand(ImageOps.invert(Image.open(pictures[0]).resize((112, 112))), 24, 255)
+    ImageDraw.Draw(sheet).rectangle((6, 6, 153, 153), outline=60, width=3)
+    sheet.save(framed := tmp_path / "framed.png")
+    heights = []
+    for files in ([framed], [framed, *pictures]):
+        completed = digits("classify", *files, "--models", models, "--show", "--figure", tmp_path / "steps.png")
+        assert completed.stdout.count("removed lines: 2 across, 2 upright") == 1
+        with Image.open(tmp_path / "steps.png") as figure:
+            heights.append(figure.height)
+    assert heights[1] > 4 * heights[0]
 
 
 def test_json_has_an_object_a_line_the_same_from_server_and_process(
