@@ -14,6 +14,7 @@ from digits.storage.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from digits.model.manifest import NoveltyThreshold
     from digits.model.repository import ModelVersion, Repository
 
 LIST_HEAD = ("version", "created", "accuracy", "test images", "reference", "variants", "size", "state")
@@ -61,6 +62,7 @@ def show_table(model: ModelVersion) -> str:
         "machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}",
         "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
         "limits": ", ".join(f"{name} {limit:g}" for name, limit in manifest.limits.items()),
+        "novelty": _novelty(manifest.novelty),
         **{name: f"{variant.file}, {variant.made}" for name, variant in manifest.variants.items()},
         **{f"no {name}": why for name, why in manifest.left_out.items()},
     }
@@ -68,6 +70,12 @@ def show_table(model: ModelVersion) -> str:
     lines = [f"{name:<{width}}  {value}" for name, value in facts.items()]
     table = acceptance_table(manifest.reference, manifest.variants, manifest.baselines, manifest.test_images)
     return "\n".join([*lines, "", table])
+
+
+def _novelty(found: NoveltyThreshold | None) -> str:
+    if found is None:
+        return "none"
+    return f"not a digit above {found.threshold:.4g}, as are {found.rejected:.2%} of {found.images:,} validation digits"
 
 
 def _training(report: dict[str, Any]) -> dict[str, str]:

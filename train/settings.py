@@ -38,7 +38,7 @@ class TrainSettings(ArraySettings):
 
     recipe: Literal["lesson", "best"] = "lesson"
     """Defaults to start from; what else is given still counts. `best` takes the same network to its highest accuracy,
-    in half an hour on two cores: distorted images, drawn styles, other things that are not digits, AdamW, a cosine
+    in a quarter of an hour on two cores: distorted images, drawn styles, images that are not digits, AdamW, a cosine
     schedule, and calibrated confidences."""
 
     data: str | None = None

@@ -62,7 +62,7 @@ def test_each_system_is_timed_at_each_batch_size(measured: Any) -> None:
 def test_the_file_says_what_it_takes_to_measure_again_and_what_no_server_would_run(measured: Any) -> None:
     result = measured.result
     assert result["command"] == "digits bench engine --quick --batches 16,1 --threads 1"
-    assert result["findings"]["model"]["version"] == 1
+    assert result["findings"]["model"]["version"] == open_repository(None).open().number
     assert {"machine", "versions", "commit", "data", "warm_up"} <= result.keys()
     assert str(BUNDLED) not in measured.file.read_text()
     for name in ("throughput", "roofline"):

@@ -201,7 +201,10 @@ def test_rollback_and_prune_say_what_they_did(digits: Digits, copy: Path, capsys
 def test_without_a_repository_the_bundled_model_is_shown(digits: Digits, tmp_path: Path, capsys: Capture) -> None:
     commands.show()
     bundled = open_repository(None).open()
-    assert rows(capsys.readouterr().out)["version"].split("  ")[-1].strip() == f"{bundled.number}, {bundled.folder}"
+    shown = rows(capsys.readouterr().out)
+    assert shown["version"].split("  ")[-1].strip() == f"{bundled.number}, {bundled.folder}"
+    assert bundled.manifest.novelty is not None
+    assert f"not a digit above {bundled.manifest.novelty.threshold:.4g}, as are 0." in shown["novelty"]
     completed = digits("models", "list", cwd=tmp_path)
     assert completed.returncode == 0, completed.stderr
     assert list(rows(completed.stdout)) == ["version", *map(str, open_repository(None).versions())]

@@ -25,7 +25,7 @@ from PIL import Image
 from digits.client.local import LocalClassifier
 from digits.images.mnist import Mnist
 from digits.score import scoring
-from digits.score.chunk import OK, UNREADABLE
+from digits.score.chunk import NOT_A_DIGIT, OK, UNREADABLE
 from digits.score.errors import ScoreError
 from digits.score.journal import Journal
 from digits.score.settings import ScoreSettings
@@ -70,28 +70,35 @@ def table(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 def test_rows_are_in_the_order_of_the_folders_and_answer_as_the_arrays_do(
     table: tuple[Path, list[str]], folders: Path, data: Mnist
 ) -> None:
-    """Every digit and every probability is what the raw array gets, to the last bit."""
+    """All numbers are what the raw array gets, to the last bit. A picture that is not a digit has only its novelty."""
     found = rows(table[0])
     assert [row["path"] for row in found] == sorted(map(str, folders.rglob("*.png")))
     order = [int(Path(row["path"]).stem) for row in found]
     raw = LocalClassifier(precision="fp32").classify(data.x_test[order], include_probabilities=True)
     assert raw.probabilities is not None
-    assert [int(row["digit"]) for row in found] == raw.digits.tolist()
-    assert np.array([row["confidence"] for row in found], np.float32).tobytes() == raw.confidences.tobytes()
-    ten = np.array([[row[f"p{digit}"] for digit in range(10)] for row in found], np.float32)
-    assert ten.tobytes() == raw.probabilities.tobytes()
-    assert {row["status"] for row in found} == {OK}
-    right = (raw.digits == data.y_test[order]).sum()
-    assert f"accuracy    {right / COUNT:.2%}: {right} of {COUNT} labelled digits" in table[1]
-    assert [int(row["label"]) for row in found] == data.y_test[order].tolist()
+    assert raw.novelties is not None
+    assert raw.not_a_digit is not None
+    kept, labels = ~raw.not_a_digit, data.y_test[order]
+    assert [row["status"] for row in found] == [OK if each else NOT_A_DIGIT for each in kept]
+    assert np.array([row["novelty"] for row in found], np.float32).tobytes() == raw.novelties.tobytes()
+    classified = [row for row in found if row["status"] == OK]
+    assert [int(row["digit"]) for row in classified] == raw.digits[kept].tolist()
+    assert np.array([row["confidence"] for row in classified], np.float32).tobytes() == raw.confidences[kept].tobytes()
+    ten = np.array([[row[f"p{digit}"] for digit in range(10)] for row in classified], np.float32)
+    assert ten.tobytes() == raw.probabilities[kept].tobytes()
+    right = (raw.digits == labels)[kept].sum()
+    assert f"accuracy    {right / kept.sum():.2%}: {right} of {kept.sum()} labelled digits" in table[1]
+    assert [int(row["label"]) for row in found] == labels.tolist()
 
 
 def test_the_summary_counts_and_names_the_least_certain(table: tuple[Path, list[str]]) -> None:
     found, lines = rows(table[0]), table[1]
     assert lines[0].startswith(f"{table[0]}: {COUNT} rows, ")
-    assert lines[1] == f"status      {COUNT} ok"
+    classified = [row for row in found if row["status"] == OK]
+    rest = COUNT - len(classified)
+    assert lines[1] == f"status      {len(classified)} ok" + (f", {rest} {NOT_A_DIGIT}" if rest else "")
     assert f", {sum(row['digit'] == '7' for row in found)} x 7, " in lines[2]
-    least = sorted(found, key=lambda row: float(row["confidence"]))[:8]
+    least = sorted(classified, key=lambda row: float(row["confidence"]))[:8]
     assert [line.split()[2] for line in lines[4:12]] == [row["path"] for row in least]
     confusion = [line.split() for line in lines[-10:]]
     for label, digit in ((1, 1), (4, 9)):
@@ -113,11 +120,12 @@ def test_the_three_formats_hold_the_same(folders: Path, table: tuple[Path, list[
         | {"path": f"{folders}/none.png", "status": UNREADABLE, "error": "No such file or directory"}
     )
     for row, line, column in zip(rows(table[0]), lines, columns, strict=True):
-        ten = [float(row.pop(f"p{digit}")) for digit in range(10)]
-        assert (line["probabilities"], float(row["confidence"])) == (ten, line["confidence"])
+        ten = [row.pop(f"p{digit}") for digit in range(10)]
+        assert line["probabilities"] == ([float(value) for value in ten] if line["digit"] is not None else None)
         assert row == {name: "" if line[name] is None else str(line[name]) for name in row}
-        for name in ("confidence", "probabilities"):
-            assert np.array_equal(np.float32(line.pop(name)), np.float32(column.pop(name)))
+        for name in ("confidence", "novelty", "probabilities"):
+            given, same = line.pop(name), column.pop(name)
+            assert given == same or np.array_equal(np.float32(given), np.float32(same))
         assert list(line.items()) == list(column.items())
 
 
@@ -354,7 +362,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(digits: Digits, folders: Path
 def test_the_contact_sheet_shows_the_least_certain_as_the_model_gets_them(folders: Path, tmp_path: Path) -> None:
     sheet, out = tmp_path / "sheet.png", tmp_path / "table.csv"
     score(folders, out=out, contact_sheet=sheet)
-    least = min(rows(out), key=lambda row: float(row["confidence"]))
+    least = min(rows(out), key=lambda row: float(row["confidence"] or 1))
     with Image.open(sheet) as picture, Image.open(least["path"]) as digit:
         tile = picture.crop((10, 44, 10 + 112, 44 + 112)).convert("L")
         assert np.array_equal(np.asarray(tile)[::4, ::4], np.asarray(digit))

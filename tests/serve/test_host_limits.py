@@ -197,7 +197,7 @@ def test_another_user_cannot_reach_the_private_socket(serving: Any, open_folder:
 @pytest.mark.parametrize(
     ("command", "option"),
     [
-        (("score", BUNDLED / "digits/1/golden.npz", "--out", "{}/table.csv"), "--out"),
+        (("score", BUNDLED / "digits/2/golden.npz", "--out", "{}/table.csv"), "--out"),
         pytest.param(("train", "--out", "{}/runs/first"), "--out", marks=pytest.mark.slow),
         pytest.param(("sweep", "--out", "{}/sweep"), "--out", marks=pytest.mark.slow),
         (("models", "prune", "--keep", "1", "--models", "{}"), "--models"),
