@@ -209,7 +209,7 @@ def test_a_command_that_must_write_names_the_folder_and_the_option(
     digits: Any, tmp_path: Path, command: tuple[object, ...], option: str
 ) -> None:
     shutil.copytree(BUNDLED / "digits", tmp_path / "digits")
-    shutil.copytree(tmp_path / "digits/1", tmp_path / "digits/2")
+    shutil.copytree(tmp_path / "digits/2", tmp_path / "digits/3")
     shutil.copytree(Path(__file__).parents[2] / "benchmarks/results", tmp_path / "results")
     arguments, env = (str(each).format(tmp_path) for each in command), {"TMPDIR": SHARED_MEMORY}
     completed = digits(*arguments, setup=read_only(SHARED_MEMORY), env=env, timeout=120)
