@@ -17,6 +17,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     # 300 epochs with 1/8 and 1/4 did not keep the limit of 0.05 points on the test images (99.42 %; 99.57 % without
     # styles and outliers), nor did 400 with 1/16 (99.50 %); 600 with 1/16 do (99.52 %). So the test images did have a
     # part in these numbers.
+    # 20 epochs with 1/16, seeds 0, 1, 2, 3,000 held out: 99.37, 99.37, 99.03 %; without 99.27, 99.07, 99.17 %.
     "best": {
         "epochs": 600,
         "batch_size": 256,
