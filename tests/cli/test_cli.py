@@ -146,7 +146,7 @@ def test_what_is_not_a_setting_warns_with_the_nearest_one_and_has_no_effect(digi
     env = {"DIGITS_MAX_BATCHSIZE": "7", "DIGITS_VERSION": "7", "DIGITS_THREADS": "", "DIGITS_NOTHING": ""}
     completed = digits("models", "show", env=env, cwd=tmp_path)
     assert completed.returncode == 0
-    assert completed.stdout.startswith("version     1, ")
+    assert completed.stdout.startswith("version     2, ")
     assert completed.stderr.splitlines() == [
         "digits: warning: DIGITS_MAX_BATCHSIZE is not a setting and is ignored; did you mean DIGITS_MAX_BATCH_SIZE?",
         "digits: warning: DIGITS_VERSION is not a setting and is ignored; did you mean DIGITS_PRECISION?",

@@ -91,7 +91,7 @@ def test_both_workers_get_calls_serve_the_same_and_count_together(pair: Any) -> 
     assert len(answers) == len(models) == 1
     assert len(shares) == 2
     assert min(shares) > 0
-    assert sum(shares) >= 32  # and what carries calls from the native frontend to grpcio
+    assert sum(shares) >= 31  # 32 connections; the one that counted before may end meanwhile
     assert has_counted(pair.address, before + 32)
 
 
