@@ -1,16 +1,21 @@
-"""A count of the work of a call, without a clock."""
+"""A count of the work of a call, without a clock; and all of MNIST."""
 
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from digits.images import mnist
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+
+    from digits.images.mnist import Mnist
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +43,10 @@ def steps() -> Callable[..., int]:
         return lines
 
     return count
+
+
+@pytest.fixture(scope="session")
+def all_of_mnist() -> Mnist:
+    if "DIGITS_DATA" not in os.environ:
+        pytest.skip("DIGITS_DATA does not say where all of MNIST is")
+    return mnist.load(os.environ["DIGITS_DATA"])

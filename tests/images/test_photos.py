@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from sklearn.datasets import load_sample_images
 
 from digits.client.local import LocalClassifier
-from digits.images import mnist, picture
+from digits.images import picture
 from digits.images.errors import BlankError, PictureError, SeveralDigitsError, UnclearError
 from digits.images.grey import GreyPicture
 
@@ -293,21 +292,14 @@ def test_a_mnist_image_is_never_refused_as_unclear(test_digits: Digits) -> None:
         np.testing.assert_array_equal(seen(Image.fromarray(digit)), digit)
 
 
-@pytest.fixture(scope="module")
-def all_of_mnist() -> Mnist:
-    return mnist.load(os.environ["DIGITS_DATA"])
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif("DIGITS_DATA" not in os.environ, reason="DIGITS_DATA does not say where all of MNIST is")
 def test_photos_of_all_test_digits_are_read_nearly_as_well_as_the_digits_raw(all_of_mnist: Mnist) -> None:
     assert_read_well(all_of_mnist.x_test, all_of_mnist.y_test, (30, 600))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif("DIGITS_DATA" not in os.environ, reason="DIGITS_DATA does not say where all of MNIST is")
 def test_of_all_test_digits_in_rows_and_columns_95_percent_are_refused_as_several(all_of_mnist: Mnist) -> None:
     share = share_refused_as_several(all_of_mnist.x_test, 2000)
     print(f"{share:.2%}")

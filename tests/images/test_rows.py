@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
 from digits.client.local import LocalClassifier
-from digits.images import mnist, parts, picture, rows
+from digits.images import parts, picture, rows
 from digits.images.errors import PictureError
 from digits.images.grey import GreyPicture
 from digits.tests.images.test_photos import STATIONERY, coverage, laid, photo, photographed
@@ -277,14 +276,8 @@ def test_any_picture_is_rows_of_glyphs_or_pictureerror(h: int, w: int, seed: int
         assert all(found.rows)
 
 
-@pytest.fixture(scope="module")
-def all_of_mnist() -> Mnist:
-    return mnist.load(os.environ["DIGITS_DATA"])
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif("DIGITS_DATA" not in os.environ, reason="DIGITS_DATA does not say where all of MNIST is")
 @pytest.mark.parametrize(("make", "digits", "whole"), [(row, 0.97, 0.8), (sheet, 0.97, 0.5), (form, 0.95, 0.7)])
 def test_of_200_pictures_97_percent_of_the_digits_are_right(
     all_of_mnist: Mnist, make: Callable[[Mnist, int], Page], digits: float, whole: float
