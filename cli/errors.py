@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OPTIONS = dict.fromkeys(("train", "compare", "sweep", "score", "bench", "demo"), "--out")
-OPTIONS |= {"read": "--figure", "export": "--models", "models": "--models", "bench report": "--results"}
+OPTIONS |= dict.fromkeys(("classify", "read"), "--figure") | dict.fromkeys(("export", "models"), "--models")
+OPTIONS |= {"bench report": "--results"}
 NO_TEMPORARY = "No usable temporary directory"  # of tempfile's FileNotFoundError
 
 
