@@ -17,7 +17,7 @@ from digits.images.segments import Box, Segment
 WIDE, WIDE_ALONE = 1.25, 1.6  # of its height, and of a digit's: a wider segment is more than one digit
 FEW = 2  # segments: these alone say little of a digit's height
 NARROW = 0.55  # of a digit's height: a narrower segment is not two digits
-BESIDE = 0.5  # of the lower one's height: how far the next digit of a row is at the same height, at least
+LEVEL = 0.5  # of the lower one's height: how far the next digit of a row is at the same height, at least
 NEXT = 3.0  # of a digit's height: the next digit of a row is nearer than this; other rows are joined by their slope
 SAME = 0.5  # of a digit's height: rows nearer to each other are one
 
@@ -150,7 +150,7 @@ def _rows(found: list[Segment]) -> list[list[Segment]]:
 
 def _is_next(box: Box, other: Box) -> bool:
     both = min(box.bottom, other.bottom) - max(box.top, other.top)
-    return both >= BESIDE * min(box.height, other.height) and other.left - box.right < NEXT * HEIGHT
+    return both >= LEVEL * min(box.height, other.height) and other.left - box.right < NEXT * HEIGHT
 
 
 def _centre(box: Box) -> tuple[float, float]:

@@ -133,7 +133,7 @@ def cut(page: Page, segment: Segment) -> tuple[Segment, Segment] | None:
 
 
 def _part(segment: Segment, mask: Mask) -> Segment | None:
-    """Some of a segment's cells, in the box around them; None if they are none."""
+    """Some of a segment's cells, in the box around them; None without cells."""
     if not mask.any():
         return None
     down, across = parts.extent(mask)

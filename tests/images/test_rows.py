@@ -66,7 +66,7 @@ def add(canvas: Floats, ink: Floats, top: int, left: int) -> None:
 
 
 def row(data: Mnist, seed: int) -> Page:
-    """3 to 12 digits of any pen or chalk; of the gaps, one in twenty is none."""
+    """3 to 12 digits of any pen or chalk; one pair in twenty touches."""
     writer = Writer(data, seed, list(STATIONERY), (30, 200))
     rng, side = writer.rng, writer.side
     inked = [writer.digit() for _ in range(int(rng.integers(3, 13)))]
